@@ -1,0 +1,1 @@
+"""Where runs execute: the same run(spec) under all."""

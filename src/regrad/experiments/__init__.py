@@ -1,0 +1,1 @@
+"""Studies: each a file of presets and specs; nothing here runs."""

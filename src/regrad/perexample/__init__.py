@@ -1,0 +1,1 @@
+"""Nonlinear statistics of the per-example gradients of a mini-batch."""

@@ -1,0 +1,1 @@
+"""From notebooks to the report: execution, freshness, typesetting."""

@@ -1,0 +1,1 @@
+"""Problems: data, model and loss, one file each."""

@@ -1,0 +1,1 @@
+"""Readers of real data, fetched by package name and verified by checksum."""

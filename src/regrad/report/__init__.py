@@ -1,0 +1,1 @@
+"""Figures, tables and claims: pure functions of records."""

@@ -1,0 +1,1 @@
+"""Loss scaling and gradient clipping."""

@@ -1,0 +1,1 @@
+"""Gradient mathematics: functions of tensors, no classes with behaviour."""

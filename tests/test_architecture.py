@@ -1,0 +1,64 @@
+"""The dependency rules, executable. This table is the architecture diagram."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[1] / "src" / "regrad"
+
+MAY_IMPORT = {
+    "transforms": set(),
+    "perexample": {"transforms"},
+    "optim": {"transforms"},
+    "scaling": {"transforms"},
+    "problems": set(),
+    "results": set(),
+    "statistics": set(),
+    "store": {"results"},
+    "runner": {"optim", "scaling", "perexample", "problems", "results", "store"},
+    "engines": {"runner", "results", "store"},
+    "experiments": {"results", "statistics"},
+    "report": {"results", "store", "statistics"},
+    "pipeline": {"engines", "experiments", "problems", "report", "results", "runner", "store"},
+    "cli": {"pipeline", "problems", "results", "store", "report"},
+    "__main__": {"cli"},
+}
+NO_TORCH = {"results", "store", "statistics", "report", "experiments", "cli"}
+CATCH_ALLS = {"utils", "helpers", "common", "misc"}
+MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_imports_only_downward(path):
+    part = path.relative_to(SRC).parts[0].removesuffix(".py")
+    imported = imported_modules(path)
+    ours = {name.split(".")[1] for name in imported if name.startswith("regrad.")}
+    assert ours <= MAY_IMPORT[part] | {part}
+    if part in NO_TORCH:
+        assert not any(name.split(".")[0] == "torch" for name in imported)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
+def test_modules_stay_small_and_say_what_they_hold(path):
+    assert len(path.read_text().splitlines()) <= 300
+    assert path.stem not in CATCH_ALLS
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.name != "__init__.py"], ids=lambda p: str(p.relative_to(SRC)))
+def test_modules_import_from_the_defining_module_so_that_fingerprints_stay_narrow(path):
+    """`from regrad.optim import X` would make a run depend on every optimizer (see results.py)."""
+    packages = {f"regrad.{p.parent.relative_to(SRC).as_posix().replace('/', '.')}" for p in SRC.rglob("*/__init__.py")}
+    assert not imported_modules(path) & packages
