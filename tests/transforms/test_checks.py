@@ -8,14 +8,14 @@ import torch
 
 from regrad.transforms import checks
 
-NEVER_A_NUMBER = [math.nan, math.inf, -math.inf, True, False, None, "0.1", 1j, [0.1], torch.ones(2)]
+NEVER_A_NUMBER = [math.nan, math.inf, -math.inf, True, False, None, "0.1", 1j, [0.1], torch.ones(2, 2)]
 
 
 @pytest.mark.parametrize("value", [*NEVER_A_NUMBER, 0, -0.0, -1e-300])
 def test_positive_refuses_and_says_what_is_allowed(value):
     with pytest.raises(ValueError, match=r"^eps must be a finite number > 0, got ") as caught:
         checks.positive("eps", value)
-    assert repr(value) in str(caught.value)
+    assert " ".join(repr(value).split()) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -30,7 +30,7 @@ def test_non_negative_refuses_and_says_what_is_allowed(value):
     [*NEVER_A_NUMBER, -0.1, torch.tensor(math.nan), torch.tensor(-1.0), torch.tensor(True), torch.tensor(1j)],
 )
 def test_learning_rate_refuses(value):
-    with pytest.raises(ValueError, match="^lr must be"):
+    with pytest.raises(ValueError, match=r"^lr must be"):
         checks.learning_rate("lr", value)
 
 
@@ -60,18 +60,18 @@ def test_in_range_closed_and_open_ends():
 
 @pytest.mark.parametrize("value", [0.9, (0.9,), (0.9, 1.0), (0.9, math.nan), (True, 0.9), "ab", None])
 def test_betas_refuses(value):
-    with pytest.raises(ValueError, match="^betas"):
+    with pytest.raises(ValueError, match=r"^betas"):
         checks.betas("betas", value)
 
 
 @pytest.mark.parametrize("value", [0, 1.0, True, None, math.nan, "1"])
 def test_integer_at_least_refuses(value):
-    with pytest.raises(ValueError, match="^window must be an integer >= 1, got "):
+    with pytest.raises(ValueError, match=r"^window must be an integer >= 1, got "):
         checks.integer_at_least("window", value, 1)
 
 
 def test_one_of_lists_the_choices_and_does_not_take_one_for_true():
-    with pytest.raises(ValueError, match="^placement must be one of 'ema', 'batch', got 'late'$"):
+    with pytest.raises(ValueError, match=r"^placement must be one of 'ema', 'batch', got 'late'$"):
         checks.one_of("placement", "late", ("ema", "batch"))
     with pytest.raises(ValueError, match="maximize must be one of True, False, got 1"):
         checks.flag("maximize", 1)

@@ -16,7 +16,8 @@ def _is_finite_number(value: Any) -> bool:
 
 
 def _refuse(name: str, value: Any, allowed: str) -> None:
-    raise ValueError(f"{name} must be {allowed}, got {value!r}")
+    shown = " ".join(repr(value).split())  # a Tensor's repr has several lines
+    raise ValueError(f"{name} must be {allowed}, got {shown}")
 
 
 def positive(name: str, value: Any) -> None:
@@ -32,7 +33,7 @@ def non_negative(name: str, value: Any) -> None:
 
 
 def learning_rate(name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is a finite number >= 0 or a real one-element Tensor holding one."""
+    """Raise ``ValueError`` unless ``value`` is a finite number >= 0, or a one-element Tensor of one."""
     number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
     if not _is_finite_number(number) or number < 0:
         _refuse(name, value, "a finite number >= 0, or a Tensor with one such element")
