@@ -1,0 +1,134 @@
+"""Student-t intervals and tests of paired differences, Holm's correction, equivalence."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.weightstats import DescrStatsW
+
+# Below this share of the largest difference a standard deviation is rounding, not spread.
+ROUNDING = 1e-12
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with its confidence interval.
+
+    Attributes:
+        estimate: Mean of the differences, in their unit.
+        low: Lower end; -inf for one difference, which says nothing about spread.
+        high: Upper end; +inf likewise.
+        n: Differences.
+        level: Nominal coverage, in (0, 1).
+        deviation: Standard deviation of one difference (n − 1 below the line); nan for n = 1.
+    """
+
+    estimate: float
+    low: float
+    high: float
+    n: int
+    level: float
+    deviation: float
+
+    def inside(self, low: float, high: float) -> bool:
+        """Whether the whole interval lies in the closed range [low, high]."""
+        return low <= self.low and self.high <= high
+
+
+def finite(differences: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return a float64 vector [n], n ≥ 1.
+
+    Raises:
+        ValueError: Empty, not a vector, or not finite: a diverged run has no place in a mean.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or values.size == 0:
+        raise ValueError(f"differences: shape {values.shape}; allowed: a vector of at least one number")
+    if not np.isfinite(values).all():
+        bad = values[~np.isfinite(values)][0]
+        raise ValueError(f"differences: {bad}; allowed: finite numbers (pair_gains sets diverged runs apart)")
+    return values
+
+
+def spread(values: np.ndarray) -> float:
+    """Return the standard deviation of a vector [n], n ≥ 2, exactly 0 where it is rounding."""
+    deviation = float(values.std(ddof=1))
+    return 0.0 if deviation <= ROUNDING * np.abs(values).max() else deviation
+
+
+def paired_interval(differences: Sequence[float] | np.ndarray, level: float = 0.95) -> Interval:
+    """Return the Student-t interval of the mean difference.
+
+    Args:
+        differences: One number a seed, treatment minus control [n].
+        level: Nominal coverage, in (0, 1).
+
+    Returns:
+        The interval: unbounded for n = 1, of width 0 where all differences are equal.
+
+    Raises:
+        ValueError: An empty or non-finite input, or a level outside (0, 1).
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level}; allowed: 0 < level < 1")
+    values = finite(differences)
+    n, mean = values.size, float(values.mean())
+    if n == 1:
+        return Interval(mean, -math.inf, math.inf, 1, level, math.nan)
+    deviation = spread(values)
+    half = float(special.stdtrit(n - 1, (1 + level) / 2)) * deviation / math.sqrt(n)
+    return Interval(mean, mean - half, mean + half, n, level, deviation)
+
+
+def paired_p(
+    differences: Sequence[float] | np.ndarray, against: float = 0.0, alternative: str = "two-sided"
+) -> float:
+    """Return the p-value of the paired t-test that the mean difference is ``against``.
+
+    One difference gives 1. Equal differences have no t statistic: the exact sign test then gives the p-value,
+    2^(1−n) two-sided, rather than 0.
+
+    Args:
+        differences: One number a seed [n].
+        against: Mean under the null hypothesis.
+        alternative: ``"two-sided"``, ``"less"`` or ``"greater"``.
+    """
+    values = finite(differences) - against
+    if values.size == 1:
+        return 1.0
+    if spread(values) > 0:
+        return float(stats.ttest_1samp(values, 0.0, alternative=alternative).pvalue)
+    if values.mean() == 0:
+        return 1.0
+    wins = values.size if values.mean() > 0 else 0
+    return float(stats.binomtest(wins, values.size, alternative=alternative).pvalue)
+
+
+def equivalence_p(differences: Sequence[float] | np.ndarray, margin: float) -> float:
+    """Return the p-value of two one-sided t-tests (TOST) that the mean lies strictly inside ±margin.
+
+    p < .05 if and only if the 90 % interval lies inside ±margin. One difference gives 1.
+
+    Raises:
+        ValueError: A margin that is not a positive finite number.
+    """
+    if not 0 < margin < math.inf:
+        raise ValueError(f"margin: {margin}; allowed: a positive finite number")
+    values = finite(differences)
+    if values.size == 1:
+        return 1.0
+    if spread(values) == 0:
+        return float(abs(values.mean()) >= margin)
+    return float(DescrStatsW(values).ttost_mean(-margin, margin)[0])
+
+
+def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Return Holm's adjusted p-values over a family; a claim without a p-value (None) does not count."""
+    counted = {name: p for name, p in p_values.items() if p is not None}
+    if not counted:
+        return dict(p_values)
+    adjusted = multipletests(list(counted.values()), method="holm")[1]
+    return dict(p_values) | {name: float(p) for name, p in zip(counted, adjusted, strict=True)}
