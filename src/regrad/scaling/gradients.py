@@ -1,0 +1,58 @@
+"""What a loss scaler does with an optimizer's gradients: find them, unscale them, read numbers about them.
+
+Acts on: the gradient, before the base step.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+
+def gradients_of(optimizer: Optimizer) -> list[Tensor]:
+    """Return the optimizer's dense, real, non-empty gradients, in the order of its parameters.
+
+    Raises:
+        ValueError: For a sparse or a complex gradient.
+    """
+    grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+    for grad in grads:
+        if grad.layout != torch.strided:
+            raise ValueError(f"gradients must be dense, got layout {grad.layout}; use sparse=False")
+        if grad.is_complex():
+            raise ValueError(f"gradients must be real, got {grad.dtype}; use view_as_real parameters")
+    return [grad for grad in grads if grad.numel() > 0]
+
+
+@torch.no_grad()
+def unscale_(grads: Sequence[Tensor], scale: float) -> Tensor:
+    """Divide gradients in place by ``scale``; return 1.0 if an entry was not finite, else 0.0, as ``[]``.
+
+    The answer stays on the first gradient's device: nothing is read by the host.
+
+    Raises:
+        ValueError: For a float16 gradient, which unscaling would flush to zero.
+    """
+    groups: dict[tuple[torch.device, torch.dtype], list[Tensor]] = defaultdict(list)
+    for grad in grads:
+        if grad.dtype == torch.float16:
+            raise ValueError("gradients must not be float16: keep parameters in float32 and use autocast")
+        groups[grad.device, grad.dtype].append(grad)
+    first = grads[0].device
+    found = torch.zeros((), device=first, dtype=torch.float32)
+    for (device, _), group in groups.items():
+        found_here = torch.zeros((), device=device, dtype=torch.float32)
+        inverse = torch.full((), 1.0 / scale, device=device, dtype=torch.float32)
+        torch._amp_foreach_non_finite_check_and_unscale_(group, found_here, inverse)
+        found = torch.maximum(found, found_here.to(first, non_blocking=True))
+    return found
+
+
+def read_numbers(values: Sequence[Tensor | float]) -> list[float]:
+    """Bring one-element tensors and numbers to the host together, in one synchronization."""
+    device = next((v.device for v in values if isinstance(v, Tensor)), torch.device("cpu"))
+    tensors = [v.detach().reshape(()).to(device, non_blocking=True) for v in values if isinstance(v, Tensor)]
+    read = iter(torch.stack(tensors).tolist() if tensors else [])
+    return [next(read) if isinstance(v, Tensor) else float(v) for v in values]
