@@ -1,0 +1,82 @@
+"""Acts on: per-example gradients. The one entrance to their statistics over a mini-batch."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from torch import nn
+
+from regrad.perexample.batches import Losses, batch_size
+from regrad.perexample.loop import fold_by_loop
+from regrad.perexample.refusals import refuse_dependent_examples
+from regrad.perexample.requests import Request, parse_statistics
+from regrad.perexample.sums import Sums
+from regrad.perexample.vmap import fold_by_vmap
+
+METHODS: dict[str, Callable[..., None]] = {"loop": fold_by_loop, "vmap": fold_by_vmap, "graph": fold_by_vmap}
+
+
+def gradient_statistics(
+    model: nn.Module,
+    losses: Losses,
+    batch: Any,
+    statistics: Iterable[Any] | Mapping[str, Any],
+    *,
+    method: str = "graph",
+    chunk_size: int | None = None,
+    group_size: int = 1,
+) -> dict[str, Any]:
+    """Statistics over the examples of a batch of the gradients g_i of each example's own loss.
+
+    g_i is the gradient of `losses(model, batch)[i]`: it is *not* divided by the batch size B. "mean" is
+    therefore the ordinary gradient of the mean loss, and "mean_square" the mean of g_i², not of (g_i / B)².
+
+    Args:
+        model: any module whose examples do not see each other; frozen parameters are skipped.
+        losses: called as `losses(model, batch)`; returns unreduced losses [B]. An example is whatever the
+            first axis counts: an image, a sequence.
+        batch: a tensor, or a nest of lists, tuples and dicts of tensors that share their first axis [B, …].
+        statistics: names, `clipped_mean(max_norm=…)` and elementwise functions, listed or as a mapping from
+            the name wanted in the answer: "mean"; "mean_square"; "variance" (divided by B − 1); "mean_sign"
+            (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all trainable parameters); a function is
+            applied to a block of per-example gradients [c, *parameter], must act elementwise, and is
+            averaged over the examples.
+        method: "graph" (surgery of the backward pass), "vmap" (torch.func) or "loop" (one backward per
+            example).
+        chunk_size: at most so many examples (of `group_size` each) go through the model at once; all if None.
+        group_size: k >= 1: an "example" is then the mean over k consecutive examples, so B / k of them count.
+
+    Returns:
+        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B /
+        group_size]. Parameters in half precision have float32 statistics. A parameter no loss reaches has
+        zeros.
+
+    Raises:
+        ValueError: for a bad argument, and for a model that has no per-example gradients, with the remedy.
+    """
+    request = parse_statistics(statistics)
+    size = batch_size(batch)
+    _check(method, chunk_size, group_size, size)
+    _check_count(request, size // group_size)
+    refuse_dependent_examples(model)
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise ValueError("model: no parameter requires a gradient")
+    sums = Sums(request, trainable, size // group_size)
+    options = {"group_size": group_size, "chunk_size": chunk_size or sums.count}
+    METHODS[method](model, losses, batch, sums=sums, options=options)
+    return sums.finish()
+
+
+def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> None:
+    if method not in METHODS:
+        raise ValueError(f"method={method!r}: one of {', '.join(METHODS)} is required")
+    for name, value in (("chunk_size", 1 if chunk_size is None else chunk_size), ("group_size", group_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name}={value!r}: an integer >= 1 is required")
+    if size % group_size:
+        raise ValueError(f"group_size={group_size}: must divide the batch size {size}")
+
+
+def _check_count(request: Request, count: int) -> None:
+    if count < 2 and "variance" in request.named.values():
+        raise ValueError(f"variance divides by the number of examples less one, and there is {count}")

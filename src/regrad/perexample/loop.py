@@ -1,0 +1,36 @@
+"""Acts on: per-example gradients. The definition: one backward pass for each example, and nothing clever.
+
+Accepts every model torch can differentiate whose examples do not see each other. `vmap.py` and `graph.py`
+must equal it.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrad.perexample.batches import Losses, check_losses, take
+from regrad.perexample.sums import Sums
+
+
+def per_example_gradients(model: nn.Module, losses: Losses, batch: Any, group: slice) -> dict[str, Tensor]:
+    """The gradient [*parameter] of the mean loss of the examples in `group`, for every trainable parameter.
+
+    A parameter the loss does not reach has gradient zero. Nothing is divided by the size of the batch.
+    """
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    with torch.enable_grad():
+        loss = check_losses(losses(model, take(batch, group)), group.stop - group.start).mean()
+    gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True, materialize_grads=True)
+    return dict(zip(trainable, gradients, strict=True))
+
+
+def fold_by_loop(
+    model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]
+) -> None:
+    """Fold every example's gradient into `sums`, one at a time (`chunk_size` has nothing to do here)."""
+    size = options["group_size"]
+    for index in range(sums.count):
+        gradients = per_example_gradients(model, losses, batch, slice(index * size, (index + 1) * size))
+        sums.fold_all({name: gradient.unsqueeze(0) for name, gradient in gradients.items()}, index)

@@ -1,0 +1,54 @@
+"""What has no per-example gradient, or only a random one, refused by type before anything runs."""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+
+def refuse_dependent_examples(model: nn.Module) -> None:
+    """Refuse modules under which the loss of one example depends on the others, or on the random stream.
+
+    Raises:
+        ValueError: naming the module and the remedy.
+    """
+    for name, module in model.named_modules():
+        _refuse_batch_norm(name, module)
+        _refuse_randomness(name, module)
+        _refuse_in_place_weights(name, module)
+
+
+def _refuse_batch_norm(name: str, module: nn.Module) -> None:
+    if not isinstance(module, _BatchNorm):
+        return
+    # Without running statistics it uses the batch in eval mode too, and torch.func lets that through.
+    if module.training or module.running_mean is None:
+        raise ValueError(
+            f"{name} ({type(module).__name__}): each loss depends on the whole batch, so no "
+            "per-example gradient exists; use GroupNorm, or eval() with running statistics"
+        )
+
+
+def _refuse_randomness(name: str, module: nn.Module) -> None:
+    rate = 0.0
+    if isinstance(module, _DropoutNd):
+        rate = module.p
+    elif isinstance(module, nn.MultiheadAttention | nn.RNNBase):
+        rate = module.dropout
+    elif isinstance(module, nn.RReLU):
+        rate = module.upper - module.lower
+    if module.training and rate > 0:
+        raise ValueError(
+            f"{name} ({type(module).__name__}, {rate}) draws fresh noise: the methods would draw "
+            "different masks, and a statistic would mix that noise with the data's; "
+            "set p=0 or call eval() on it"
+        )
+
+
+def _refuse_in_place_weights(name: str, module: nn.Module) -> None:
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.max_norm is not None:
+        raise ValueError(f"{name}: max_norm rewrites the weight inside forward; renormalise outside the step")
+    if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.scale_grad_by_freq:
+        raise ValueError(f"{name}: scale_grad_by_freq counts over the whole batch; set it to False")
+    pre_hooks = getattr(module, "_forward_pre_hooks", {}).values()
+    if any(type(hook).__name__ == "SpectralNorm" for hook in pre_hooks):
+        raise ValueError(f"{name}: spectral_norm updates its vectors in forward; call eval() or remove it")

@@ -1,0 +1,47 @@
+"""Acts on: per-example gradients. torch.func: vmap over grad, in chunks that bound what exists at once.
+
+Accepts what torch.func accepts: no data-dependent control flow, no in-place writes on batch-independent
+tensors. The per-example gradients of one chunk do exist, [chunk, *parameter]; `vmap(chunk_size=…)` would
+join those of all chunks into one tensor, so the loop over chunks is written out here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+from torch.func import functional_call, grad, vmap
+from torch.utils._pytree import tree_map
+
+from regrad.perexample.batches import Losses, check_losses, chunks, take
+from regrad.perexample.sums import Sums
+
+
+class _LossModule(nn.Module):
+    """The losses as a module: `functional_call` then replaces the parameters wherever `losses` reads them."""
+
+    def __init__(self, model: nn.Module, losses: Losses):
+        super().__init__()
+        self.model = model
+        self._losses = losses
+
+    def forward(self, batch: Any, size: int) -> Tensor:
+        return check_losses(self._losses(self.model, batch), size).mean()
+
+
+def fold_by_vmap(
+    model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]
+) -> None:
+    """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
+    size = options["group_size"]
+    trainable = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
+    module = _LossModule(model, losses)
+
+    def loss_of_group(parameters: dict[str, Tensor], group: Any) -> Tensor:
+        return functional_call(module, parameters, (group, size))
+
+    grouped = tree_map(lambda x: x.unflatten(0, (sums.count, size)) if isinstance(x, Tensor) else x, batch)
+    axes = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, batch)
+    per_group = vmap(grad(loss_of_group), in_dims=(None, axes))
+    for part in chunks(sums.count, options["chunk_size"]):
+        gradients = per_group(trainable, take(grouped, part))
+        sums.fold_all({name.removeprefix("model."): g for name, g in gradients.items()}, part.start)
