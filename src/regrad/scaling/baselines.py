@@ -120,8 +120,9 @@ class ClippedScaler:
 
     def unscale_(self, optimizer: Optimizer) -> None:
         """Divide the optimizer's gradients by the scale, in place."""
-        self.scaler.unscale_(optimizer)
-        self._unscaled.add(optimizer)
+        if gradients_of(optimizer):  # GradScaler could not finish an iteration without gradients
+            self.scaler.unscale_(optimizer)
+            self._unscaled.add(optimizer)
 
     def step(self, optimizer: Optimizer) -> Any:
         """Unscale if that is still to do, clip, and step unless a gradient is not finite."""
