@@ -1,1 +1,6 @@
 """Optimizers: torch.optim.Optimizer subclasses."""
+
+from regrad.optim.micro_adam import MicroAdam
+from regrad.optim.sign_sgd import SignSGD
+
+__all__ = ["MicroAdam", "SignSGD"]

@@ -1,0 +1,97 @@
+"""What one step of the Adam family needs of the caller's statistics: looked up by name, checked, scaled.
+
+Acts on: the per-example gradients, through their mean and variance (or mean square).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from regrad.transforms.adam_family import coefficient
+
+Statistics = Mapping[str, Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the caller passed to one step."""
+
+    statistics: Statistics
+    batch_size: int | None
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What a batch gives to ν: gbar² + ``scale`` · ``spread``, or ``spread`` alone where it ``replaces``."""
+
+    spread: Tensor
+    scale: float = 1.0
+    replaces: bool = False
+    may_be_negative: bool = False
+
+
+def step_inputs(group: dict[str, Any], given: Given) -> list[tuple[Tensor, Tensor, Sample | None]]:
+    """Return (parameter, gradient, sample) for each parameter of the group that has a gradient.
+
+    The sample is None for "adam", whose ν averages gbar² and nothing else.
+
+    Raises:
+        ValueError, TypeError, RuntimeError: As ``MicroAdam.step`` says.
+    """
+    if given.statistics and "param_names" not in group:
+        raise ValueError("statistics are looked up by parameter name: pass model.named_parameters()")
+    names = group.get("param_names", [""] * len(group["params"]))
+    found = []
+    for name, param in zip(names, group["params"], strict=True):
+        grad = _gradient(name, param, given.statistics)
+        if grad is not None:
+            found.append((param, grad, _sample(name, param, (group["preconditioner"], given))))
+    return found
+
+
+def _gradient(name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
+    mean = _statistic("mean", name, param, statistics)
+    if param.grad is None:
+        return mean
+    if param.grad.is_sparse:
+        raise RuntimeError("MicroAdam does not support sparse gradients: use Embedding(sparse=False)")
+    if mean is not None and mean.data_ptr() != param.grad.data_ptr():
+        raise ValueError(
+            f"the gradient of {name!r} is given twice: call zero_grad() before step(), "
+            "or leave 'mean' out of the statistics"
+        )
+    return param.grad
+
+
+def _sample(name: str, param: Tensor, wanted: tuple[str | float, Given]) -> Sample | None:
+    preconditioner, given = wanted
+    c = coefficient(preconditioner)
+    if c is None:
+        return None
+    if param.is_complex():
+        raise TypeError(f"preconditioner={preconditioner!r} refuses complex parameters like {name!r}")
+    if preconditioner == "micro":
+        square = _statistic("mean_square", name, param, given.statistics)
+        if square is not None:
+            return Sample(square, replaces=True)
+    variance = _statistic("variance", name, param, given.statistics)
+    if variance is None:
+        raise ValueError(
+            f"preconditioner={preconditioner!r} needs statistics['variance'][{name!r}] at every step"
+        )
+    if c == math.inf:
+        return Sample(variance, replaces=True)
+    if given.batch_size is None or given.batch_size < 2:
+        raise ValueError(f"preconditioner={preconditioner!r} needs batch_size >= 2, got {given.batch_size}")
+    return Sample(variance, scale=c - 1 / given.batch_size, may_be_negative=c < 1)
+
+
+def _statistic(kind: str, name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
+    tensor = statistics.get(kind, {}).get(name)
+    if tensor is not None and tensor.shape != param.shape:
+        shapes = f"{list(param.shape)}, got {list(tensor.shape)}"
+        raise ValueError(f"statistics[{kind!r}][{name!r}] must have its parameter's shape {shapes}")
+    return None if tensor is None else tensor.to(param.dtype)
