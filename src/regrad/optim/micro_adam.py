@@ -12,7 +12,6 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from regrad.optim.statistic_inputs import Given, Sample, Statistics, step_inputs
-from regrad.transforms import checks
 from regrad.transforms.adam_family import (
     adam_step_,
     average_,
@@ -21,6 +20,7 @@ from regrad.transforms.adam_family import (
     coefficient,
     resolution,
 )
+from regrad.transforms.checks import betas, flag, in_range, integer_at_least, learning_rate, non_negative
 
 
 class MicroAdam(Optimizer):
@@ -155,7 +155,7 @@ class MicroAdam(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         if batch_size is not None:
-            checks.integer_at_least("batch_size", batch_size, 1)
+            integer_at_least("batch_size", batch_size, 1)
         given = Given(statistics or {}, batch_size)
         work = [(group, step_inputs(group, given)) for group in self.param_groups]
         for group, found in work:
@@ -214,11 +214,11 @@ def _real(tensor: Tensor) -> Tensor:
 
 
 def _check(group: dict[str, Any]) -> None:
-    checks.learning_rate("lr", group["lr"])
-    checks.betas("betas", group["betas"])
-    checks.non_negative("eps", group["eps"])
+    learning_rate("lr", group["lr"])
+    betas("betas", group["betas"])
+    non_negative("eps", group["eps"])
     coefficient(group["preconditioner"])
-    checks.non_negative("weight_decay", group["weight_decay"])
-    checks.flag("maximize", group["maximize"])
+    non_negative("weight_decay", group["weight_decay"])
+    flag("maximize", group["maximize"])
     if group["floor"] is not None:
-        checks.in_range("floor", group["floor"], 0, 1)
+        in_range("floor", group["floor"], 0, 1)

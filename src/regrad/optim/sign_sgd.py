@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from regrad.transforms import checks
+from regrad.transforms.checks import flag, in_range, learning_rate, non_negative, one_of, optional_flag
 from regrad.transforms.sign import PLACEMENTS, sign_direction, sign_directions
 
 
@@ -147,9 +147,9 @@ def _dense_grad(param: Tensor) -> Tensor:
 
 
 def _check(group: dict[str, Any]) -> None:
-    checks.learning_rate("lr", group["lr"])
-    checks.in_range("momentum", group["momentum"], 0, 1, open_high=True)
-    checks.one_of("placement", group["placement"], PLACEMENTS)
-    checks.non_negative("weight_decay", group["weight_decay"])
-    checks.flag("maximize", group["maximize"])
-    checks.optional_flag("foreach", group["foreach"])
+    learning_rate("lr", group["lr"])
+    in_range("momentum", group["momentum"], 0, 1, open_high=True)
+    one_of("placement", group["placement"], PLACEMENTS)
+    non_negative("weight_decay", group["weight_decay"])
+    flag("maximize", group["maximize"])
+    optional_flag("foreach", group["foreach"])

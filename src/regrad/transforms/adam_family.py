@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from regrad.transforms import checks
+from regrad.transforms.checks import in_range, integer_at_least, non_negative
 
 # c of ν_c by name. Adam's c is 1/B whatever B is, so it needs no number.
 COEFFICIENTS = {"adam": None, "micro": 1.0, "variance": math.inf, "mean_square": 0.0}
@@ -28,7 +28,7 @@ def coefficient(preconditioner: str | float) -> float | None:
     if isinstance(preconditioner, str) and preconditioner in COEFFICIENTS:
         return COEFFICIENTS[preconditioner]
     try:
-        checks.non_negative("preconditioner", preconditioner)
+        non_negative("preconditioner", preconditioner)
     except ValueError:
         names = ", ".join(map(repr, COEFFICIENTS))
         raise ValueError(
@@ -71,8 +71,8 @@ def resolution(beta: float, step: int) -> float:
     ``step`` independent ones shrinks it by sqrt((1 - β)/(1 + β) · (1 + β^t)/(1 - β^t)). At t -> inf:
     0.032 for β = 0.999 and 0.14 for β = 0.98. At most 1, which stands for Adam's own ν.
     """
-    checks.in_range("beta", beta, 0, 1, open_high=True)
-    checks.integer_at_least("step", step, 1)
+    in_range("beta", beta, 0, 1, open_high=True)
+    integer_at_least("step", step, 1)
     forgotten = beta**step
     spread = (1 - beta) / (1 + beta) * (1 + forgotten) / (1 - forgotten)
     return min(1.0, math.sqrt(2 * spread))

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from regrad.transforms import checks
+from regrad.transforms.checks import one_of, positive
 
 DEGREES = {"mean": 1, "mean_abs": 1, "mean_square": 2, "variance": 2, "mean_sign": 0}
 
@@ -27,7 +27,7 @@ def scale_statistics(statistics: Statistics, factor: float | Tensor) -> dict[str
         ValueError: If a statistic is not in ``DEGREES``.
     """
     for name in statistics:
-        checks.one_of("statistic", name, tuple(DEGREES))
+        one_of("statistic", name, tuple(DEGREES))
     return {
         name: {param: tensor * factor ** DEGREES[name] for param, tensor in tensors.items()}
         for name, tensors in statistics.items()
@@ -50,7 +50,7 @@ def clip_statistics(statistics: Statistics, max_norm: float) -> tuple[dict[str, 
     Departures:
         The factor is that of ``torch.nn.utils.clip_grad_norm_``, min(1, max_norm/(norm + 1e-6)).
     """
-    checks.positive("max_norm", max_norm)
+    positive("max_norm", max_norm)
     if "mean" not in statistics:
         raise ValueError(f"statistics must hold 'mean', got {', '.join(map(repr, statistics)) or 'none'}")
     norm = torch.nn.utils.get_total_norm(list(statistics["mean"].values()))

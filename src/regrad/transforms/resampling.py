@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from regrad.transforms import checks
+from regrad.transforms.checks import in_range, integer_at_least, one_of
 from regrad.transforms.sign import PLACEMENTS, group_count, sign_direction
 
 
@@ -71,9 +71,9 @@ def resampled_update(
     Raises:
         ValueError: If an argument is out of range or ``samples`` is empty or not [N, coords].
     """
-    checks.one_of("placement", placement, PLACEMENTS)
-    checks.in_range("momentum", momentum, 0, 1, open_high=True)
-    checks.integer_at_least("steps", steps, 2)
+    one_of("placement", placement, PLACEMENTS)
+    in_range("momentum", momentum, 0, 1, open_high=True)
+    integer_at_least("steps", steps, 2)
     group_count(batch_size, group_size)
     if samples.dim() != 2 or len(samples) == 0:
         raise ValueError(f"samples must be [N, coords] with N >= 1, got shape {list(samples.shape)}")

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor
 
-from regrad.transforms import checks
+from regrad.transforms.checks import in_range, integer_at_least, one_of
 
 PLACEMENTS = ("example", "batch", "ema")
 
@@ -24,7 +24,7 @@ def ema_gain(momentum: float) -> float:
 
     It holds for independent inputs, once the average has forgotten its start. 4.36 at b = 0.9.
     """
-    checks.in_range("momentum", momentum, 0, 1, open_high=True)
+    in_range("momentum", momentum, 0, 1, open_high=True)
     return math.sqrt((1 + momentum) / (1 - momentum))
 
 
@@ -47,7 +47,7 @@ def noise_limited_update_rms(
     Raises:
         ValueError: If an argument is out of range or k does not divide B.
     """
-    checks.one_of("placement", placement, PLACEMENTS)
+    one_of("placement", placement, PLACEMENTS)
     groups = group_count(batch_size, group_size)
     if placement == "ema":
         return 1.0
@@ -60,8 +60,8 @@ def group_count(batch_size: int, group_size: int) -> int:
     Raises:
         ValueError: If either is not a positive integer or k does not divide B.
     """
-    checks.integer_at_least("batch_size", batch_size, 1)
-    checks.integer_at_least("group_size", group_size, 1)
+    integer_at_least("batch_size", batch_size, 1)
+    integer_at_least("group_size", group_size, 1)
     if batch_size % group_size:
         raise ValueError(f"group_size must divide batch_size={batch_size}, got {group_size}")
     return batch_size // group_size

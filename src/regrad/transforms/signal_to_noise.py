@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from regrad.transforms import checks
+from regrad.transforms.checks import in_range, integer_at_least, one_of
 from regrad.transforms.sign import PLACEMENTS, ema_gain, group_count
 
 
@@ -22,7 +22,7 @@ def variance_from_squares(mean: Tensor, mean_square: Tensor, batch_size: int) ->
 
     It loses digits where μ² >> σ²: prefer a variance computed from centred gradients.
     """
-    checks.integer_at_least("batch_size", batch_size, 2)
+    integer_at_least("batch_size", batch_size, 2)
     return (mean_square - mean.square()).clamp_min(0) * (batch_size / (batch_size - 1))
 
 
@@ -38,7 +38,7 @@ def split_batch_square(mean: Tensor, variance: Tensor, batch_size: int) -> tuple
         gbar² - v/B, which may be negative, and v/B. Averaged over steps or summed over coordinates,
         their ratio says which one dominates Adam's preconditioner.
     """
-    checks.integer_at_least("batch_size", batch_size, 2)
+    integer_at_least("batch_size", batch_size, 2)
     noise = variance / batch_size
     return mean.square() - noise, noise
 
@@ -87,7 +87,7 @@ def predicted_snr(
         momentum: b in [0, 1).
         group_size: k, for "example"; divides B.
     """
-    checks.one_of("placement", placement, PLACEMENTS)
+    one_of("placement", placement, PLACEMENTS)
     groups, kappa = group_count(batch_size, group_size), ema_gain(momentum)
     if placement == "example":
         return kappa * math.sqrt(groups) * sign_snr(s * math.sqrt(group_size))
@@ -105,7 +105,7 @@ def predicted_right_sign(
     of signs is taken as Gaussian. Arguments as there.
     """
     if placement == "ema":
-        checks.in_range("momentum", momentum, 0, 1, open_high=True)
+        in_range("momentum", momentum, 0, 1, open_high=True)
         return torch.special.ndtr(ema_gain(momentum) * math.sqrt(batch_size) * s)
     return torch.special.ndtr(
         predicted_snr(s, placement, batch_size=batch_size, momentum=momentum, group_size=group_size)
