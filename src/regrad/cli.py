@@ -1,0 +1,163 @@
+"""The command line: ``python -m regrad …``; ``reproduce.sh`` is a thin front of it.
+
+argparse and not tyro: a usage error is one line with the value, what is allowed and a suggestion,
+and nothing heavy is imported before the words have been checked.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+from regrad.pipeline.folders import Folders, checkout
+from regrad.pipeline.targets import PRESETS, select
+from regrad.results import suggestion
+
+DEVICES = ("auto", "cpu", "cuda")
+USAGE, ENVIRONMENT = 2, 3
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse whose errors are one line on standard error, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message, with the nearest option for an unknown one, and exit."""
+        if message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+            message = f"unknown option {word!r}{suggestion(word, list(self._option_string_actions))}"
+        sys.stderr.write(f"regrad: {message}\n")
+        raise SystemExit(USAGE)
+
+
+def one_of(allowed: tuple[str, ...]):
+    """Return an argparse type that accepts the allowed words and suggests the nearest for others."""
+
+    def check(word: str) -> str:
+        if word not in allowed:
+            raise argparse.ArgumentTypeError(f"{word!r} is not known{suggestion(word, list(allowed))}")
+        return word
+
+    return check
+
+
+def count(word: str) -> int:
+    """Return a number of processes, at least 1."""
+    try:
+        value = int(word)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{word!r}; allowed: an integer of at least 1")
+    return value
+
+
+def parser() -> Parser:
+    """Return the parser of ``reproduce``; its help is the help of ``reproduce.sh``."""
+    made = Parser(
+        prog="./reproduce.sh",
+        allow_abbrev=False,
+        description="Reproduce the report: runs, figures, verdicts, PDF and HTML. Goes on where it stopped.",
+        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …]. "
+        "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment.",
+    )
+    add = made.add_argument
+    add(
+        "--preset",
+        type=one_of(PRESETS),
+        help="scale: smoke, small, full, paper (default: what fits the machine)",
+    )
+    add("--quick", action="store_true", help="the same as --preset smoke")
+    add("--only", metavar="TARGETS", help="targets, figures or tables, separated by commas")
+    add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
+    add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
+    add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
+    add("--fresh", action="store_true", help="set all earlier runs aside and start anew")
+    add("--dry-run", action="store_true", help="say what would run, and stop")
+    add("--offline", action="store_true", help="use no network: data must be in the cache")
+    add("--no-pdf", action="store_true", help="do not typeset the report")
+    return made
+
+
+def data_parser() -> Parser:
+    """Return the parser of ``data``."""
+    made = Parser(
+        prog="./reproduce.sh data", allow_abbrev=False, description="List data sets, or fetch some."
+    )
+    made.add_argument(
+        "--fetch", nargs="+", metavar="NAME", default=[], help="data sets to fetch into the cache"
+    )
+    made.add_argument("--offline", action="store_true", help="only check what is in the cache")
+    return made
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    try:
+        folders = checkout(Path.cwd())
+    except FileNotFoundError as error:
+        sys.stderr.write(f"regrad: {error}\n")
+        return ENVIRONMENT
+    if words and words[0] == "data":
+        return data(words[1:], folders)
+    if words and words[0] == "reproduce":
+        words = words[1:]
+    elif words and not words[0].startswith("-"):
+        known = ["data", "lab", "test"]
+        sys.stderr.write(f"regrad: unknown command {words[0]!r}{suggestion(words[0], known)}\n")
+        return USAGE
+    return reproduce(words, folders)
+
+
+def reproduce(words: list[str], folders: Folders) -> int:
+    """Run ``reproduce``: check every word, then work."""
+    made = parser()
+    options = made.parse_args(words)
+    if options.quick and options.preset not in (None, "smoke"):
+        made.error(f"--quick is --preset smoke, and --preset {options.preset} was given too; give one")
+    try:
+        targets, documents = select(options.only)
+    except ValueError as error:
+        made.error(str(error))
+    from regrad.pipeline.devices import choose_device, default_preset
+
+    try:
+        device = choose_device(options.device)
+    except RuntimeError as error:
+        made.error(str(error))
+    preset = "smoke" if options.quick else options.preset or default_preset(device)
+    if options.no_pdf:
+        documents = [d for d in documents if d != "paper"]
+    from regrad.pipeline.reproduce import Order
+    from regrad.pipeline.reproduce import reproduce as work
+    from regrad.pipeline.show import announce, listing
+
+    order = Order(targets, documents, preset, device, options.jobs, options.offline)
+    if options.list or options.dry_run:
+        sys.stdout.write(listing(folders, order, everything=options.list))
+        return 0
+    sys.stderr.write(announce(folders, order))
+    return work(folders, order, fresh=options.fresh)
+
+
+def data(words: list[str], folders: Folders) -> int:
+    """Run ``data``: list the sources or fetch some of them."""
+    made = data_parser()
+    options = made.parse_args(words)
+    from regrad.problems.data.errors import DataError
+    from regrad.problems.data.fetching import fetch
+    from regrad.problems.data.sources import SOURCES, markdown_table
+
+    names = [source.name for source in SOURCES]
+    for name in options.fetch:
+        if name not in names:
+            made.error(f"--fetch: unknown data set {name!r}{suggestion(name, names)}")
+    if not options.fetch:
+        sys.stdout.write(markdown_table().rstrip() + f"\n\ncache: {folders.cache}\n")
+    for name in options.fetch:
+        try:
+            sys.stdout.write(f"{name}: {fetch(name, folders.cache, offline=options.offline)}\n")
+        except DataError as error:
+            sys.stderr.write(f"regrad: {error}\n")
+            return ENVIRONMENT
+    return 0

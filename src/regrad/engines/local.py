@@ -1,0 +1,34 @@
+"""Runs on this machine: a process a core, each with one torch thread."""
+
+import os
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from joblib import Parallel, delayed
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+
+Task = TypeVar("Task")
+Outcome = TypeVar("Outcome")
+
+
+def worker_count(jobs: int, device: str) -> int:
+    """Return how many processes ``jobs`` means: 0 is one a core, and one on a GPU."""
+    if jobs > 0:
+        return jobs
+    return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
+    """Yield ``function(task)`` as they finish, in any order.
+
+    A worker that dies takes its siblings' unfinished tasks with it: what it had not yielded is
+    missing from the result, and the caller asks again for what it still lacks.
+    """
+    if workers == 1 or len(tasks) == 1:
+        yield from map(function, tasks)
+        return
+    parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
+    try:
+        yield from parallel(delayed(function)(task) for task in tasks)
+    except TerminatedWorkerError:
+        return

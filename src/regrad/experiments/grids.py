@@ -1,0 +1,82 @@
+"""Tuning plans: equal grids around each arm's predicted optimum, extended at the edge, then fresh seeds."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from regrad.results import Record, Spec
+from regrad.statistics.tuning import Choice, choose
+
+TUNING_SEED = 1000  # tuning uses seeds 1000, 1001, …; results use 0, 1, …: never the same
+MakeSpec = Callable[[str, float, int, str], Spec]
+
+
+def log_grid(center: float, points: int, ratio: float) -> list[float]:
+    """Return ``points`` learning rates around ``center``, neighbours ``ratio`` apart, six digits each."""
+    return [float(f"{center * ratio ** (k - (points - 1) / 2):.6g}") for k in range(points)]
+
+
+def row(record: Record, metric: str) -> dict[str, Any]:
+    """Return what statistics need of a record: arm, learning rate, seed, value, whether it diverged."""
+    spec = record.spec
+    return {
+        "arm": spec.tags["arm"],
+        "phase": spec.tags["phase"],
+        "lr": float(spec.optimizer.options["lr"]),  # type: ignore[arg-type]
+        "seed": spec.seed,
+        "value": record.metrics.get(metric),
+        "diverged": record.diverged,
+    }
+
+
+def rows(records: list[Record], metric: str, phase: str) -> list[dict[str, Any]]:
+    """Return the rows of one phase (``"tune"`` or ``"fresh"``)."""
+    return [row(r, metric) for r in records if r.spec.tags.get("phase") == phase]
+
+
+def tuned(records: list[Record], metric: str = "validation_loss") -> dict[str, Choice]:
+    """Return each arm's chosen learning rate from the tuning runs among ``records``."""
+    return choose(rows(records, metric, "tune"))
+
+
+def tuning_then_fresh(
+    grids: Mapping[str, list[float]],
+    make: MakeSpec,
+    records: list[Record],
+    *,
+    seeds: tuple[int, int],
+    extensions: int = 2,
+) -> list[Spec]:
+    """Return every spec that can be named given ``records``: grids, their extensions, fresh-seed runs.
+
+    Args:
+        grids: First grid of each arm.
+        make: Makes a spec from arm, learning rate, seed and phase.
+        records: What has been run so far.
+        seeds: Numbers of tuning seeds and of fresh seeds.
+        extensions: How often a grid with its optimum on the edge may grow; after that the report warns.
+    """
+    done = {(r["arm"], r["lr"]): [] for r in rows(records, "validation_loss", "tune")}
+    for r in rows(records, "validation_loss", "tune"):
+        done[r["arm"], r["lr"]].append(r)
+    specs: list[Spec] = []
+    for arm, first in grids.items():
+        grid, best = grown(first, {lr: done[a, lr] for a, lr in done if a == arm}, extensions)
+        specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(seeds[0])]
+        if best is not None:
+            specs += [make(arm, best, seed, "fresh") for seed in range(seeds[1])]
+    return specs
+
+
+def grown(
+    first: list[float], done: Mapping[float, list[dict[str, Any]]], extensions: int
+) -> tuple[list[float], float | None]:
+    """Return an arm's grid so far and, once its tuning is complete, its best learning rate."""
+    grid = list(first)
+    for extension in range(extensions + 1):
+        if not all(lr in done for lr in grid):
+            return grid, None
+        choice = next(iter(choose([r for lr in grid for r in done[lr]]).values()))
+        if choice.edge is None or extension == extensions:
+            return grid, choice.best
+        grid += [lr for lr in choice.extension if lr not in grid]
+    return grid, None

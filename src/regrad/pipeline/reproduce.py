@@ -1,0 +1,223 @@
+"""The whole way: data, runs, notebooks, verdicts, report, site; each step only if its input changed."""
+
+import json
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+
+from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
+from regrad.pipeline import paper
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.freshness import Freshness, inputs_hash
+from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
+from regrad.pipeline.targets import NOTEBOOKS, Target, notebook_path, plan_of
+from regrad.problems.data.errors import DataError
+from regrad.problems.data.fetching import fetch
+from regrad.provenance import commit
+from regrad.results import Record
+from regrad.runner.ensure import Bench, RunsFailedError, complete
+from regrad.runner.progress import duration
+from regrad.runner.registry import data_sources
+from regrad.store import write_atomically
+
+DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
+NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
+LIBRARIES = ["torch", "numpy", "scipy", "statsmodels", "matplotlib", "pandas", "papermill", "nbconvert"]
+
+
+class Order(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        targets: Notebooks, in the order of the report.
+        documents: ``paper`` and ``site``, as wanted.
+        offline: Use no network.
+    """
+
+    targets: list[Target]
+    documents: list[str]
+    preset: str
+    device: str
+    jobs: int = 0
+    offline: bool = False
+
+
+class Reproduction:
+    """One call of ``reproduce`` on one checkout."""
+
+    def __init__(self, folders: Folders, order: Order, console: Console | None = None) -> None:
+        self.folders, self.order = folders, order
+        self.console = console or Console(file=sys.stderr, highlight=False)
+        self.bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
+        self.freshness = Freshness(folders.state, folders.root)
+        self.failed: list[str] = []
+        self.environment_lacks: list[str] = []
+
+    def say(self, text: str) -> None:
+        """Print one line of progress."""
+        self.console.print(text, markup=False)
+
+    def parameters(self) -> dict[str, Any]:
+        """Return what every notebook's ``parameters`` cell is given."""
+        order = self.order
+        return {"preset": order.preset, "device": order.device, "jobs": order.jobs}
+
+    def run(self) -> int:
+        """Make everything that was asked for; return the exit code."""
+        for target in self.order.targets:
+            check_parameters(notebook_path(self.folders.notebooks, target), self.parameters())
+        start = time.monotonic()
+        for target in self.order.targets:
+            try:
+                self.make_notebook(target)
+            except (NotebookError, RunsFailedError, DataError) as error:
+                self.failed.append(target.name)
+                self.say(f"{target.name}: FAILED: {error}")
+        self.write_claims()
+        for document in self.order.documents:
+            {"paper": self.make_paper, "site": self.make_site}[document]()
+        self.say(self.summary(time.monotonic() - start))
+        return FAILED if self.failed else ENVIRONMENT if self.environment_lacks else DONE
+
+    def summary(self, seconds: float) -> str:
+        """Return the last line."""
+        parts = [f"{what} failed" for what in self.failed] + self.environment_lacks
+        return f"done in {duration(seconds)}" + (": " + "; ".join(parts) if parts else "")
+
+    def records(self, target: Target) -> list[Record]:
+        """Return the records of a target's study, running what is missing."""
+        plan = plan_of(target)
+        if plan is None:
+            return []
+        for name in sorted({n for spec in plan(self.order.preset, []) for n in data_sources(spec)}):
+            fetch(name, self.folders.cache, offline=self.order.offline)
+        return complete(plan, self.order.preset, self.bench)
+
+    def make_notebook(self, target: Target) -> None:
+        """Bring one notebook up to date."""
+        source = notebook_path(self.folders.notebooks, target)
+        output = self.folders.executed / source.name
+        records = self.records(target)
+        inputs = inputs_hash(
+            {
+                "parameters": self.parameters(),
+                "runs": sorted(r.run_id for r in records),
+                "code": code_fingerprint(*notebook_modules(source)),
+                "libraries": library_versions(LIBRARIES),
+            },
+            [source, self.folders.paper / "claims.toml"],
+        )
+        reason = self.freshness.why_stale(target.name, inputs)
+        if reason is None:
+            self.say(f"{target.name}: up to date ({len(records)} runs)")
+            return
+        self.say(f"{target.name}: executing {source.name} ({reason})")
+        self.freshness.forget(target.name)
+        execute(source, output, self.parameters(), timeout=NOTEBOOK_SECONDS[self.order.preset])
+        rows = json.loads((self.folders.generated / "manifest" / f"{target.notebook}.json").read_text())
+        made = [self.folders.generated / row["name"] for row in rows]
+        manifest = self.folders.generated / "manifest" / f"{target.notebook}.json"
+        self.freshness.remember(target.name, inputs, [output, manifest, *made])
+
+    def verdicts(self) -> list[dict[str, Any]]:
+        """Return the verdicts that the notebooks exported."""
+        files = sorted((self.folders.generated / "claims").glob("*.json"))
+        return [claim for file in files for claim in json.loads(file.read_text())]
+
+    def write_claims(self) -> None:
+        """Write ``results/claims.json``."""
+        body = json.dumps(
+            {"claims": self.verdicts()}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
+        )
+        write_atomically(self.folders.claims, (body + "\n").encode())
+
+    def make_paper(self) -> None:
+        """Bring ``paper/report.pdf`` up to date."""
+        folders = self.folders
+        paper.assemble(folders.generated)
+        sources = [p for p in sorted(folders.paper.rglob("*")) if p.suffix in (".tex", ".bib", ".pdf")]
+        sources = [p for p in sources if p != folders.paper / "report.pdf"]
+        inputs = inputs_hash({"epoch": paper.EPOCH}, sources)
+        if self.freshness.why_stale("paper", inputs) is None:
+            self.say("paper: up to date")
+            return
+        if not paper.tex_is_there():
+            self.environment_lacks.append("no LaTeX here: paper/report.pdf not made, all its sources are")
+            return
+        self.say("paper: typesetting report.pdf")
+        try:
+            complaints = paper.typeset(folders.paper)
+        except paper.PaperError as error:
+            self.failed.append("paper")
+            self.say(f"paper: FAILED: {error}")
+            return
+        for complaint in complaints:
+            self.say(f"paper: {complaint}")
+        self.freshness.remember("paper", inputs, [folders.paper / "report.pdf"])
+
+    def make_site(self) -> None:
+        """Bring the HTML site up to date."""
+        folders = self.folders
+        executed = [folders.executed / f"{t.notebook}.ipynb" for t in NOTEBOOKS]
+        executed = [path for path in executed if path.exists()]
+        pdf = folders.paper / "report.pdf"
+        inputs = inputs_hash(
+            {"code": code_fingerprint("regrad.pipeline.site")}, [*executed, folders.claims, pdf]
+        )
+        if self.freshness.why_stale("site", inputs) is None:
+            self.say("site: up to date")
+            return
+        from regrad.pipeline import site
+
+        self.say("site: converting notebooks")
+        facts = {"preset": self.order.preset, "device": self.order.device, "commit": commit()}
+        pages: list[Path] = []
+        if pdf.exists():
+            facts["pdf"] = "report.pdf"
+            write_atomically(folders.site / "report.pdf", pdf.read_bytes())
+            pages.append(folders.site / "report.pdf")
+        pages += site.build(executed, folders.site, claims=self.verdicts(), facts=facts)
+        self.freshness.remember("site", inputs, pages)
+
+
+def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
+    """Carry out an order, alone on this checkout; return the exit code.
+
+    Args:
+        folders: The checkout.
+        order: What to make.
+        fresh: Set earlier runs aside first.
+    """
+    lock = FileLock(folders.root / "results" / ".lock")
+    lock_note = folders.root / "results" / ".lock-holder"
+    lock_note.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with lock.acquire(timeout=0):
+            write_atomically(lock_note, f"process {os.getpid()} since {time.ctime()}\n".encode())
+            if fresh and (old := set_aside(folders)):
+                sys.stderr.write(f"regrad: earlier runs are kept in {old}\n")
+            return Reproduction(folders, order).run()
+    except Timeout:
+        holder = lock_note.read_text().strip() if lock_note.exists() else "another process"
+        sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder}\n")
+        return ENVIRONMENT
+
+
+def set_aside(folders: Folders) -> Path | None:
+    """Move all runs and states out of the way, so that everything is made anew; return where they went."""
+    old = [path for path in (folders.runs, folders.state) if path.exists()]
+    if not old:
+        return None
+    results = folders.root / "results"
+    number = 1 + sum(1 for _ in results.glob("superseded-*"))
+    target = results / f"superseded-{number}"
+    target.mkdir(parents=True)
+    for path in old:
+        shutil.move(path, target / path.name)
+    return target

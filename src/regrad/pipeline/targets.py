@@ -1,0 +1,70 @@
+"""What can be made: a notebook a study, in the order of the report, then the paper and the site."""
+
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import NamedTuple
+
+from regrad.results import Record, Spec, suggestion
+
+PRESETS = ("smoke", "small", "full", "paper")
+
+
+class Target(NamedTuple):
+    """One notebook of the report.
+
+    Attributes:
+        name: What ``--only`` calls it.
+        notebook: File name without suffix.
+        study: Module under ``regrad.experiments`` with ``PRESETS`` and ``specs``; None if it trains nothing.
+        figures: Names of the figures and tables that it exports.
+    """
+
+    name: str
+    notebook: str
+    study: str | None
+    figures: tuple[str, ...] = ()
+
+
+NOTEBOOKS = (
+    Target("overview", "00_overview", None, ("tab-data",)),
+    Target(
+        "sign",
+        "01_sign_placement",
+        "sign_placement",
+        ("fig-sign-lr", "fig-sign-curves", "fig-sign-snr", "fig-sign-dose", "tab-sign", "tab-sign-tuning"),
+    ),
+)
+DOCUMENTS = ("paper", "site")
+
+
+def plan_of(target: Target) -> Callable[[str, list[Record]], list[Spec]] | None:
+    """Return the function ``specs(preset, records)`` of a target's study."""
+    return import_module(f"regrad.experiments.{target.study}").specs if target.study else None
+
+
+def select(only: str | None) -> tuple[list[Target], list[str]]:
+    """Return the notebooks and documents that ``--only`` names; all of them for None.
+
+    Args:
+        only: Names of targets, figures or tables, separated by commas.
+
+    Raises:
+        ValueError: An unknown name, with the nearest known one.
+    """
+    if only is None:
+        return list(NOTEBOOKS), list(DOCUMENTS)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    owner = {name: t.name for t in NOTEBOOKS for name in (t.name, t.notebook, *t.figures)}
+    for name in names:
+        if name not in owner and name not in DOCUMENTS:
+            raise ValueError(f"--only: unknown target {name!r}{suggestion(name, [*owner, *DOCUMENTS])}")
+    if not names:
+        raise ValueError("--only: no target given")
+    wanted = {owner[name] for name in names if name in owner}
+    return [t for t in NOTEBOOKS if t.name in wanted], [d for d in DOCUMENTS if d in names]
+
+
+def notebook_path(folder: Path, target: Target) -> Path:
+    """Return the source of a target's notebook."""
+    return folder / f"{target.notebook}.ipynb"

@@ -1,0 +1,118 @@
+"""The only writer into ``paper/generated/``: figures, tables, numbers and verdicts, each with its stamp.
+
+Equal records give equal bytes. Every file has a row in the manifest: name, notebook, preset, runs,
+device, SHA-256.
+"""
+
+import hashlib
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from regrad.provenance import commit
+from regrad.report.style import SETTINGS, put_stamp
+from regrad.results import Record, run_set
+from regrad.store import write_atomically
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+KEY = re.compile(r"[A-Za-z0-9.:=+-]+(/[A-Za-z0-9.:=+-]+)*")
+TEX_SPECIAL = {
+    **{character: "\\" + character for character in "{}$&#%_"},
+    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "|": r"\textbar{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}"},
+    **{"`": r"\textasciigrave{}", "-": "{-}", "\n": " ", "\t": " "},
+}
+
+
+def escape_tex(text: str) -> str:
+    """Return ``text`` such that LaTeX prints it and executes nothing of it."""
+    return "".join(TEX_SPECIAL.get(c, c) for c in text)
+
+
+def stamp_text(preset: str, records: Sequence[Record]) -> str:
+    """Return the line that says what a figure was made from."""
+    devices = "+".join(sorted({r.fingerprint.device for r in records})) or "no device"
+    seeds = len({r.spec.seed for r in records})
+    runs = len({r.run_id for r in records})
+    which = run_set([r.run_id for r in records])
+    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which} · commit {commit()}"
+
+
+class Exporter:
+    """Writes what one notebook contributes to the report.
+
+    Args:
+        generated: Folder that the report includes from.
+        notebook: Name of the notebook, as in the manifest.
+        preset: Preset of its records.
+        records: Records that its figures and tables are made from, unless a call names others.
+    """
+
+    def __init__(
+        self, generated: str | Path, *, notebook: str, preset: str, records: Sequence[Record]
+    ) -> None:
+        self.generated = Path(generated)
+        self.notebook, self.preset, self.records = notebook, preset, list(records)
+        self.rows: list[dict[str, Any]] = []
+
+    def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> Figure:
+        """Stamp ``figure`` and write it as ``figures/<name>.pdf``; return it, to be shown."""
+        text = stamp_text(self.preset, self.records if records is None else records)
+        put_stamp(figure, text)
+        buffer = io.BytesIO()
+        with mpl.rc_context(SETTINGS):
+            metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
+            figure.savefig(buffer, format="pdf", metadata=metadata)
+        self._write(f"figures/{name}.pdf", buffer.getvalue(), records)
+        return figure
+
+    def table(self, name: str, latex: str, records: Sequence[Record] | None = None) -> None:
+        """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line."""
+        text = stamp_text(self.preset, self.records if records is None else records)
+        body = f"% {text}\n{latex.rstrip()}\n\\stamp{{{escape_tex(text)}}}\n"
+        self._write(f"tables/{name}.tex", body.encode(), records)
+
+    def numbers(self, values: Mapping[str, str]) -> None:
+        r"""Write texts that the prose cites as ``\val{key}``; already formatted, LaTeX allowed in them."""
+        lines = []
+        for key, value in sorted(values.items()):
+            if not KEY.fullmatch(key):
+                raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
+            lines.append(f"\\setval{{{key}}}{{{value}}}")
+        self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), None)
+
+    def claims(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
+        """Write the verdicts of this notebook's claims as ``claims/<notebook>.json``."""
+        body = json.dumps(list(verdicts), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+        self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), None)
+
+    def finish(self) -> str:
+        """Write the manifest of this notebook; its last act. Return a sentence about it."""
+        body = json.dumps(sorted(self.rows, key=lambda row: row["name"]), indent=1, sort_keys=True)
+        write_atomically(self.generated / "manifest" / f"{self.notebook}.json", (body + "\n").encode())
+        return f"exported {len(self.rows)} files of {self.notebook}: {stamp_text(self.preset, self.records)}"
+
+    def _write(self, relative: str, data: bytes, records: Sequence[Record] | None) -> None:
+        stem = Path(relative).stem
+        if not (NAME.fullmatch(stem) or stem == self.notebook):
+            raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
+        used = self.records if records is None else records
+        write_atomically(self.generated / relative, data)
+        self.rows.append(
+            {
+                "name": relative,
+                "notebook": self.notebook,
+                "preset": self.preset,
+                "device": "+".join(sorted({r.fingerprint.device for r in used})),
+                "runs": sorted({r.run_id for r in used}),
+                "run_set": run_set([r.run_id for r in used]),
+                "commit": commit(),
+                "sha256": hashlib.sha256(data).hexdigest(),
+            }
+        )

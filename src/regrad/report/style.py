@@ -1,0 +1,84 @@
+"""How every figure looks: sizes in column widths, one colour and marker per method, a stamp."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+COLUMN_INCHES = 3.35
+PAGE_INCHES = 7.0
+
+# Okabe and Ito's palette, told apart by readers with any colour vision; markers repeat the distinction.
+BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
+PINK, SKY, BLACK, GREY, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#767676", "#B8A800"
+
+# Label, colour, marker of each method, the same in all figures of all papers.
+METHODS: dict[str, tuple[str, str, str]] = {
+    "example": ("sign of each example", RED, "o"),
+    "group-2": ("sign of 2-example means", ORANGE, "v"),
+    "group-4": ("sign of 4-example means", YELLOW, "^"),
+    "group-8": ("sign of 8-example means", PINK, "<"),
+    "batch": ("sign of the batch mean", GREEN, "s"),
+    "ema": ("sign of the moving average", BLUE, "D"),
+    "adam": ("Adam", BLUE, "D"),
+    "micro_adam": ("MicroAdam", ORANGE, "v"),
+    "micro_adam_var": ("MicroAdamVar", RED, "o"),
+    "micro_adam_msq": ("MicroAdamMSQ", GREEN, "s"),
+}
+SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
+
+SETTINGS = {
+    "font.family": "DejaVu Sans",
+    "font.size": 7,
+    "axes.labelsize": 7,
+    "axes.titlesize": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.5,
+    "axes.axisbelow": True,
+    "legend.fontsize": 6.2,
+    "legend.frameon": False,
+    "xtick.labelsize": 6.5,
+    "ytick.labelsize": 6.5,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 3.5,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "regrad",
+    "figure.dpi": 160,
+    "savefig.dpi": 200,
+}
+
+
+def method(name: str) -> dict[str, Any]:
+    """Return the plotting arguments of a method: ``label``, ``color``, ``marker``."""
+    if name in METHODS:
+        label, color, marker = METHODS[name]
+    else:  # a newcomer gets the same spare colour in every figure
+        label = name
+        color, marker = SPARE[sum(name.encode()) % len(SPARE)]
+    return {"label": label, "color": color, "marker": marker}
+
+
+@contextmanager
+def canvas(
+    *, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
+) -> Iterator[tuple[Figure, Any]]:
+    """Yield a figure and its axes in our style; ``subplots`` as for ``Figure.subplots``."""
+    with mpl.rc_context(SETTINGS):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.subplots(**subplots)
+
+
+def put_stamp(figure: Figure, text: str) -> None:
+    """Write ``text`` in small letters under everything else."""
+    engine = figure.get_layout_engine()
+    share = 0.13 / figure.get_size_inches()[1]
+    if engine is not None:
+        engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
+    figure.text(
+        0.005, 0.004, text, fontsize=4.6, color="#606060", ha="left", va="bottom", family="DejaVu Sans"
+    )

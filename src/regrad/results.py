@@ -1,0 +1,194 @@
+"""What a run is asked for (Spec) and what it leaves behind (Record): plain, frozen, checked values."""
+
+import difflib
+import hashlib
+import json
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+SCHEMA_VERSION = 1
+
+
+class Frozen(BaseModel):
+    """Immutable value; unknown keys and non-finite numbers are refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Part(Frozen):
+    """A building block by name, with its options.
+
+    Attributes:
+        name: Key of a table in ``runner/registry.py``.
+        options: Keyword arguments of the block, as plain JSON values.
+    """
+
+    name: str
+    options: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Schedule(Frozen):
+    """Learning-rate factor over the run.
+
+    Attributes:
+        shape: ``"cosine"`` decays from 1 to ``final`` after the warm-up; ``"constant"`` stays at 1.
+        warmup: Share of the steps, in [0, 1), over which the factor rises linearly to 1.
+        final: Last factor of the cosine, in [0, 1].
+    """
+
+    shape: Literal["constant", "cosine"] = "cosine"
+    warmup: float = Field(default=0.05, ge=0, lt=1)
+    final: float = Field(default=0.1, ge=0, le=1)
+
+
+class Spec(Frozen):
+    """One run. Two equal specs are one run, whichever study or preset asks for it.
+
+    Attributes:
+        problem: Data, model and loss.
+        optimizer: The optimizer and its hyperparameters, ``lr`` included.
+        gradient: How the gradient reaches the optimizer; None is plain backward.
+        scaler: Loss scaling or clipping object; None for none.
+        steps: Optimizer steps, at least 1.
+        batch_size: Examples in a batch, at least 1.
+        seed: Names the streams of initial weights, data order and noise.
+        schedule: Learning-rate factor over the run.
+        measures: What else is recorded along the way.
+        evaluations: How many times the validation loss is taken, the end included.
+        precision: ``"fp32"``, or autocast to ``"fp16"`` or ``"bf16"``.
+        tags: Labels for figures and tables (``study``, ``arm``, ``phase``). Not part of the run's name.
+    """
+
+    problem: Part
+    optimizer: Part
+    gradient: Part | None = None
+    scaler: Part | None = None
+    steps: int = Field(ge=1)
+    batch_size: int = Field(ge=1)
+    seed: int = Field(ge=0)
+    schedule: Schedule = Schedule()
+    measures: tuple[Part, ...] = ()
+    evaluations: int = Field(default=10, ge=1)
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    tags: dict[str, str] = Field(default_factory=dict)
+
+    def key(self) -> str:
+        """Return the canonical JSON that names the run: everything but the tags."""
+        return canonical(self.model_dump(mode="json", exclude={"tags"}))
+
+
+class Fingerprint(Frozen):
+    """What else decides a run's numbers: a change of any of these makes another run.
+
+    Attributes:
+        code: Hash of the modules that the run executes, comments and docstrings left out.
+        data: Hash of the checksums of its data sets.
+        torch: torch's version.
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+
+    code: str
+    data: str
+    torch: str
+    device: str
+
+
+class Curve(Frozen):
+    """Values ``y`` recorded after ``x`` optimizer steps."""
+
+    x: list[float]
+    y: list[float]
+
+
+class Record(Frozen):
+    """What a run leaves behind; equal spec and fingerprint give equal bytes.
+
+    Times live beside it (``Circumstances``).
+
+    Attributes:
+        run_id: Hash of spec and fingerprint.
+        status: ``"diverged"`` says that a loss or parameter became non-finite; its curves stop before that.
+        metrics: Final numbers by name; empty for a diverged run.
+        curves: Numbers over the run by name.
+        parameters: Trainable entries of the model.
+    """
+
+    schema_version: int = SCHEMA_VERSION
+    run_id: str
+    spec: Spec
+    fingerprint: Fingerprint
+    status: Literal["finished", "diverged"]
+    metrics: dict[str, float] = Field(default_factory=dict)
+    curves: dict[str, Curve] = Field(default_factory=dict)
+    parameters: int = 0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether the run ended in a non-finite number."""
+        return self.status == "diverged"
+
+
+class Circumstances(Frozen):
+    """How a run went, apart from its numbers: never equal twice, so kept beside the record.
+
+    Attributes:
+        seconds: Wall-clock seconds of the run.
+        peak_bytes: Peak resident memory of the process, or of the device where there is one.
+        threads: torch threads.
+        commit: Commit of the code, ``+`` for uncommitted changes, ``unknown`` outside git.
+        machine: Processor or device, in words.
+    """
+
+    seconds: float
+    peak_bytes: int
+    threads: int
+    commit: str
+    machine: str
+
+
+def canonical(value: Any) -> str:
+    """Return JSON with sorted keys and no white space; NaN and infinities are refused."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def sha256(text: str) -> str:
+    """Return the hexadecimal SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def run_id(spec: Spec, fingerprint: Fingerprint) -> str:
+    """Return the name of a run: 64 hexadecimal digits."""
+    return sha256(spec.key() + canonical(fingerprint.model_dump()))
+
+
+def run_set(ids: list[str]) -> str:
+    """Return eight digits that name a set of runs, whatever their order."""
+    return sha256(canonical(sorted(set(ids))))[:8]
+
+
+def suggestion(word: str, allowed: list[str]) -> str:
+    """Return ``"; did you mean X?"`` with the nearest allowed word, or the list of all."""
+    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(sorted(allowed))}"
+
+
+FrozenModel = TypeVar("FrozenModel", bound=BaseModel)
+
+
+def parse(model: type[FrozenModel], values: dict[str, Any]) -> FrozenModel:
+    """Build ``model`` from ``values``, turning pydantic's report into one line.
+
+    Raises:
+        ValueError: Field, value and what is allowed, in one line.
+    """
+    try:
+        return model(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        hint = ""
+        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
+            hint = suggestion(where, list(model.model_fields))
+        message = f"{model.__name__}: {where} = {first['input']!r}: {first['msg'].lower()}{hint}"
+        raise ValueError(message) from None

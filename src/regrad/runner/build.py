@@ -1,0 +1,73 @@
+"""Build the objects that a spec names."""
+
+import math
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR
+
+from regrad.results import Part, Schedule, Spec
+from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS, look_up
+
+
+def resolve(entry: str) -> Callable[..., Any]:
+    """Import ``module:attribute``."""
+    module, attribute = entry.split(":")
+    return getattr(import_module(module), attribute)
+
+
+def build_problem(spec: Spec, *, cache: Path, device: str) -> Any:
+    """Return the problem that a spec names, its data read from ``cache``."""
+    entry = look_up(PROBLEMS, spec.problem, "problem")
+    options = resolve(entry)(**spec.problem.options)
+    return resolve(entry.split(":")[0] + ":build")(options, cache=cache, seed=spec.seed, device=device)
+
+
+def build_optimizer(part: Part, model: nn.Module) -> Optimizer:
+    """Return the optimizer that ``part`` names over the trainable parameters of ``model``, by name.
+
+    An option ``base`` names the optimizer that a wrapper is put around.
+    """
+    factory = resolve(look_up(OPTIMIZERS, part, "optimizer"))
+    options: dict[str, Any] = dict(part.options)
+    if "base" in options:
+        return factory(build_optimizer(Part(**options.pop("base")), model), **options)
+    # JSON has no tuples; torch's optimizers want them.
+    options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    return factory(named, **options)
+
+
+def build_gradient(spec: Spec) -> Any:
+    """Return the object that fills ``.grad`` for a spec's batches."""
+    part = spec.gradient or Part(name="backward")
+    return resolve(look_up(GRADIENTS, part, "gradient"))(**part.options)
+
+
+def build_measures(spec: Spec) -> list[Any]:
+    """Return the objects that record more than the validation loss."""
+    return [resolve(look_up(MEASURES, part, "measure"))(**part.options) for part in spec.measures]
+
+
+def learning_rate_factor(schedule: Schedule, steps: int) -> Callable[[int], float]:
+    """Return the factor on the learning rate at each step (0-based) of a run of ``steps`` steps."""
+    warmup = round(schedule.warmup * steps)
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if schedule.shape == "constant":
+            return 1.0
+        progress = (step - warmup) / max(1, steps - warmup)
+        return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+
+    return factor
+
+
+def build_scheduler(optimizer: Optimizer, spec: Spec) -> LambdaLR:
+    """Return the scheduler of a spec."""
+    return LambdaLR(optimizer, learning_rate_factor(spec.schedule, spec.steps))

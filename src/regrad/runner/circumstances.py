@@ -1,0 +1,39 @@
+"""How a run went: time, memory, machine, commit."""
+
+import platform
+import resource
+from functools import cache
+from pathlib import Path
+
+import torch
+
+from regrad.provenance import commit
+from regrad.results import Circumstances
+
+
+@cache
+def processor() -> str:
+    """Return the processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def measured(seconds: float, device: str) -> Circumstances:
+    """Return the circumstances of a run that just ended in this process."""
+    on_gpu = device == "cuda"
+    peak = (
+        torch.cuda.max_memory_allocated()
+        if on_gpu
+        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    )
+    return Circumstances(
+        seconds=seconds,
+        peak_bytes=peak,
+        threads=torch.get_num_threads(),
+        commit=commit(),
+        machine=torch.cuda.get_device_name() if on_gpu else processor(),
+    )

@@ -1,0 +1,127 @@
+"""Run what is missing from the store, and nothing else."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from regrad.engines.local import map_local, worker_count
+from regrad.fingerprint import code_fingerprint, library_versions
+from regrad.problems.data import sources
+from regrad.results import Fingerprint, Record, Spec, canonical, run_id, sha256
+from regrad.runner.progress import SweepProgress
+from regrad.runner.registry import data_sources, libraries, modules
+from regrad.store import Store
+
+Plan = Callable[[str, list[Record]], list[Spec]]
+
+
+class RunsFailedError(RuntimeError):
+    """Some runs raised an exception; the others are finished and kept."""
+
+
+class Bench(NamedTuple):
+    """Where runs happen: the store they go to, the data they read, the device and the number of processes.
+
+    Attributes:
+        jobs: Processes; 0 is one a core (one on a GPU).
+        device: ``"cpu"`` or ``"cuda"``.
+    """
+
+    store: Path
+    cache: Path
+    device: str = "cpu"
+    jobs: int = 0
+
+
+class Task(NamedTuple):
+    """One missing run, as it travels to a worker."""
+
+    spec: Spec
+    fingerprint: Fingerprint
+    bench: Bench
+
+
+class Outcome(NamedTuple):
+    """What a worker answers: the record itself is in the store."""
+
+    run_id: str
+    status: str
+    message: str = ""
+
+
+def fingerprint(spec: Spec, device: str) -> Fingerprint:
+    """Return what, beside the spec, decides the numbers of its run; imports no torch."""
+    code = canonical({"ours": code_fingerprint(*modules(spec)), "others": libraries(spec)})
+    data = canonical({name: sources.fingerprint(name) for name in data_sources(spec)})
+    torch_version = library_versions(["torch"])["torch"]
+    return Fingerprint(code=sha256(code)[:16], data=sha256(data)[:16], torch=torch_version, device=device)
+
+
+def perform(task: Task) -> Outcome:
+    """Run one task in a worker process and put its record into the store."""
+    from regrad.runner.circumstances import measured
+    from regrad.runner.train import run
+
+    name = run_id(task.spec, task.fingerprint)
+    start = time.perf_counter()
+    try:
+        record = run(task.spec, task.fingerprint, cache=task.bench.cache)
+        Store(task.bench.store).put(record, measured(time.perf_counter() - start, task.fingerprint.device))
+    except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
+        return Outcome(name, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
+    return Outcome(name, record.status)
+
+
+def missing(specs: list[Spec], bench: Bench) -> list[Task]:
+    """Return the tasks, one a run, whose records the store lacks."""
+    store = Store(bench.store)
+    tasks = {run_id(s, f): Task(s, f, bench) for s in specs for f in [fingerprint(s, bench.device)]}
+    return [task for name, task in tasks.items() if name not in store]
+
+
+def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Record]:
+    """Return the records of ``specs``, in their order and with their tags, running those that are missing.
+
+    Raises:
+        RunsFailedError: If runs raised an exception, after others finished; they are tried again next time.
+    """
+    tasks = missing(specs, bench)
+    failures: dict[str, str] = {}
+    with SweepProgress(title, len(tasks)) as progress:
+        # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
+        for _ in range(3):
+            for outcome in map_local(perform, tasks, worker_count(bench.jobs, bench.device)):
+                progress.advance(outcome.status)
+                if outcome.status == "failed":
+                    failures[outcome.run_id] = outcome.message
+            tasks = [t for t in missing(specs, bench) if run_id(t.spec, t.fingerprint) not in failures]
+            if not tasks:
+                break
+    if failures or tasks:
+        first = next(iter(failures.items()), (None, "a worker process was killed"))
+        raise RunsFailedError(f"{title}: {len(failures) + len(tasks)} runs failed, the first with {first[1]}")
+    return collect(specs, bench)
+
+
+def collect(specs: list[Spec], bench: Bench) -> list[Record]:
+    """Return the stored records of ``specs`` that are there, in order, each with its spec's tags."""
+    store = Store(bench.store)
+    pairs = ((spec, store.get(run_id(spec, fingerprint(spec, bench.device)))) for spec in specs)
+    return [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
+
+
+def complete(plan: Plan, preset: str, bench: Bench) -> list[Record]:
+    """Carry out a plan whose later specs depend on earlier records (tuning, then fresh seeds).
+
+    ``plan(preset, records)`` returns all specs that can be named given the records so far; it is
+    asked again until it names nothing new.
+    """
+    records: list[Record] = []
+    step = partial(ensure, bench=bench, title=plan.__module__.rsplit(".", 1)[-1])
+    while True:
+        specs = plan(preset, records)
+        if len(specs) == len(records):
+            return records
+        records = step(specs)

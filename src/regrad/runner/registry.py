@@ -1,0 +1,83 @@
+"""The tables that turn the names in a spec into code. Adding a method is one line here.
+
+Entries are ``"module:attribute"`` strings, so that nothing is imported before it is used and a
+run's code fingerprint covers its own method only, not all of them.
+"""
+
+from regrad.fingerprint import library_versions, module_path
+from regrad.results import Part, Spec, suggestion
+
+# A problem's module has, beside its options, ``build(options, cache=…, seed=…, device=…)``.
+PROBLEMS = {
+    "language": "regrad.problems.language:LanguageOptions",
+    "images": "regrad.problems.images:ImageOptions",
+}
+
+OPTIMIZERS = {
+    "sign_sgd": "regrad.optim.sign_sgd:SignSGD",
+    "micro_adam": "regrad.optim.micro_adam:MicroAdam",
+    "sgd": "torch.optim:SGD",
+    "adam": "torch.optim:Adam",
+    "adamw": "torch.optim:AdamW",
+}
+
+GRADIENTS = {
+    "backward": "regrad.runner.gradients:Backward",
+    "example_signs": "regrad.runner.gradients:ExampleSigns",
+    "statistics": "regrad.runner.gradients:Statistics",
+}
+
+SCALERS: dict[str, str] = {}
+
+MEASURES = {
+    "test": "regrad.runner.measures:TestLoss",
+    "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
+}
+
+# Option of each problem whose value names a data set of problems/data/sources.py.
+DATA_OPTIONS = {"language": "corpus", "images": "dataset"}
+
+
+def look_up(table: dict[str, str], part: Part, kind: str) -> str:
+    """Return the entry of ``part`` in ``table``.
+
+    Raises:
+        ValueError: If there is none; the message suggests the nearest name.
+    """
+    if part.name not in table:
+        raise ValueError(f"unknown {kind} {part.name!r}{suggestion(part.name, list(table))}")
+    return table[part.name]
+
+
+def entries(spec: Spec) -> list[str]:
+    """Return the ``module:attribute`` of everything a spec names."""
+    chosen = [
+        look_up(PROBLEMS, spec.problem, "problem"),
+        look_up(OPTIMIZERS, spec.optimizer, "optimizer"),
+        look_up(GRADIENTS, spec.gradient or Part(name="backward"), "gradient"),
+    ]
+    if base := spec.optimizer.options.get("base"):
+        chosen.append(look_up(OPTIMIZERS, Part(**base), "base optimizer"))  # type: ignore[arg-type]
+    if spec.scaler:
+        chosen.append(look_up(SCALERS, spec.scaler, "scaler"))
+    return chosen + [look_up(MEASURES, part, "measure") for part in spec.measures]
+
+
+def modules(spec: Spec) -> list[str]:
+    """Return our own modules that a spec's run starts from."""
+    ours = {entry.split(":")[0] for entry in entries(spec)}
+    return sorted({"regrad.runner.train", *(name for name in ours if module_path(name))})
+
+
+def libraries(spec: Spec) -> dict[str, str]:
+    """Return the versions of the other libraries that a spec's parts come from; torch is recorded apart."""
+    others = {entry.split(":")[0].split(".")[0] for entry in entries(spec)} - {"regrad", "torch"}
+    return library_versions(sorted(name.replace("_", "-") for name in others))
+
+
+def data_sources(spec: Spec) -> list[str]:
+    """Return the names of the data sets that a spec's problem reads."""
+    option = DATA_OPTIONS[spec.problem.name]
+    if option not in spec.problem.options:
+        raise ValueError(f"problem {spec.problem.name!r}: option {option!r} must be given")
+    return [str(spec.problem.options[option])]

@@ -1,0 +1,91 @@
+"""Run one spec: train a model, take the validation loss along the way, and return the record."""
+
+import math
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.runner.build import (
+    build_gradient,
+    build_measures,
+    build_optimizer,
+    build_problem,
+    build_scheduler,
+)
+
+
+class Curves:
+    """Collects numbers over the run; the first non-finite one ends it."""
+
+    def __init__(self) -> None:
+        self.points: dict[str, tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+
+    def add(self, step: int, values: dict[str, float]) -> bool:
+        """Append ``values`` after ``step`` steps; return False, and append nothing, if one is not finite."""
+        if not all(math.isfinite(value) for value in values.values()):
+            return False
+        for name, value in values.items():
+            self.points[name][0].append(float(step))
+            self.points[name][1].append(float(value))
+        return True
+
+    def export(self) -> dict[str, Curve]:
+        """Return what was collected, by name."""
+        return {name: Curve(x=x, y=y) for name, (x, y) in sorted(self.points.items())}
+
+
+def evaluation_steps(steps: int, evaluations: int) -> set[int]:
+    """Return the step counts after which the validation loss is taken: 0, the end, and evenly between."""
+    return {0} | {round(steps * k / evaluations) for k in range(1, evaluations + 1)}
+
+
+def evaluation(problem: Any, model: nn.Module, split: str) -> dict[str, float]:
+    """Return the problem's numbers on a split, as ``validation_loss`` and so on."""
+    return {f"{split}_{name}": value for name, value in problem.evaluate(model, split).items()}
+
+
+def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
+    """Train ``model`` as ``spec`` says; return its curves and whether it stayed finite."""
+    optimizer = build_optimizer(spec.optimizer, model)
+    scheduler = build_scheduler(optimizer, spec)
+    gradient, measures = build_gradient(spec), build_measures(spec)
+    evaluate_after = evaluation_steps(spec.steps, spec.evaluations)
+    curves = Curves()
+    for step in range(spec.steps + 1):
+        if step in evaluate_after and not curves.add(step, evaluation(problem, model, "validation")):
+            return curves, False
+        for measure in measures:
+            if measure.wants(step, spec) and not curves.add(step, measure(model, problem, spec)):
+                return curves, False
+        if step < spec.steps:
+            batch = problem.batch(step, spec.batch_size)
+            arguments = gradient(model, problem.losses, batch)
+            optimizer.step(**arguments)
+            scheduler.step()
+            optimizer.zero_grad(set_to_none=True)
+    return curves, True
+
+
+def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path) -> Record:
+    """Run ``spec`` on the fingerprint's device and return its record.
+
+    One torch thread: the number of threads changes the last bits of a sum.
+    """
+    torch.set_num_threads(1)
+    problem = build_problem(spec, cache=cache, device=fingerprint.device)
+    model = problem.init_model()
+    curves, finite = train(spec, problem, model)
+    exported = curves.export()
+    return Record(
+        run_id=run_id(spec, fingerprint),
+        spec=spec,
+        fingerprint=fingerprint,
+        status="finished" if finite else "diverged",
+        metrics={name: curve.y[-1] for name, curve in exported.items()} if finite else {},
+        curves=exported,
+        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+    )

@@ -1,0 +1,145 @@
+"""The run store: one checksummed JSON file a run, written atomically; no torch, no pickle, no database.
+
+A file is complete or absent: it is written under a temporary name, flushed to disk and renamed.
+Every read checks the SHA-256 and that the content belongs to the name; what fails is moved to
+``quarantine/`` and counts as missing, so that the run is simply repeated.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from regrad.results import SCHEMA_VERSION, Circumstances, Record, canonical
+
+logger = logging.getLogger(__name__)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Replace ``path`` by ``data`` such that a reader sees the old bytes or the new, whatever happens.
+
+    Raises:
+        OSError: With the path, when the disk is full or not writable; no partial file is left under ``path``.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def seal(payload: Any) -> bytes:
+    """Return the file content of a payload: the payload and its checksum in one JSON object."""
+    body = canonical(payload)
+    return (
+        canonical({"payload": payload, "sha256": hashlib.sha256(body.encode()).hexdigest()}).encode() + b"\n"
+    )
+
+
+def unseal(data: bytes) -> Any:
+    """Return the payload of a sealed file.
+
+    Raises:
+        ValueError: If a byte was changed, added or lost.
+    """
+    try:
+        outer = json.loads(data)
+        intact = set(outer) == {"payload", "sha256"} and seal(outer["payload"]) == data
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError("not a sealed JSON file") from error
+    if not intact:
+        raise ValueError("checksum mismatch")
+    return outer["payload"]
+
+
+class Store:
+    """Records by run id under one folder.
+
+    Args:
+        root: Folder of the store; made when the first record is written.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root)
+
+    def path(self, run_id: str) -> Path:
+        """Return where a record lies or would lie."""
+        return self.root / run_id[:2] / f"{run_id}.json"
+
+    def put(self, record: Record, circumstances: Circumstances | None = None) -> None:
+        """Write a record, and how its run went beside it."""
+        if circumstances is not None:
+            beside = self.path(record.run_id).with_suffix(".circumstances.json")
+            write_atomically(beside, seal(circumstances.model_dump(mode="json")))
+        payload = record.model_dump(mode="json", exclude={"spec": {"tags"}})
+        write_atomically(self.path(record.run_id), seal(payload))
+
+    def get(self, run_id: str) -> Record | None:
+        """Return a record, or None; a damaged or misplaced one is quarantined and counts as none."""
+        payload = self._read(self.path(run_id))
+        if payload is None:
+            return None
+        try:
+            record = Record(**payload)
+            if record.run_id != run_id or record.schema_version != SCHEMA_VERSION:
+                raise ValueError("the record belongs to another run or schema")
+        except (ValueError, TypeError) as error:
+            self._quarantine(self.path(run_id), str(error).splitlines()[0])
+            return None
+        return record
+
+    def circumstances(self, run_id: str) -> Circumstances | None:
+        """Return how a run went, None if that was not kept or is damaged."""
+        payload = self._read(self.path(run_id).with_suffix(".circumstances.json"))
+        return None if payload is None else Circumstances(**payload)
+
+    def __contains__(self, run_id: str) -> bool:
+        return self.get(run_id) is not None
+
+    def __iter__(self) -> Iterator[Record]:
+        for path in sorted(self.root.glob("??/*.json")):
+            if not path.name.endswith(".circumstances.json") and (record := self.get(path.stem)):
+                yield record
+
+    def sweep(self, older_than_seconds: float = 3600.0) -> int:
+        """Remove temporary files that killed writers left; return how many."""
+        import time
+
+        stale = [
+            path
+            for path in self.root.glob("??/.tmp-*")
+            if time.time() - path.stat().st_mtime > older_than_seconds
+        ]
+        for path in stale:
+            path.unlink(missing_ok=True)
+        return len(stale)
+
+    def _read(self, path: Path) -> Any:
+        try:
+            return unseal(path.read_bytes())
+        except FileNotFoundError:
+            return None
+        except ValueError as error:
+            self._quarantine(path, str(error))
+            return None
+
+    def _quarantine(self, path: Path, reason: str) -> None:
+        target = self.root / "quarantine" / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.replace(path, target)
+        logger.warning("%s: %s; moved to %s, the run will be repeated", path, reason, target)
