@@ -1,8 +1,18 @@
-"""The batch that every problem draws."""
+"""What every problem shares: its batch, its splits, and how it lends a model to evaluation."""
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal, NamedTuple
 
 import torch
+from torch import nn
+
+Dtype = Literal["float32", "float64", "bfloat16"]
+DTYPES: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "float64": torch.float64,
+    "bfloat16": torch.bfloat16,
+}
 
 
 class Batch(NamedTuple):
@@ -15,3 +25,28 @@ class Batch(NamedTuple):
 
     inputs: torch.Tensor
     targets: torch.Tensor
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients; afterwards every module has its own mode back."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def check_position(step: int, batch_size: int) -> None:
+    """Refuse a negative step or an empty batch.
+
+    Raises:
+        ValueError: With the name and value.
+    """
+    if step < 0:
+        raise ValueError(f"step={step!r} must be >= 0")
+    if batch_size < 1:
+        raise ValueError(f"batch_size={batch_size!r} must be >= 1")

@@ -12,16 +12,15 @@ from pydantic import model_validator
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from regrad.problems.batch import Batch
+from regrad.problems.batch import DTYPES, Batch, Dtype, check_position, evaluating
 from regrad.problems.data.corpora import Corpus, load_tokens
+from regrad.problems.data.splits import Split
 from regrad.problems.data.tokenizing import BYTE_VALUES, Tokenizer
 from regrad.problems.models.decoder import CONFIGS, Decoder
 from regrad.problems.options import Count, OptionError, Options, Switch
 from regrad.problems.randomness import permutation, random_bits, torch_generator
 
 Size = Literal["0.1M", "0.3M", "1M", "3M", "10M", "25M", "60M", "130M", "350M", "1B"]
-Split = Literal["train", "validation", "test"]
-DTYPES = {"float32": torch.float32, "float64": torch.float64, "bfloat16": torch.bfloat16}
 
 
 class LanguageOptions(Options):
@@ -49,7 +48,7 @@ class LanguageOptions(Options):
     sequence_length: Count = 64
     evaluation_sequences: Count = 512
     evaluation_batch: Count = 64
-    dtype: Literal["float32", "float64", "bfloat16"] = "float32"
+    dtype: Dtype = "float32"
 
     @model_validator(mode="after")
     def _vocabulary_fits_tokenizer(self) -> Self:
@@ -131,8 +130,7 @@ class LanguageProblem:
         Returns:
             Inputs and targets [B, T].
         """
-        if step < 0 or batch_size < 1:
-            raise ValueError(f"step={step!r} must be >= 0 and batch_size={batch_size!r} >= 1")
+        check_position(step, batch_size)
         numbers = range(step * batch_size, (step + 1) * batch_size)
         starts = [self._start(*divmod(number, self.sequences)) for number in numbers]
         return self._windows("train", np.asarray(starts))
@@ -162,7 +160,6 @@ class LanguageProblem:
         tokens = cross_entropy(logits.flatten(0, 1), batch.targets.flatten(), reduction="none")
         return tokens.unflatten(0, batch.targets.shape).mean(dim=1)
 
-    @torch.no_grad()
     def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
         """Mean loss per token in nats and its exponential, over the evaluation subset of a split.
 
@@ -172,15 +169,10 @@ class LanguageProblem:
         length = self.options.sequence_length
         count = (len(self.tokens[split]) - 1) // length
         chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_sequences])
-        training = model.training
-        model.eval()
-        try:
-            total = sum(
-                self.losses(model, self._windows(split, part * length)).double().sum()
-                for part in np.array_split(chosen, math.ceil(len(chosen) / self.options.evaluation_batch))
-            )
-        finally:
-            model.train(training)
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        with evaluating(model):
+            for part in np.array_split(chosen, math.ceil(len(chosen) / self.options.evaluation_batch)):
+                total = total + self.losses(model, self._windows(split, part * length)).double().sum()
         loss = float(total) / len(chosen)
         return {"loss": loss, "perplexity": math.exp(loss) if loss < 700 else math.inf}
 

@@ -1,6 +1,5 @@
 """Corpora as packed token arrays, one per split, split by document and cached."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,22 +9,19 @@ import numpy as np
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.news import news_documents
 from regrad.problems.data.sources import fingerprint
+from regrad.problems.data.splits import Split, hash_share
 from regrad.problems.data.tokenizing import Tokenizer, encode_bpe, encode_bytes, tokenizer_version, train_bpe
 from regrad.problems.data.topics import topic_documents
 
 Corpus = Literal["news", "python-topics"]
-Split = Literal["train", "validation", "test"]
 FORMAT = 1
 HELD_OUT = 5
 READERS = {"news": news_documents, "python-topics": topic_documents}
 
 
 def split_of(document: str) -> Split:
-    """The split of a document, by its hash alone: 90 % train, 5 % validation, 5 % test.
-
-    So a document stays where it is when others are added, removed or reordered.
-    """
-    share = int.from_bytes(hashlib.sha256(document.encode("utf-8")).digest()[:8], "big") % 100
+    """The split of a document, by its hash alone: 90 % train, 5 % validation, 5 % test."""
+    share = hash_share(document.encode("utf-8"))
     if share < HELD_OUT:
         return "validation"
     return "test" if share < 2 * HELD_OUT else "train"
