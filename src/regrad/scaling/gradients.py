@@ -51,8 +51,14 @@ def unscale_(grads: Sequence[Tensor], scale: float) -> Tensor:
 
 
 def read_numbers(values: Sequence[Tensor | float]) -> list[float]:
-    """Bring one-element tensors and numbers to the host together, in one synchronization."""
-    device = next((v.device for v in values if isinstance(v, Tensor)), torch.device("cpu"))
-    tensors = [v.detach().reshape(()).to(device, non_blocking=True) for v in values if isinstance(v, Tensor)]
-    read = iter(torch.stack(tensors).tolist() if tensors else [])
-    return [next(read) if isinstance(v, Tensor) else float(v) for v in values]
+    """Bring one-element tensors and numbers to the host together: one synchronization with the device.
+
+    All tensors are on one device, but for some that may be on the CPU (a learning rate, say): those are
+    read where they are, at no cost to the device.
+    """
+    tensors = [v.detach().reshape(()) for v in values if isinstance(v, Tensor)]
+    device = next((v.device for v in tensors if v.device.type != "cpu"), torch.device("cpu"))
+    together = [v.to(device, non_blocking=True) for v in tensors if v.device.type == device.type]
+    read = iter(torch.stack(together).tolist() if together else [])
+    here = [isinstance(v, Tensor) and v.device.type == device.type for v in values]
+    return [next(read) if joint else float(v) for v, joint in zip(values, here, strict=True)]
