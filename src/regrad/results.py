@@ -147,6 +147,24 @@ class Circumstances(Frozen):
     machine: str
 
 
+def row(record: Record, metric: str) -> dict[str, Any]:
+    """Return what statistics need of a record: arm, learning rate, seed, value, whether it diverged."""
+    spec = record.spec
+    return {
+        "arm": spec.tags["arm"],
+        "phase": spec.tags["phase"],
+        "lr": float(spec.optimizer.options["lr"]),  # type: ignore[arg-type]
+        "seed": spec.seed,
+        "value": record.metrics.get(metric),
+        "diverged": record.diverged,
+    }
+
+
+def rows(records: list[Record], metric: str, phase: str) -> list[dict[str, Any]]:
+    """Return the rows of one phase (``"tune"`` or ``"fresh"``)."""
+    return [row(r, metric) for r in records if r.spec.tags.get("phase") == phase]
+
+
 def canonical(value: Any) -> str:
     """Return JSON with sorted keys and no white space; NaN and infinities are refused."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from regrad.results import Record, Spec
+from regrad.results import Record, Spec, rows
 from regrad.statistics.tuning import Choice, choose
 
 TUNING_SEED = 1000  # tuning uses seeds 1000, 1001, …; results use 0, 1, …: never the same
@@ -13,24 +13,6 @@ MakeSpec = Callable[[str, float, int, str], Spec]
 def log_grid(center: float, points: int, ratio: float) -> list[float]:
     """Return ``points`` learning rates around ``center``, neighbours ``ratio`` apart, six digits each."""
     return [float(f"{center * ratio ** (k - (points - 1) / 2):.6g}") for k in range(points)]
-
-
-def row(record: Record, metric: str) -> dict[str, Any]:
-    """Return what statistics need of a record: arm, learning rate, seed, value, whether it diverged."""
-    spec = record.spec
-    return {
-        "arm": spec.tags["arm"],
-        "phase": spec.tags["phase"],
-        "lr": float(spec.optimizer.options["lr"]),  # type: ignore[arg-type]
-        "seed": spec.seed,
-        "value": record.metrics.get(metric),
-        "diverged": record.diverged,
-    }
-
-
-def rows(records: list[Record], metric: str, phase: str) -> list[dict[str, Any]]:
-    """Return the rows of one phase (``"tune"`` or ``"fresh"``)."""
-    return [row(r, metric) for r in records if r.spec.tags.get("phase") == phase]
 
 
 def tuned(records: list[Record], metric: str = "validation_loss") -> dict[str, Choice]:

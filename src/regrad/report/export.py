@@ -44,6 +44,28 @@ def stamp_text(preset: str, records: Sequence[Record]) -> str:
     return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which} · commit {commit()}"
 
 
+def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+    """Return the bytes of a figure; equal figures give equal bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(SETTINGS):
+        figure.savefig(buffer, format=kind, metadata=metadata)
+    return buffer.getvalue()
+
+
+class Picture:
+    """A PNG that notebooks show.
+
+    Args:
+        png: Its bytes.
+    """
+
+    def __init__(self, png: bytes) -> None:
+        self.png = png
+
+    def _repr_png_(self) -> bytes:
+        return self.png
+
+
 class Exporter:
     """Writes what one notebook contributes to the report.
 
@@ -61,16 +83,13 @@ class Exporter:
         self.notebook, self.preset, self.records = notebook, preset, list(records)
         self.rows: list[dict[str, Any]] = []
 
-    def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> Figure:
-        """Stamp ``figure`` and write it as ``figures/<name>.pdf``; return it, to be shown."""
+    def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> "Picture":
+        """Stamp ``figure`` and write it as ``figures/<name>.pdf``; return it as a picture, to be shown."""
         text = stamp_text(self.preset, self.records if records is None else records)
         put_stamp(figure, text)
-        buffer = io.BytesIO()
-        with mpl.rc_context(SETTINGS):
-            metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
-            figure.savefig(buffer, format="pdf", metadata=metadata)
-        self._write(f"figures/{name}.pdf", buffer.getvalue(), records)
-        return figure
+        metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
+        self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records)
+        return Picture(rendered(figure, "png", {"Software": None}))
 
     def table(self, name: str, latex: str, records: Sequence[Record] | None = None) -> None:
         """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line."""

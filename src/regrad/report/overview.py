@@ -1,0 +1,43 @@
+"""The overview: what data there is, and what each paper claims."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from regrad.report.claim_schema import Claim
+
+PAPERS = {
+    "dgs": "DGS",
+    "alsdgc": "ALSDGC",
+    "sgg": "SGG",
+    "per-example": "per-example gradients",
+}
+
+
+def data_table(sources: Sequence[Any]) -> pd.DataFrame:
+    """Return one line a data set: name, what it is, version, licence, first digits of its checksum."""
+    return pd.DataFrame(
+        {
+            "name": source.name,
+            "what": source.what,
+            "version": source.version,
+            "licence": source.licence,
+            "checksum": source.digest.split(":")[-1][:12] or "-",
+        }
+        for source in sources
+    )
+
+
+def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
+    """Return one line a claim: identifier, paper, sentence, study, presets that can decide it."""
+    return pd.DataFrame(
+        {
+            "id": claim.id,
+            "paper": PAPERS[claim.paper],
+            "sentence": claim.sentence,
+            "study": claim.study,
+            "decided at": ", ".join(claim.presets),
+        }
+        for claim in claims
+    )

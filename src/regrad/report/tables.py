@@ -1,0 +1,40 @@
+"""Data frames as LaTeX tables, and numbers as the report prints them."""
+
+import math
+
+import pandas as pd
+
+from regrad.report.export import escape_tex
+
+
+def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
+    """Return a ``tabular`` with booktabs rules; every text is escaped, the index is left out.
+
+    Args:
+        frame: Cells that are already formatted; ``$…$`` is not interpreted.
+        columns: Column specification; the first left-aligned and the others right-aligned by default.
+    """
+    shape = columns or "l" + "r" * (frame.shape[1] - 1)
+    escaped = frame.astype(str).map(escape_tex)
+    escaped.columns = [escape_tex(str(c)) for c in frame.columns]
+    return escaped.style.hide(axis="index").to_latex(hrules=True, column_format=shape)
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Return a number with so many significant digits, without an exponent between 0.001 and 10,000."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    exponent = math.floor(math.log10(abs(value)))
+    if -4 < exponent < 5:
+        return f"{value:.{max(0, digits - 1 - exponent)}f}"
+    return f"{value:.{digits - 1}e}"
+
+
+def with_interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
+    """Return ``"estimate [low, high]"`` with ``digits`` decimals; without an infinite interval."""
+    text = f"{estimate:.{digits}f}"
+    return (
+        f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
+        if math.isfinite(low) and math.isfinite(high)
+        else text
+    )
