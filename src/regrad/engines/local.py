@@ -1,6 +1,8 @@
 """Runs on this machine: a process a core, each with one torch thread."""
 
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
@@ -10,12 +12,28 @@ from joblib.externals.loky.process_executor import TerminatedWorkerError
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
+WATCH = "regrad-parent-watch"
+
 
 def worker_count(jobs: int, device: str) -> int:
     """Return how many processes ``jobs`` means: 0 is one a core, and one on a GPU."""
     if jobs > 0:
         return jobs
     return 1 if device == "cuda" else len(os.sched_getaffinity(0))
+
+
+def guarded(function: Callable[[Task], Outcome], task: Task) -> Outcome:
+    """Run ``function(task)`` in a worker that ends within a second of its parent, however the parent died."""
+    if not any(thread.name == WATCH for thread in threading.enumerate()):
+        threading.Thread(target=end_with, args=(os.getppid(),), name=WATCH, daemon=True).start()
+    return function(task)
+
+
+def end_with(parent: int) -> None:
+    """End this process as soon as it has another parent."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os._exit(1)
 
 
 def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
@@ -29,6 +47,6 @@ def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
         return
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
     try:
-        yield from parallel(delayed(function)(task) for task in tasks)
+        yield from parallel(delayed(guarded)(function, task) for task in tasks)
     except TerminatedWorkerError:
         return

@@ -61,7 +61,7 @@ class Reproduction:
 
     def say(self, text: str) -> None:
         """Print one line of progress."""
-        self.console.print(text, markup=False)
+        self.console.print(text, markup=False, soft_wrap=True)
 
     def parameters(self) -> dict[str, Any]:
         """Return what every notebook's ``parameters`` cell is given."""

@@ -6,6 +6,7 @@ from statistics import fmean, median
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from scipy.stats import norm
 
 from regrad.report.style import PAGE_INCHES, canvas, method
@@ -115,18 +116,24 @@ def fig_noise(records: Sequence[Record]) -> Figure:
     agreement = layer_values(records, "agreement")
     layers = list(snr)
     places = range(len(layers))
-    with canvas(width=PAGE_INCHES, height=3.4, ncols=4, width_ratios=(1, 1, 1, 1.55)) as (figure, axes):
+    with canvas(width=PAGE_INCHES, height=3.6, ncols=4, width_ratios=(1, 1, 1, 1.6)) as (figure, axes):
         panels = (
-            (axes[0], snr, "median per-example SNR |μ|/σ", "log"),
-            (axes[1], kurtosis, "median kurtosis (Gaussian: 3)", "log"),
-            (axes[2], agreement, "share: mean and median agree", "linear"),
+            (axes[0], snr, "median\nper-example SNR", "symlog"),
+            (axes[1], kurtosis, "median kurtosis\n(Gaussian: 3)", "log"),
+            (axes[2], agreement, "mean and median\nagree in sign", "linear"),
         )
         for axis, values, label, scale in panels:
             middle = [median(values[layer]) for layer in layers]
             spread = [[m - min(values[k]) for m, k in zip(middle, layers, strict=True)],
                       [max(values[k]) - m for m, k in zip(middle, layers, strict=True)]]  # fmt: skip
             axis.errorbar(middle, places, xerr=spread, fmt="o", ms=2.6, lw=0.7, color="#404040")
-            axis.set(xscale=scale, xlabel=label, ylim=(len(layers) - 0.5, -0.5), yticks=list(places))
+            axis.set(xlabel=label, ylim=(len(layers) - 0.5, -0.5), yticks=list(places))
+            if scale == "symlog":
+                axis.set_xscale("symlog", linthresh=0.01)
+                axis.set(xlim=(0, None), xticks=[0, 0.01, 0.1, 1, 10], xticklabels=["0", ".01", ".1", "1", "10"])
+            elif scale == "log":
+                axis.set_xscale("log")
+                axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_yticklabels([short(k) for k in layers] if axis is axes[0] else [], fontsize=5.2)
         axes[1].axvline(3, color="#909090", lw=0.7, ls="--")
         for arm in arms(records):
@@ -143,10 +150,10 @@ def fig_noise(records: Sequence[Record]) -> Figure:
                 )
         axes[3].plot([0.5, 1], [0.5, 1], color="#909090", lw=0.7, ls="--")
         axes[3].set(
-            xlabel="share of right signs, Gaussian formula",
-            ylabel="share of right signs, observed by resampling",
+            xlabel="right signs, Gaussian formula",
+            ylabel="right signs, measured gradients resampled",
         )
-        axes[3].legend(loc="upper left", fontsize=5.4, handletextpad=0.2, borderpad=0.1)
+        figure.legend(loc="outside upper right", ncols=3)
     return figure
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from regrad.results import Spec
-from regrad.transforms.resampling import UpdateQuality, resampled_update
+from regrad.transforms.resampling import UpdateQuality, debiased_samples, resampled_update
 from regrad.transforms.signal_to_noise import (
     mean_and_median_agree,
     per_example_snr,
@@ -69,7 +69,8 @@ class GradientNoise:
         chosen = sample_coordinates(model, self.coordinates)
         samples = torch.cat([gradients_at(model, problem, batch, chosen) for batch in batches])
         sizes = [len(index) for index in chosen.values()]
-        resampled = {name: self._resample(samples, name) for name in self.placements}
+        fair = debiased_samples(samples)
+        resampled = {name: self._resample(fair, name) for name in self.placements}
         values: dict[str, float] = {}
         for name, columns in zip(chosen, torch.arange(sum(sizes)).split(sizes), strict=True):
             values |= self._describe(f"noise/{name}", samples[:, columns], resampled, columns)

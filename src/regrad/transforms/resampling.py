@@ -95,3 +95,16 @@ def resampled_update(
 def _quality(right: Tensor, mean: Tensor, square: Tensor) -> UpdateQuality:
     deviation = (square - mean.square()).clamp_min(0).sqrt()
     return UpdateQuality(right, torch.where(mean == 0, mean, mean / deviation), float(square.mean().sqrt()))
+
+
+def debiased_samples(samples: Tensor) -> Tensor:
+    """Return [N, coords] shifted to the mean that N samples support: ±sqrt(max(gbar² - v/N, 0)).
+
+    Resampling takes the samples' mean for the truth. From noise alone that mean is about sigma/sqrt(N),
+    which a batch and a moving average would then see as a signal. Exact zeros (tokens that an
+    example does not have) stay zeros: only the other entries are shifted.
+    """
+    mean, present = samples.mean(0), samples != 0
+    signal = (mean.square() - samples.var(0) / len(samples)).clamp_min(0).sqrt() * mean.sign()
+    share = present.to(samples.dtype).mean(0).clamp_min(1 / len(samples))
+    return samples - present * ((mean - signal) / share)
