@@ -2,6 +2,7 @@
 
 import math
 import random
+import warnings
 
 import pytest
 import torch
@@ -164,3 +165,26 @@ def test_the_read_counter_sees_a_read():
 def test_fixed_scaling_equals_a_grad_scaler_that_never_moves():
     still = torch.amp.GradScaler("cpu", init_scale=128.0, growth_interval=10**6)
     assert autocast_run(FixedScaler(scale=128.0)) == autocast_run(still)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("variant", ["V2", "V3", "V4"])
+def test_on_cuda_torch_itself_counts_no_more_waits_than_with_grad_scaler(variant):
+    def waits(scaler):
+        weights = [torch.nn.Parameter(torch.ones(3, 2, device="cuda")) for _ in range(4)]
+        optimizer = torch.optim.SGD(weights, lr=0.1)
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                for _ in range(5):
+                    optimizer.zero_grad()
+                    scaler.scale(sum((w**2).sum() for w in weights)).backward()
+                    scaler.step(optimizer)
+                    scaler.update()
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+        return sum("synchronizing" in str(warning.message) for warning in caught)
+
+    scaler = ALSDGC(variant, init_threshold=0.01, warmup_steps=2)
+    assert waits(scaler) <= waits(torch.amp.GradScaler("cuda"))

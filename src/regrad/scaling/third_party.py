@@ -119,10 +119,12 @@ def lamb(params: Iterable[Tensor], *, lr: float = 1e-3, weight_decay: float = 0.
         weight_decay: Decoupled weight decay.
 
     Source: You et al. 2020 (arXiv 1904.00962), version 3: no bias correction, weight norms cut at 10.
+    Departures: by its own default the library (4.1) divides lr by 1 - beta1**t although the trust ratio
+        has already fixed the step's length: a first step 10 times too long. ``adam_debias`` turns it off.
     """
     checks.learning_rate("lr", lr)
     checks.non_negative("weight_decay", weight_decay)
-    return import_module("pytorch_optimizer").Lamb(params, lr=lr, weight_decay=weight_decay)
+    return import_module("pytorch_optimizer").Lamb(params, lr=lr, weight_decay=weight_decay, adam_debias=True)
 
 
 #: Base optimizers that ALSDGC names or that clip by themselves.
