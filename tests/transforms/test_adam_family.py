@@ -18,10 +18,10 @@ from regrad.transforms.clip_statistics import clip_statistics, scale_statistics
 
 def test_averages_by_hand():
     average = torch.tensor([4.0, 8.0])
-    average_square_(average, torch.tensor([2.0, -4.0]), 0.5)  # (4 + 4)/2, (8 + 16)/2
-    assert average.tolist() == [4.0, 12.0]
-    average_(average, torch.tensor([2.0, 4.0]), 0.75, scale=-3.0)  # 3 - 6/4, 9 - 12/4
-    assert average.tolist() == [1.5, 6.0]
+    average_square_(average, torch.tensor([2.0, -4.0]), 0.75)  # 3 + 4/4, 6 + 16/4
+    assert average.tolist() == [4.0, 10.0]
+    average_(average, torch.tensor([2.0, 4.0]), 0.75, scale=-3.0)  # 3 - 6/4, 7.5 - 12/4
+    assert average.tolist() == [1.5, 4.5]
 
 
 def test_the_bound_by_hand():
