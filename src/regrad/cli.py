@@ -75,6 +75,7 @@ def parser() -> Parser:
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--offline", action="store_true", help="use no network: data must be in the cache")
     add("--no-pdf", action="store_true", help="do not typeset the report")
+    add("--check-only", action="store_true", help=argparse.SUPPRESS)  # for reproduce.sh: are the words right?
     return made
 
 
@@ -128,6 +129,8 @@ def reproduce(words: list[str], folders: Folders) -> int:
     preset = "smoke" if options.quick else options.preset or default_preset(device)
     if options.no_pdf:
         documents = [d for d in documents if d != "paper"]
+    if options.check_only:
+        return 0
     from regrad.pipeline.reproduce import Order
     from regrad.pipeline.reproduce import reproduce as work
     from regrad.pipeline.show import announce, listing

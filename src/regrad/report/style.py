@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib.figure import Figure
 
 COLUMN_INCHES = 3.35
@@ -29,8 +30,9 @@ METHODS: dict[str, tuple[str, str, str]] = {
 }
 SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
 
-SETTINGS = {
+SETTINGS: dict[str, Any] = sns.axes_style("ticks") | {
     "font.family": "DejaVu Sans",
+    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,

@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Makes the environment where it is missing, then hands over to `python -m regrad`. See ./reproduce.sh --help.
+set -euo pipefail
+cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
+
+TEX_PACKAGES=(latexmk texlive-latex-recommended texlive-pictures lmodern texlive-science texlive-latex-extra poppler-utils)
+
+fail() { # exit code 3: the environment lacks something
+    echo "regrad: $*" >&2
+    exit 3
+}
+
+find_python() {
+    local candidate
+    for candidate in python3.13 python3.12 python3.11 python3 python; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    fail "no Python 3.11 or newer with the venv module found; on Debian: apt-get install python3-venv"
+}
+
+install_into() { # the lock's pins, then this checkout itself; quick when both are there already
+    local python=$1 mark=$2 wanted
+    wanted=$(sha256sum requirements.lock pyproject.toml | sha256sum | cut -c1-64)
+    [ -f "$mark" ] && [ "$(cat "$mark")" = "$wanted" ] && return
+    echo "regrad: installing the pinned packages (some minutes, once)" >&2
+    "$python" -m pip install --quiet --disable-pip-version-check --requirement requirements.lock ||
+        fail "pip could not install requirements.lock"
+    "$python" -m pip install --quiet --disable-pip-version-check --no-deps --editable . ||
+        fail "pip could not install this checkout"
+    echo "$wanted" >"$mark"
+}
+
+ensure_environment() { # an active conda environment named regrad, else .venv
+    if [ -n "${CONDA_PREFIX:-}" ] && [ "${CONDA_DEFAULT_ENV:-}" = regrad ]; then
+        PYTHON=$CONDA_PREFIX/bin/python
+        install_into "$PYTHON" "$CONDA_PREFIX/.regrad-lock"
+        return
+    fi
+    PYTHON=$PWD/.venv/bin/python
+    if ! "$PYTHON" -c '' 2>/dev/null; then
+        "$(find_python)" -m venv --clear .venv || fail "could not make .venv; on Debian: apt-get install python3-venv"
+    fi
+    install_into "$PYTHON" .venv/.regrad-lock
+}
+
+tex_is_there() {
+    command -v latexmk >/dev/null && command -v pdflatex >/dev/null
+}
+
+wants_tex() { # whether this call typesets a report
+    local argument
+    [ "${1:-}" != data ] || return 1
+    for argument in "$@"; do
+        case $argument in --no-pdf | --offline | --list | --dry-run | --help | -h) return 1 ;; esac
+    done
+}
+
+install_tex() { # only where it may be installed; otherwise the report says what is missing
+    "$PYTHON" -m regrad "$@" --check-only || exit $? # a misspelt option must not cost an installation
+    command -v apt-get >/dev/null || return 0
+    local as_root=()
+    if [ "$(id -u)" != 0 ]; then
+        sudo -n true 2>/dev/null || return 0
+        as_root=(sudo -n)
+    fi
+    echo "regrad: installing LaTeX from Debian (about 190 MB, once)" >&2
+    "${as_root[@]}" apt-get update -qq >/dev/null &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -y -qq --no-install-recommends "${TEX_PACKAGES[@]}" >/dev/null ||
+        echo "regrad: LaTeX could not be installed; going on without the PDF" >&2
+}
+
+command=${1:-reproduce}
+case $command in
+test)
+    shift
+    ensure_environment
+    exec "$PYTHON" -m pytest "$@"
+    ;;
+lab)
+    shift
+    ensure_environment
+    exec "$PYTHON" -m jupyter lab --notebook-dir=. notebooks/00_overview.ipynb "$@"
+    ;;
+*)
+    ensure_environment
+    tex_is_there || ! wants_tex "$@" || install_tex "$@"
+    exec "$PYTHON" -m regrad "$@"
+    ;;
+esac
