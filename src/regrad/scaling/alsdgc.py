@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
+import regrad.transforms.checks as checks
 from regrad.scaling.controller import Clip, Controller, Seen
 from regrad.scaling.gradients import gradients_of, read_numbers, unscale_
 from regrad.scaling.order import OrderOfUse, count_entries
 from regrad.scaling.variants import RUNGS, Settings
-from regrad.transforms import checks
 from regrad.transforms.clipping import Moments
 
 

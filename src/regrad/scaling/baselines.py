@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+import regrad.transforms.checks as checks
 from regrad.scaling.alsdgc import ALSDGC
 from regrad.scaling.clippers import AutoClip, Clipper, EMAClip, FixedClip
 from regrad.scaling.gradients import gradients_of, unscale_
 from regrad.scaling.order import OrderOfUse
 from regrad.scaling.third_party import AGC, ZClip
 from regrad.scaling.variants import LARGEST_SCALE
-from regrad.transforms import checks
 
 
 class Scaler(Protocol):

@@ -12,8 +12,8 @@ from typing import Any, Protocol
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
+import regrad.transforms.checks as checks
 from regrad.scaling.variants import positive_or_infinite
-from regrad.transforms import checks
 from regrad.transforms.clipping import Moments, percentile, update_moments
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from regrad.transforms import checks
+import regrad.transforms.checks as checks
 
 
 class _ParameterHolder:

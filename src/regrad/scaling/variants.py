@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from regrad.transforms import checks
+import regrad.transforms.checks as checks
 
 #: The largest power of two that float32 can hold.
 LARGEST_SCALE = 2.0**127
