@@ -6,13 +6,14 @@ from typing import Any
 from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size
+from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
 from regrad.perexample.refusals import refuse_dependent_examples
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
 from regrad.perexample.vmap import fold_by_vmap
 
-METHODS: dict[str, Callable[..., None]] = {"loop": fold_by_loop, "vmap": fold_by_vmap, "graph": fold_by_vmap}
+METHODS: dict[str, Callable[..., None]] = {"loop": fold_by_loop, "vmap": fold_by_vmap, "graph": fold_by_graph}
 
 
 def gradient_statistics(
@@ -61,8 +62,9 @@ def gradient_statistics(
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("model: no parameter requires a gradient")
-    sums = Sums(request, trainable, size // group_size)
-    options = {"group_size": group_size, "chunk_size": chunk_size or sums.count}
+    count = size // group_size
+    sums = Sums(request, trainable, count, count)
+    options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
     METHODS[method](model, losses, batch, sums=sums, options=options)
     return sums.finish()
 

@@ -26,11 +26,9 @@ def per_example_gradients(model: nn.Module, losses: Losses, batch: Any, group: s
     return dict(zip(trainable, gradients, strict=True))
 
 
-def fold_by_loop(
-    model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]
-) -> None:
+def fold_by_loop(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
     """Fold every example's gradient into `sums`, one at a time (`chunk_size` has nothing to do here)."""
     size = options["group_size"]
-    for index in range(sums.count):
+    for index in range(sums.rows):
         gradients = per_example_gradients(model, losses, batch, slice(index * size, (index + 1) * size))
         sums.fold_all({name: gradient.unsqueeze(0) for name, gradient in gradients.items()}, index)

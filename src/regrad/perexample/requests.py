@@ -55,6 +55,11 @@ class Request:
     functions: dict[str, Elementwise] = field(default_factory=dict)
 
     @property
+    def order(self) -> dict[str, str]:
+        """Answer's name -> built-in statistic, or "" for a clipped mean or a function."""
+        return {**self.named, **dict.fromkeys((*self.clips, *self.functions), "")}
+
+    @property
     def kinds(self) -> frozenset[str]:
         """Which of the sums "sum", "square", "sign", "abs" are needed."""
         return frozenset(kind for name in self.named.values() for kind in NEEDS[name])

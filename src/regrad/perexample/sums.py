@@ -1,4 +1,4 @@
-"""Acts on: per-example gradients. The running sums that every statistic is made of."""
+"""Acts on: per-example gradients. The running averages that every statistic is made of."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrad.perexample.requests import Request
+from regrad.perexample.requests import Elementwise, Request
+
+# What each sum adds up; the sum itself needs no function.
+FUNCTIONS: dict[str, Elementwise] = {"square": torch.square, "abs": torch.abs, "sign": torch.sign}
+_KIND_OF = {"mean": "sum", "mean_square": "square", "mean_sign": "sign", "mean_abs": "abs"}
 
 
 def accumulator_dtype(parameter: Tensor) -> torch.dtype:
@@ -17,54 +21,66 @@ def accumulator_dtype(parameter: Tensor) -> torch.dtype:
 
 @dataclass
 class Sums:
-    """Sums over examples, each of the parameter's shape, and one squared norm per example.
-
-    Nothing here is divided by the number of examples; `finish` divides.
+    """Sums over examples, divided by their number as they are formed, and one squared norm for each example.
 
     Attributes:
         request: the statistics asked for.
         like: trainable parameters by name, for shape, dtype and device.
-        count: number of examples the whole batch has (groups, where `group_size` > 1).
-        sums: kind or function's name -> parameter name -> sum.
-        squared_norms: [count], filled example by example.
+        count: number of examples the whole batch has (groups, where `group_size` > 1), over all processes.
+        rows: number of them in this process.
+        sums: kind or function's name -> parameter name -> sum / count.
+        squared_norms: [rows], filled example by example.
     """
 
     request: Request
     like: Mapping[str, Tensor]
     count: int
+    rows: int
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     squared_norms: Tensor = field(init=False)
+    _fresh: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self):
         first = next(iter(self.like.values()))
-        self.squared_norms = torch.zeros(self.count, dtype=accumulator_dtype(first), device=first.device)
+        self.squared_norms = torch.zeros(self.rows, dtype=accumulator_dtype(first), device=first.device)
+        # Made before the activations are: made among them they would break up the heap that these come and go in.
+        for kind in (*self.request.kinds, *self.request.functions, *self.request.clips):
+            for name, parameter in self.like.items():
+                self._make(kind, name, parameter)
+
+    def _make(self, kind: str, name: str, parameter: Tensor) -> None:
+        dtype = accumulator_dtype(parameter)
+        self.sums.setdefault(kind, {})[name] = torch.empty(parameter.shape, dtype=dtype, device=parameter.device)
+        self._fresh.add((kind, name))
+
+    @property
+    def weight(self) -> float:
+        """What one example counts in an average."""
+        return 1 / self.count
 
     def of(self, kind: str, name: str) -> Tensor:
-        """The running sum of one kind for one parameter, zero at first."""
-        parameter = self.like[name]
-        by_name = self.sums.setdefault(kind, {})
-        if name not in by_name:
-            dtype = accumulator_dtype(parameter)
-            by_name[name] = torch.zeros(parameter.shape, dtype=dtype, device=parameter.device)
-        return by_name[name]
+        """The running average of one kind for one parameter, zero at first."""
+        total = self.sums[kind][name]
+        if self.claim(kind, name):
+            total.zero_()
+        return total
+
+    def claim(self, kind: str, name: str) -> bool:
+        """Whether nothing was added yet; the caller, if so told, must overwrite the running average."""
+        fresh = (kind, name) in self._fresh
+        self._fresh.discard((kind, name))
+        return fresh
 
     def fold(self, name: str, block: Tensor, first: int) -> None:
         """Add the per-example gradients `block` [c, *parameter] of examples first … first + c."""
-        kinds = self.request.kinds
         block = block.to(accumulator_dtype(self.like[name]))
-        if "sum" in kinds:
-            self.of("sum", name).add_(block.sum(0))
-        if "square" in kinds:
-            self.of("square", name).add_(block.square().sum(0))
-        if "sign" in kinds:
-            self.of("sign", name).add_(block.sign().sum(0))
-        if "abs" in kinds:
-            self.of("abs", name).add_(block.abs().sum(0))
+        for kind in self.request.kinds:
+            value = FUNCTIONS[kind](block) if kind in FUNCTIONS else block
+            self.of(kind, name).add_(value.sum(0), alpha=self.weight)
         for key, function in self.request.functions.items():
-            self.of(key, name).add_(function(block).sum(0))
+            self.of(key, name).add_(function(block).sum(0), alpha=self.weight)
         if self.request.norms:
-            rows = self.squared_norms[first : first + len(block)]
-            rows.add_(block.flatten(1).square().sum(1).to(rows))
+            self.squared_norms[first : first + len(block)] += block.flatten(1).square().sum(1).to(self.squared_norms)
 
     def fold_all(self, blocks: Mapping[str, Tensor], first: int) -> None:
         """Add the gradients of the same examples for every parameter, then what needs their global norm."""
@@ -76,32 +92,24 @@ class Sums:
         norms = self.squared_norms[first : first + size].sqrt()
         for key, clip in self.request.clips.items():
             for name, block in blocks.items():
-                self.of(key, name).add_(weighted_sum(clip.factors(norms), block.to(self.of(key, name).dtype)))
+                total = self.of(key, name)
+                clipped = torch.tensordot(clip.factors(norms).to(total), block.to(total), dims=1)
+                total.add_(clipped, alpha=self.weight)
 
     def finish(self) -> dict[str, Any]:
-        """Divide: by the number of examples, or for the variance by that number less one."""
-        count = self.count
+        """The statistics, in the order they were asked for."""
         answer: dict[str, Any] = {}
-        for key in (*self.request.named, *self.request.clips, *self.request.functions):
-            statistic = self.request.named.get(key, key)
+        for key, statistic in self.request.order.items():
             if statistic == "norm":
                 answer[key] = self.squared_norms.sqrt()
             elif statistic == "variance":
-                answer[key] = {name: self._variance(name, count) for name in self.like}
+                answer[key] = {name: self._variance(name) for name in self.like}
             else:
-                kind = SUM_OF.get(statistic, statistic) if key in self.request.named else key
-                answer[key] = {name: self.of(kind, name) / count for name in self.like}
+                kind = _KIND_OF.get(statistic, key)
+                answer[key] = {name: self.of(kind, name) for name in self.like}
         return answer
 
-    def _variance(self, name: str, count: int) -> Tensor:
-        total = self.of("sum", name)
+    def _variance(self, name: str) -> Tensor:
+        spread = self.of("square", name) - self.of("sum", name).square()
         # Rounding can leave a constant coordinate a hair below zero.
-        return torch.clamp((self.of("square", name) - total.square() / count) / (count - 1), min=0)
-
-
-SUM_OF = {"mean": "sum", "mean_square": "square", "mean_sign": "sign", "mean_abs": "abs"}
-
-
-def weighted_sum(weights: Tensor, block: Tensor) -> Tensor:
-    """Sum over the first axis of weights [c] times block [c, *shape]."""
-    return torch.tensordot(weights.to(block), block, dims=1)
+        return spread.mul_(self.count / (self.count - 1)).clamp_(min=0)

@@ -28,9 +28,7 @@ class _LossModule(nn.Module):
         return check_losses(self._losses(self.model, batch), size).mean()
 
 
-def fold_by_vmap(
-    model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]
-) -> None:
+def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
     """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
     size = options["group_size"]
     trainable = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
@@ -39,9 +37,9 @@ def fold_by_vmap(
     def loss_of_group(parameters: dict[str, Tensor], group: Any) -> Tensor:
         return functional_call(module, parameters, (group, size))
 
-    grouped = tree_map(lambda x: x.unflatten(0, (sums.count, size)) if isinstance(x, Tensor) else x, batch)
+    grouped = tree_map(lambda x: x.unflatten(0, (sums.rows, size)) if isinstance(x, Tensor) else x, batch)
     axes = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, batch)
     per_group = vmap(grad(loss_of_group), in_dims=(None, axes))
-    for part in chunks(sums.count, options["chunk_size"]):
+    for part in chunks(sums.rows, options["chunk_size"]):
         gradients = per_group(trainable, take(grouped, part))
         sums.fold_all({name.removeprefix("model."): g for name, g in gradients.items()}, part.start)

@@ -1,0 +1,166 @@
+"""Acts on: per-example gradients. Collects the contributions of one backward pass and folds each parameter's at once.
+
+A parameter is folded when the last of its uses has arrived: contributions of a weight used twice are added
+for each example before any nonlinear function sees them.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of, merge
+from regrad.perexample.folding import Folder, View
+from regrad.perexample.sums import Sums
+
+
+def itself(weight: Tensor) -> Tensor:
+    """The view of a parameter that was used as it is."""
+    return weight
+
+
+@dataclass
+class Target:
+    """What a use refers to: a parameter, a view of one, or a tensor computed from parameters alone.
+
+    Attributes:
+        names: of the parameters behind it.
+        tensor: the weight as the forward pass used it.
+        view: for an injective view of one parameter, how to take it; None if only autograd knows.
+    """
+
+    names: tuple[str, ...]
+    tensor: Tensor
+    view: View | None
+
+
+@dataclass
+class Ledger:
+    """The uses of each target in the forward pass, and what has come back from them.
+
+    Attributes:
+        sums: where everything ends.
+        parameters: by name; what the forward pass sees (the unsharded ones under sharding).
+        first: index of this micro-batch's first example in the whole batch.
+        group: examples to a group.
+        targets: uses refer to them by index, which a compiled graph can hold.
+        expected: uses of each target in the forward pass.
+        arrived: contributions of each target so far.
+    """
+
+    sums: Sums
+    parameters: dict[str, Tensor]
+    first: int
+    group: int
+    targets: list[Target] = field(default_factory=list)
+    expected: dict[int, int] = field(default_factory=dict)
+    arrived: dict[int, list[Contribution]] = field(default_factory=dict)
+    derived: set[str] = field(default_factory=set)
+
+    def deposit(self, handle: int, contribution: Contribution) -> None:
+        """Take one use's contribution; fold the parameter if it was the last one."""
+        waiting = self.arrived.setdefault(handle, [])
+        waiting.append(contribution)
+        target = self.targets[handle]
+        alone = target.view is not None and not (set(target.names) & self.derived)
+        if alone and len(waiting) == self.expected.get(handle):
+            self._fold_alone(target, self.arrived.pop(handle))
+
+    def finish(self) -> None:
+        """Fold what waited for uses that never came, and parameters reached through several targets."""
+        names = dict.fromkeys(name for handle in self.arrived for name in self.targets[handle].names)
+        for name in names:
+            handles = [h for h in self.arrived if name in self.targets[h].names]
+            target = self.targets[handles[0]]
+            if len(handles) == 1 and target.view is not None and not self.sums.request.functions:
+                self._fold_alone(target, self.arrived[handles[0]])
+            else:
+                self._fold_together(name, handles)
+        self.arrived.clear()
+
+    def _fold_alone(self, target: Target, contributions: list[Contribution]) -> None:
+        assert target.view is not None
+        view = None if target.view is itself else target.view
+        folder = Folder(self.sums, target.names[0], self.first, view=view)
+        contributions = merge(contributions)
+        if len(contributions) == 1:
+            folder.fold(contributions[0])
+            return
+        kinds = {type(c): c for c in contributions}
+        factors, rows = kinds.get(Factors), kinds.get(Rows)
+        if len(contributions) == 2 and isinstance(factors, Factors) and isinstance(rows, Rows):
+            folder.fold_factors(factors, rows)
+            return
+        folder.fold_chunks(examples_of(contributions[0]), lambda part: sum_of_uses(contributions, part))
+
+    def _fold_together(self, name: str, handles: list[int]) -> None:
+        parameter = self.parameters[name]
+        count = examples_of(self.arrived[handles[0]][0])
+
+        def gradients(examples: slice) -> Tensor:
+            block = parameter.new_zeros(examples.stop - examples.start, *parameter.shape)
+            for handle in handles:
+                self._pull_back(name, handle, examples=examples, block=block)
+            return block
+
+        Folder(self.sums, name, self.first).fold_chunks(count, gradients)
+
+    def _pull_back(self, name: str, handle: int, *, examples: slice, block: Tensor) -> None:
+        """Add one target's part to the gradients `block` [c, *parameter] of the parameter behind it."""
+        target = self.targets[handle]
+        used = sum_of_uses(self.arrived[handle], examples).to(target.tensor.dtype)
+        for row, gradient in zip(block, used, strict=True):
+            if target.view is not None:
+                target.view(row).add_(gradient)
+            else:
+                row.add_(_through_autograd(target.tensor, self.parameters[name], gradient))
+
+
+def _through_autograd(derived: Tensor, parameter: Tensor, gradient: Tensor) -> Tensor:
+    (pulled,) = torch.autograd.grad(
+        derived, parameter, gradient.view_as(derived), retain_graph=True, allow_unused=True, materialize_grads=True
+    )
+    return pulled
+
+
+def sum_of_uses(contributions: list[Contribution], examples: slice) -> Tensor:
+    """The gradients [c, *weight] of a chunk of examples, added over the uses of one weight."""
+    total = contributions[0].chunk(examples)
+    for contribution in contributions[1:]:
+        total = total + contribution.chunk(examples)
+    return total
+
+
+def grouped(x: Tensor, group: int) -> Tensor:
+    """[B, *rest] as [B / group, group, *rest]."""
+    return x.unflatten(0, (len(x) // group, group))
+
+
+def contribution_of(kind: str, tensors: list[Tensor], numbers: list[int], *, group: int) -> Contribution:
+    """Build a contribution from what a backward pass has at hand, in the form that an operator's schema can carry.
+
+    Args:
+        kind: "linear", "rows", "dense" or "convolution".
+        tensors: the factors, example axis first [B, …].
+        numbers: the rest: [rows, padding index or −1] of a table; [axes, *kernel shape, *stride, *padding,
+            *dilation, groups].
+        group: examples to a group; their contributions are added here.
+    """
+    if kind == "linear":
+        G, A = (grouped(x, group).flatten(1, -2) if x.ndim > 2 else grouped(x, group) for x in tensors)
+        return Factors(G, A)
+    if kind == "rows":
+        gradient, tokens = tensors
+        rows, padding = numbers
+        tokens = tokens.flatten(1) if tokens.ndim > 1 else tokens.unsqueeze(1)
+        gradient = gradient.reshape(*tokens.shape, gradient.shape[-1])
+        if padding >= 0:
+            tokens = torch.where(tokens == padding, rows, tokens)
+        return Rows(grouped(gradient, group).flatten(1, 2), grouped(tokens, group).flatten(1, 2), rows)
+    if kind == "dense":
+        return Dense(tensors[0] if group == 1 else grouped(tensors[0], group).sum(1))
+    axes = numbers[0]
+    shape, rest = tuple(numbers[1 : axes + 3]), numbers[axes + 3 :]
+    stride, padding, dilation = (tuple(rest[start : start + axes]) for start in (0, axes, 2 * axes))
+    gradient, inputs = (grouped(x, group) for x in tensors)
+    return Convolved(gradient, inputs, shape, stride=stride, padding=padding, dilation=dilation, groups=rest[-1])

@@ -1,0 +1,68 @@
+"""Acts on: per-example gradients. A bare parameter that meets the examples by broadcasting: positions, scales, tokens.
+
+The weight gets an example axis of stride zero. Autograd's own reduction of a broadcast then stops at that
+axis, and what arrives is the per-example gradient.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from regrad.perexample.deposits import deposit
+from regrad.perexample.rules.registry import SPREADS, rule_for
+
+_ELEMENTWISE = {
+    getattr(owner, name)
+    for owner, names in (
+        (torch, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow"),
+        (Tensor, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow"),
+        (Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __pow__ __rpow__"),
+        (Tensor, "add_ sub_ mul_ div_ __iadd__ __isub__ __imul__ __itruediv__"),
+    )
+    for name in names.split()
+}
+
+
+class _PerExample(torch.autograd.Function):
+    """[*weight] -> [B, 1, …, *weight]; the gradient that comes back is the per-example one."""
+
+    @staticmethod
+    def forward(ctx, anchor, handle, weight, size, extra):
+        ctx.handle, ctx.shape = handle, weight.shape
+        return weight.reshape((1,) * (extra + 1) + weight.shape).expand(size, *(1,) * extra, *weight.shape)
+
+    @staticmethod
+    def backward(ctx, g):
+        return deposit(ctx.handle, "dense", [g.reshape(len(g), *ctx.shape)]), None, None, None, None
+
+
+def per_example(surgery: Any, weight: Tensor, ndim: int) -> Tensor:
+    """The weight with an example axis in front, `ndim` axes in all."""
+    # A weight with as many axes as the examples have a leading axis of one, which the example axis takes.
+    extra = max(0, ndim - 1 - weight.ndim)
+    spread = _PerExample.apply(surgery.anchor, surgery.use(weight), weight.detach(), surgery.size, extra)
+    return spread if weight.ndim < ndim else spread.squeeze(1)
+
+
+def _expand(call: Any, shape: torch.Size) -> Tensor:
+    """A weight expanded over the examples."""
+    return per_example(call.surgery, call.args[0], len(shape)).expand(shape)
+
+
+SPREADS.update(dict.fromkeys((Tensor.expand, Tensor.expand_as, torch.broadcast_to, Tensor.broadcast_to), _expand))
+
+
+@rule_for(*_ELEMENTWISE)
+def elementwise_rule(call: Any) -> Any:
+    """Arithmetic between examples [B, …] and a weight that broadcasts against them."""
+    surgery = call.surgery
+    ndim = max(x.ndim for x in call.args if isinstance(x, Tensor) and not surgery.tracked(x))
+    weights = [x for x in (*call.args, *call.kwargs.values()) if surgery.tracked(x)]
+    if any(w.ndim > ndim or (w.ndim == ndim and w.shape[0] != 1) for w in weights):
+        return NotImplemented
+
+    def spread(x: Any) -> Any:
+        return per_example(surgery, x, ndim) if surgery.tracked(x) else x
+
+    return call.func(*map(spread, call.args), **{key: spread(x) for key, x in call.kwargs.items()})

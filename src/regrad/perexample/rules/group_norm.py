@@ -1,0 +1,80 @@
+"""Acts on: per-example gradients. GroupNorm and InstanceNorm, by folding the batch into the channels.
+
+Seen as one example of B·C channels in B·G groups, the layer is the same, and the native backward's gradient
+of scale and shift *is* the per-example one: no pass over the activations is added.
+"""
+
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.rules.registry import rule_for
+
+
+class _GroupNorm(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, anchor, handles, x, weight, bias, groups, eps):
+        B, C = x.shape[:2]
+        y, mean, rstd = torch.native_group_norm(x.contiguous(), weight, bias, B, C, x[0, 0].numel(), groups, eps)
+        ctx.save_for_backward(x, mean, rstd, weight)
+        ctx.handles, ctx.groups = handles, groups
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, mean, rstd, weight = ctx.saved_tensors
+        B, C = x.shape[:2]
+        positions = x[0, 0].numel()
+        one = (1, B * C, positions)
+        scale = x.new_ones(C) if weight is None else weight.to(g.dtype)
+        into, by_scale, by_shift = torch.ops.aten.native_group_norm_backward(
+            g.reshape(one), x.to(g.dtype).reshape(one), mean.view(1, -1), rstd.view(1, -1), scale.repeat(B),
+            1, B * C, positions, B * ctx.groups, (True, True, True),
+        )  # fmt: skip
+        tokens = [deposit(h, "dense", [v.view(B, C)]) for h, v in zip(ctx.handles, (by_scale, by_shift), strict=True)]
+        return anchored(*tokens), None, into.view_as(x).to(x.dtype), None, None, None, None
+
+
+def _apply(call: Any, arguments: tuple[Any, ...]) -> Any:
+    x, groups, weight, bias, eps = arguments
+    surgery = call.surgery
+    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)):
+        return NotImplemented
+    handles = (surgery.use(weight), surgery.use(bias))
+    weight, bias = (None if w is None else w.detach() for w in (weight, bias))
+    return _GroupNorm.apply(surgery.anchor, handles, x, weight, bias, groups, 1e-5 if eps is None else eps)
+
+
+@rule_for(functional.group_norm)
+def group_norm_rule(call: Any) -> Any:
+    """functional.group_norm, torch.nn.GroupNorm."""
+    x, groups, weight, bias, eps = call.bind("input", "num_groups", "weight", "bias", "eps")
+    return _apply(call, (x, groups, weight, bias, eps))
+
+
+@rule_for(functional.instance_norm)
+def instance_norm_rule(call: Any) -> Any:
+    """functional.instance_norm, torch.nn.InstanceNorm1d/2d/3d: as many groups as channels."""
+    x, mean, _, weight, bias, _, _, eps = call.bind(
+        "input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"
+    )
+    if mean is not None:
+        raise call.refuse("running statistics mix the examples; set track_running_stats=False")
+    return _apply(call, (x, x.shape[1], weight, bias, eps))
+
+
+@rule_for(functional.batch_norm)
+def batch_norm_rule(call: Any) -> Any:
+    """functional.batch_norm: with fixed statistics a scale and a shift; with the batch's own, refused."""
+    x, mean, variance, weight, bias, training, _, eps = call.bind(
+        "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"
+    )
+    if training or mean is None:
+        raise call.refuse("batch normalisation makes each loss depend on the whole batch; use GroupNorm or eval()")
+    y = functional.batch_norm(x, mean, variance, eps=1e-5 if eps is None else eps)
+    shape = (-1, *(1,) * (x.ndim - 2))
+    with call.surgery:
+        y = y if weight is None else y * weight.reshape(shape)
+        return y if bias is None else y + bias.reshape(shape)

@@ -1,0 +1,60 @@
+"""Acts on: per-example gradients. y = x Wᵀ + b with any number of axes between examples and features."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.rules.registry import rule_for
+
+
+class _Linear(torch.autograd.Function):
+    """The ordinary forward and input gradient; the weight's gradient leaves as factors."""
+
+    @staticmethod
+    def forward(ctx, anchor, handles, x, weight, bias):
+        y = functional.linear(x, weight, bias)
+        # Under autocast this is the copy that the ordinary backward would keep.
+        ctx.save_for_backward(x.to(y.dtype), weight)
+        ctx.handles, ctx.dtype = handles, x.dtype
+        return y
+
+    @staticmethod
+    def backward(ctx, g):
+        x, weight = ctx.saved_tensors
+        into = (g @ weight.to(g.dtype)).to(ctx.dtype) if ctx.needs_input_grad[2] else None
+        tokens = [deposit(ctx.handles[0], "linear", [g, x])]
+        if ctx.handles[1] >= 0:
+            tokens.append(deposit(ctx.handles[1], "dense", [g.flatten(1, -2).sum(1) if g.ndim > 2 else g]))
+        return anchored(*tokens), None, into, None, None
+
+
+def linear(surgery: Any, x: Tensor, *, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """Carry out functional.linear under the surgery; either of weight and bias may be tracked."""
+    handles = (surgery.use(weight), surgery.use(bias))
+    detached = None if bias is None else bias.detach()
+    return _Linear.apply(surgery.anchor, handles, x, weight.detach(), detached)
+
+
+@rule_for(functional.linear)
+def linear_rule(call: Any) -> Any:
+    """functional.linear, torch.nn.Linear."""
+    x, weight, bias = call.bind("input", "weight", "bias")
+    surgery = call.surgery
+    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)):
+        return NotImplemented
+    return linear(surgery, x, weight=weight, bias=bias)
+
+
+@rule_for(torch.matmul, Tensor.matmul, Tensor.__matmul__)
+def matmul_rule(call: Any) -> Any:
+    """Examples [B, …, i] times a weight [i, o]."""
+    x, weight = call.args[:2] if len(call.args) > 1 else (call.args[0], None)
+    if weight is None or call.surgery.tracked(x) or weight.ndim != 2 or x.ndim < 2:
+        return NotImplemented
+    # The transpose is followed like any other view of the weight.
+    with call.surgery:
+        transposed = weight.t()
+    return linear(call.surgery, x, weight=transposed, bias=None)
