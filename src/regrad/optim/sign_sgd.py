@@ -26,9 +26,12 @@ class SignSGD(Optimizer):
     "ema"       m = EMA(gbar)                       sign(m)   gbar, the mean gradient
     =========== =================================== ========= ===========================================
 
-    EMA(z)_t = b EMA_{t-1} + (1 - b) z_t from 0, not debiased; b is ``momentum``. sign(0) = 0. For
-    "example", write ``gradient_statistics(..., ["mean_sign"])`` into ``p.grad`` before the step (or
-    the mean over groups of k examples of the sign of the group's mean gradient).
+    EMA(z)_t = b EMA_{t-1} + (1 - b) z_t from 0, not debiased; b is ``momentum``. sign(0) = 0. The loop
+    for "example", with :mod:`regrad.perexample` (``group_size=k`` for signs of k-example means)::
+
+        signs = gradient_statistics(model, losses, batch, ["mean_sign"], group_size=1)
+        assign_grad(model, signs["mean_sign"])
+        optimizer.step()
 
     **Learning rates differ by placement.** Averaging raises a signal-to-noise ratio by
     κ_b = sqrt((1 + b)/(1 - b)) (4.36 at b = 0.9). Where noise dominates, the root-mean-square update
