@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -97,6 +98,11 @@ def test_detectable_effect_is_seen_in_80_percent_of_simulated_studies():
 def test_needed_n_inverts_detectable_effect(n):
     assert needed_n(detectable_effect(n)) == n
     assert needed_n(-detectable_effect(n) * 0.999) == n + 1
+
+
+def test_detectable_effect_falls_with_every_further_seed():
+    effects = [detectable_effect(n) for n in range(2, 200)]
+    assert all(first > second > 0 for first, second in itertools.pairwise(effects))
 
 
 def test_needed_n_at_the_ends():

@@ -53,6 +53,12 @@ def test_a_diverged_run_is_worst_and_never_a_number_in_a_mean():
     assert choice.diverged == {0.1: 0, 0.2: 0, 0.4: 1}
 
 
+def test_a_diverged_run_that_left_a_number_is_diverged_all_the_same():
+    rows = runs("a", {0.1: [2], 0.2: [1], 0.4: [0.5]})
+    rows[2]["diverged"] = True
+    assert choose(rows)["a"].best == 0.2
+
+
 def test_a_value_that_is_not_finite_counts_as_diverged():
     rows = [
         {"arm": "a", "lr": lr, "seed": 0, "value": value}

@@ -28,13 +28,15 @@ class Pairs:
         """All pairs, diverged ones included."""
         return self.finite.size + self.favourable + self.unfavourable + self.both
 
-    def signs(self) -> tuple[int, int]:
-        """Return (wins, losses), infinities included; ties and doubly diverged pairs are neither."""
-        wins = int((self.finite > 0).sum()) + self.favourable
-        return wins, int((self.finite < 0).sum()) + self.unfavourable
+    def signs(self, margin: float = 0.0) -> tuple[int, int]:
+        """Return (wins, losses), infinities included; gains within ±margin are neither."""
+        wins = int((self.finite > margin).sum()) + self.favourable
+        return wins, int((self.finite < -margin).sum()) + self.unfavourable
 
 
-def pair_gains(treatment: Sequence[float], control: Sequence[float], direction: str = "lower") -> Pairs:
+def pair_gains(
+    treatment: Sequence[float] | np.ndarray, control: Sequence[float] | np.ndarray, direction: str = "lower"
+) -> Pairs:
     """Pair two arms seed by seed.
 
     Args:
@@ -60,15 +62,16 @@ def pair_gains(treatment: Sequence[float], control: Sequence[float], direction: 
     )
 
 
-def sign_p(pairs: Pairs, alternative: str = "two-sided") -> float:
+def sign_p(pairs: Pairs, alternative: str = "two-sided", margin: float = 0.0) -> float:
     """Return the p-value of the exact sign test over all pairs, diverged ones counted as ±inf.
 
     Args:
         pairs: The paired gains.
         alternative: ``"two-sided"``; ``"less"`` asks whether the treatment loses, ``"greater"`` whether it
             wins.
+        margin: Gains within ±margin are ties, which the test leaves out.
     """
-    wins, losses = pairs.signs()
+    wins, losses = pairs.signs(margin)
     if wins + losses == 0:
         return 1.0
     return float(stats.binomtest(wins, wins + losses, alternative=alternative).pvalue)

@@ -4,6 +4,7 @@ import math
 from bisect import bisect_left
 from functools import cache
 
+from scipy import optimize, special
 from statsmodels.stats.power import TTestPower
 
 # A study that needs more seeds than this has its answer: it will not be run.
@@ -23,7 +24,16 @@ def detectable_effect(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """
     if n < 2:
         return math.inf
-    return float(TTestPower().solve_power(effect_size=None, nobs=n, alpha=alpha, power=power))
+    quantiles = special.stdtrit(n - 1, 1 - alpha / 2) + special.stdtrit(n - 1, power)
+    top = 1.5 * float(quantiles) / math.sqrt(n)
+
+    def excess(effect: float) -> float:
+        reached = TTestPower().power(effect, n, alpha)
+        # Far above the root the other tail underflows to NaN: the power is 1 there.
+        return 1 - power if math.isnan(reached) else float(reached) - power
+
+    # Bracketed, because statsmodels' own solver returns the negative root at some n (73, 87, 92).
+    return float(optimize.brentq(excess, 0, top))
 
 
 @cache

@@ -1,0 +1,131 @@
+"""Verdicts as plain rows for JSON, and those rows as LaTeX and Markdown tables.
+
+The tables read the plain rows and nothing else, so that the article, the README and the site agree to the
+digit with ``results/claims.json``.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from regrad.report.claims import Verdict
+from regrad.report.export import escape_tex
+from regrad.report.kinds.outcome import Outcome, number
+
+Plain = dict[str, Any]
+
+
+def as_json(verdicts: Sequence[Verdict]) -> dict[str, list[Plain]]:
+    """Return the structure of ``results/claims.json``; strict JSON: what is not finite is null."""
+    return {"claims": as_rows(verdicts)}
+
+
+def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
+    """Return one plain mapping a verdict, in order."""
+    return [_row(verdict) for verdict in verdicts]
+
+
+def to_latex(rows: Sequence[Mapping[str, Any]], caption: str = "", label: str = "") -> str:
+    r"""Return a ``longtable`` with booktabs rules: claim, estimate and interval, n, p, verdict, why.
+
+    Args:
+        rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
+        caption: LaTeX text; empty for a table without caption.
+        label: Anchor of the table.
+    """
+    head = "Claim & Estimate [95\\,\\% interval] & $n$ & $p$ (Holm) & Verdict & Why"
+    columns = r"lp{.2\linewidth}rrp{.12\linewidth}p{.36\linewidth}"
+    title = [f"\\caption{{{caption}}}\\label{{{label}}}\\\\"] if caption else []
+    body = [" & ".join(_latex_cells(row)) + r" \\" for row in rows]
+    opening = [
+        rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
+        *title,
+        r"\toprule",
+        head + r" \\",
+        r"\midrule",
+    ]
+    return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the README's table: claim, sentence, verdict, estimate with interval, n, p after Holm."""
+    head = ["claim", "says", "verdict", "estimate [95 % interval]", "n", "p (Holm)", "preset, device"]
+    lines = [head, ["---"] * len(head)] + [_markdown_cells(row) for row in rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def estimate_text(row: Mapping[str, Any]) -> str:
+    """Return estimate, interval and unit of a row, in ASCII; a dash where there is none."""
+    if row["estimate"] is None:
+        return "-"
+    low, high = row["interval"]
+    between = "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    return f"{number(row['estimate'])}{between} {row['unit']}".strip()
+
+
+def _row(verdict: Verdict) -> Plain:
+    claim = verdict.claim.model_dump(mode="json")
+    told = (
+        "id",
+        "paper",
+        "sentence",
+        "quotation",
+        "place",
+        "source",
+        "study",
+        "falsified",
+        "note",
+        "presets",
+    )
+    return (
+        {key: claim[key] for key in told}
+        | _finding(verdict.outcome)
+        | {
+            "verdict": verdict.verdict,
+            "why": verdict.why,
+            "p_holm": strict(verdict.p_holm),
+            "preset": verdict.preset,
+            "device": verdict.device,
+            "label": verdict.label,
+            "margin": claim["test"][verdict.outcomes.index(verdict.outcome)].get("margin"),
+            "tests": [_finding(outcome) for outcome in verdict.outcomes],
+        }
+    )
+
+
+def _finding(outcome: Outcome) -> Plain:
+    values = {key: strict(value) for key, value in asdict(outcome).items()}
+    ends = [values.pop("low"), values.pop("high")]
+    return values | {
+        "interval": ends if outcome.estimate is not None else None,
+        "magnitude": outcome.magnitude,
+        "diverged": dict(outcome.diverged),
+    }
+
+
+def strict(value: Any) -> Any:
+    """Return the value, or None for a number that strict JSON cannot hold."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _latex_cells(row: Mapping[str, Any]) -> list[str]:
+    n = "" if row["estimate"] is None else str(row["n"])
+    scale = f" ({row['label']})" if row["label"] else ""
+    texts = [row["id"], estimate_text(row), n, _p(row["p_holm"]), row["verdict"] + scale, row["why"]]
+    return [escape_tex(text) for text in texts]
+
+
+def _markdown_cells(row: Mapping[str, Any]) -> list[str]:
+    n = "" if row["estimate"] is None else str(row["n"])
+    scale = f" ({row['label']})" if row["label"] else ""
+    where = f"{row['preset']}, {row['device']}"
+    verdict = f"**{row['verdict']}**{scale}"
+    texts = [row["id"], row["sentence"], verdict, estimate_text(row), n, _p(row["p_holm"]), where]
+    return [text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for text in texts]
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"

@@ -1,0 +1,1 @@
+"""The kinds of test a claim may name, each a pure function of its fields and plain rows."""
