@@ -1,0 +1,162 @@
+"""Cost of SGG's steps beside the unwrapped optimizers, in one process, interleaved, on one thread.
+
+    OMP_NUM_THREADS=1 python benchmarks/sgg_step.py --out sgg_step.json
+
+Process CPU time per optimizer step (no forward or backward pass), medians over rounds in which every arm
+takes one step after the other, so that other load on the machine hits all of them. Two decoder-only language
+models in shape: 5 M and 25 M parameters. Ratios are to the unwrapped optimizer of the same round.
+"""
+
+import argparse
+import json
+import platform
+import statistics
+import time
+
+import pytorch_optimizer
+import torch
+
+from regrad.optim.sgg import SGG
+
+INTERVAL = 500
+BASES = {
+    "AdamW": lambda p: torch.optim.AdamW(p),
+    "AdamW fused": lambda p: torch.optim.AdamW(p, fused=True),
+    "SGD": lambda p: torch.optim.SGD(p, lr=1e-3),
+    "SGD momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9),
+    "NAdam": lambda p: torch.optim.NAdam(p),
+    "RAdam": lambda p: torch.optim.RAdam(p),
+    "Adafactor": lambda p: torch.optim.Adafactor(p),
+    "Lamb": lambda p: pytorch_optimizer.Lamb(p),
+    "CAME": lambda p: pytorch_optimizer.CAME(p),
+}
+
+
+def shapes(width: int, depth: int, vocabulary: int) -> list[tuple[int, ...]]:
+    """Weight shapes of a decoder with gated feed-forward layers and a tied embedding."""
+    hidden = 8 * width // 3 // 32 * 32
+    layer = [(width, width)] * 4 + [(hidden, width)] * 2 + [(width, hidden), (width,), (width,)]
+    return [(vocabulary, width), *(layer * depth), (width,)]
+
+
+MODELS = {"5M": shapes(256, 5, 4096), "25M": shapes(512, 6, 10240)}
+
+
+def parameters(model: str, seed: int = 0) -> list[torch.nn.Parameter]:
+    """Gaussian weights and gradients; momentum then looks like a sum of Gaussians."""
+    random = torch.Generator().manual_seed(seed)
+    params = [torch.nn.Parameter(0.02 * torch.randn(shape, generator=random)) for shape in MODELS[model]]
+    for p in params:
+        p.grad = 1e-3 * torch.rand(()).item() * torch.randn(p.shape, generator=random)
+    return params
+
+
+def seconds(step) -> float:
+    """Process CPU time of one call."""
+    start = time.process_time()
+    step()
+    return time.process_time() - start
+
+
+def interleaved(arms: dict[str, object], rounds: int) -> dict[str, dict[str, float]]:
+    """Median, least and largest milliseconds per arm."""
+    times = {name: [] for name in arms}
+    for _ in range(rounds):
+        for name, step in arms.items():
+            times[name].append(1e3 * seconds(step))
+    return {name: {"median": statistics.median(t), "min": min(t), "max": max(t)} for name, t in times.items()}
+
+
+def after_recluster(base, params, **settings) -> SGG:
+    """A wrapper that has just grouped once and will not do so again soon."""
+    optimizer = SGG(base(params), interval=INTERVAL, **settings)
+    optimizer.progress["steps"] = INTERVAL - 1
+    optimizer.step()
+    return optimizer
+
+
+def recluster_step(optimizer: SGG) -> None:
+    """One step that reclusters."""
+    optimizer.progress["steps"] = INTERVAL - 1
+    optimizer.step()
+
+
+def ordinary_step(optimizer: SGG) -> None:
+    """One step that does not."""
+    optimizer.progress["steps"] = 1
+    optimizer.step()
+
+
+def measure_base(model: str, name: str, rounds: int) -> dict[str, object]:
+    """Ordinary and recluster steps around one base optimizer."""
+    base = BASES[name]
+    plain = base(parameters(model))
+    wrapped = after_recluster(base, parameters(model))
+    lean = after_recluster(base, parameters(model), materialize=False)
+    arms = {
+        "plain": plain.step,
+        "ordinary": lambda: ordinary_step(wrapped),
+        "lean": lambda: ordinary_step(lean),
+    }
+    result = interleaved(arms, rounds)
+    few = {
+        "plain": plain.step,
+        "recluster": lambda: recluster_step(wrapped),
+        "lean": lambda: recluster_step(lean),
+    }
+    seldom = interleaved(few, max(rounds // 4, 3))
+    one, normal = result["plain"]["median"], result["ordinary"]["median"]
+    recluster = seldom["recluster"]["median"]
+    return {
+        "ms": result,
+        "ms_recluster": seldom,
+        "ordinary_ratio": normal / one,
+        "ordinary_ratio_without_materialized_scale": result["lean"]["median"] / one,
+        "recluster_in_steps": recluster / seldom["plain"]["median"],
+        "amortised_ratio": ((INTERVAL - 1) * normal / one + recluster / seldom["plain"]["median"]) / INTERVAL,
+    }
+
+
+def saved_bytes(model: str) -> dict[str, float]:
+    """Size of the wrapper's saved state, without the base optimizer's."""
+    optimizer = after_recluster(BASES["AdamW"], parameters(model))
+    state = optimizer.state_dict()["wrapper"]["state"].values()
+    tensors = [t for entry in state for t in entry.values()]
+    total = sum(t.numel() * t.element_size() for t in tensors)
+    scaled = sum(entry["index"].numel() for entry in state)
+    return {"bytes": total, "scaled_entries": scaled, "bytes_per_scaled_entry": total / scaled}
+
+
+def main() -> None:
+    """Measure everything and print or write one JSON document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
+    parser.add_argument("--bases", nargs="+", default=list(BASES), choices=BASES)
+    parser.add_argument("--out")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    report = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "models": {}}
+    for model in arguments.models:
+        entries = sum(p.numel() for p in parameters(model))
+        results = {name: measure_base(model, name, arguments.rounds) for name in arguments.bases}
+        report["models"][model] = {
+            "entries": entries,
+            "state": saved_bytes(model),
+            "bases": results,
+        }
+        for name, r in results.items():
+            print(
+                f"{model:4s} {name:13s} {r['ms']['plain']['median']:8.2f} ms"
+                f"  ordinary x{r['ordinary_ratio']:.2f}"
+                f"  without materialized scale x{r['ordinary_ratio_without_materialized_scale']:.2f}"
+                f"  recluster {r['recluster_in_steps']:.1f} steps  amortised x{r['amortised_ratio']:.3f}"
+            )
+    document = json.dumps(report, indent=1)
+    if arguments.out:
+        with open(arguments.out, "w", encoding="utf-8") as file:
+            file.write(document + "\n")
+
+
+if __name__ == "__main__":
+    main()
