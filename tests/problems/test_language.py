@@ -10,7 +10,7 @@ import torch
 
 from regrad.problems import language
 from regrad.problems.batch import Batch
-from regrad.problems.data.corpora import load_tokens, split_of, tokenize_splits
+from regrad.problems.data.corpora import load_tokens, split_documents, split_of, tokenize
 from regrad.problems.data.tokenizing import encode_bpe, encode_bytes, train_bpe
 from regrad.problems.data.topics import topic_documents
 from regrad.problems.language import LanguageOptions, LanguageProblem
@@ -119,7 +119,7 @@ def test_bpe_is_trained_on_the_training_split_alone():
     held_out = [text for text in documents if split_of(text) != "train"]
     marked = [text if text not in held_out else f"{text} zyzzyva zyzzyva zyzzyva" for text in documents]
     marked = [text for text in marked if split_of(text) != "train" or "zyzzyva" not in text]
-    trained = bytes(tokenize_splits(marked, "bpe", 270)["tokenizer"]).decode()
+    trained = bytes(tokenize(split_documents(marked), "bpe", 270)["tokenizer"]).decode()
     assert "alpha" in trained
     assert "zy" not in trained
 
@@ -153,7 +153,7 @@ def test_bpe_training_gives_the_same_bytes_in_another_process():
 
 def test_building_twice_reads_the_same_tokens_from_the_cache(tmp_path, monkeypatch):
     first = language.build(OPTIONS, cache=tmp_path, seed=3)
-    monkeypatch.setattr("regrad.problems.data.corpora.tokenize_splits", None)
+    monkeypatch.setattr("regrad.problems.data.corpora.tokenize", None)
     second = language.build(OPTIONS, cache=tmp_path, seed=3)
     assert torch.equal(first.batch(7, 4).inputs, second.batch(7, 4).inputs)
     assert isinstance(second.tokens["train"], np.memmap)

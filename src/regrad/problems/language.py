@@ -28,6 +28,7 @@ class LanguageOptions(Options):
 
     Attributes:
         corpus: Name of the corpus.
+        documents: Training documents to stream; for "c4", which needs it, and no other.
         tokenizer: "bytes" (256 ids) or "bpe".
         vocabulary: Number of ids; only for "bpe", where it must be 257 … 65,536.
         model: Name of the decoder's size.
@@ -40,6 +41,7 @@ class LanguageOptions(Options):
     """
 
     corpus: Corpus = "news"
+    documents: Count | None = None
     tokenizer: Tokenizer = "bytes"
     vocabulary: Count | None = None
     model: Size = "0.1M"
@@ -49,6 +51,12 @@ class LanguageOptions(Options):
     evaluation_sequences: Count = 512
     evaluation_batch: Count = 64
     dtype: Dtype = "float32"
+
+    @model_validator(mode="after")
+    def _documents_fit_corpus(self) -> Self:
+        if (self.corpus == "c4") != (self.documents is not None):
+            raise ValueError(f"documents={self.documents}: corpus 'c4' needs a number, the others take none")
+        return self
 
     @model_validator(mode="after")
     def _vocabulary_fits_tokenizer(self) -> Self:
@@ -198,8 +206,12 @@ def build(
         OptionError: Options that do not fit together.
         DataError: The corpus is missing or damaged.
     """
-    size = options.vocabulary_size
     tokens = load_tokens(
-        options.corpus, cache, tokenizer=options.tokenizer, vocabulary=size, offline=offline
+        options.corpus,
+        cache,
+        tokenizer=options.tokenizer,
+        vocabulary=options.vocabulary_size,
+        documents=options.documents,
+        offline=offline,
     )
     return LanguageProblem(options, tokens, seed, torch.device(device))

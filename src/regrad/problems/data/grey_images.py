@@ -12,6 +12,7 @@ from regrad.problems.data.fetching import read_package
 from regrad.problems.data.sources import find
 
 IDX_UINT8 = 8
+TRAIN_IMAGES, TEST_IMAGES = 60_000, 10_000
 MNIST_5K_BYTES = 9_139_322
 PIXELS = 28 * 28
 
@@ -35,12 +36,13 @@ def parse_idx(content: bytes, name: str) -> np.ndarray:
 
 def parse_labelled_rows(content: bytes, name: str) -> Arrays:
     """Images and labels of a csv file with 784 pixels and then the label in each row, all 0 … 255."""
+    if not content.strip():
+        raise DataError(f"{name}: the csv is empty")
     try:
         rows = np.loadtxt(content.decode("ascii").splitlines(), delimiter=",", dtype=np.int64, ndmin=2)
     except ValueError as error:
         raise DataError(f"{name}: the csv cannot be read ({error})") from error
-    shaped = rows.size and rows.shape[1] == PIXELS + 1
-    if not shaped or rows.min() < 0 or rows.max() > 255 or rows[:, -1].max() > 9:
+    if rows.shape[1] != PIXELS + 1 or rows.min() < 0 or rows.max() > 255 or rows[:, -1].max() > 9:
         raise DataError(f"{name}: rows must hold {PIXELS} pixels 0 … 255 and a label 0 … 9")
     rows = rows.astype(np.uint8)
     return {"images": rows[:, :-1].reshape(-1, 1, 28, 28), "labels": rows[:, -1]}
@@ -51,7 +53,7 @@ def fashion_mnist(cache: Path, *, offline: bool = False) -> Arrays:
     files = read_package("fashion-mnist", cache, offline=offline)
     source = find("fashion-mnist")
     arrays = {}
-    for prefix, stem, count in (("", "train", 60_000), ("test_", "t10k", 10_000)):
+    for prefix, stem, count in (("", "train", TRAIN_IMAGES), ("test_", "t10k", TEST_IMAGES)):
         for kind, ending, size in (("images", "images-idx3", PIXELS), ("labels", "labels-idx1", 1)):
             name = f"{stem}-{ending}-ubyte.gz"
             header = 16 if kind == "images" else 8

