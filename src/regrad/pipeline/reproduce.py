@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
-from regrad.pipeline import paper
+from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
@@ -79,9 +79,9 @@ class Reproduction:
             except (NotebookError, RunsFailedError, DataError) as error:
                 self.failed.append(target.name)
                 self.say(f"{target.name}: FAILED: {error}")
-        self.write_claims()
+        claims = verdicts.write(self.folders, preset=self.order.preset, device=self.order.device)
         for document in self.order.documents:
-            {"paper": self.make_paper, "site": self.make_site}[document]()
+            {"paper": self.make_paper, "site": lambda: self.make_site(claims)}[document]()
         self.say(self.summary(time.monotonic() - start))
         return FAILED if self.failed else ENVIRONMENT if self.environment_lacks else DONE
 
@@ -125,18 +125,6 @@ class Reproduction:
         manifest = self.folders.generated / "manifest" / f"{target.notebook}.json"
         self.freshness.remember(target.name, inputs, [output, manifest, *made])
 
-    def verdicts(self) -> list[dict[str, Any]]:
-        """Return the verdicts that the notebooks exported."""
-        files = sorted((self.folders.generated / "claims").glob("*.json"))
-        return [claim for file in files for claim in json.loads(file.read_text())]
-
-    def write_claims(self) -> None:
-        """Write ``results/claims.json``."""
-        body = json.dumps(
-            {"claims": self.verdicts()}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False
-        )
-        write_atomically(self.folders.claims, (body + "\n").encode())
-
     def make_paper(self) -> None:
         """Bring ``paper/report.pdf`` up to date."""
         folders = self.folders
@@ -161,7 +149,7 @@ class Reproduction:
             self.say(f"paper: {complaint}")
         self.freshness.remember("paper", inputs, [folders.paper / "report.pdf"])
 
-    def make_site(self) -> None:
+    def make_site(self, claims: list[dict[str, Any]]) -> None:
         """Bring the HTML site up to date."""
         folders = self.folders
         executed = [folders.executed / f"{t.notebook}.ipynb" for t in NOTEBOOKS]
@@ -182,7 +170,7 @@ class Reproduction:
             facts["pdf"] = "report.pdf"
             write_atomically(folders.site / "report.pdf", pdf.read_bytes())
             pages.append(folders.site / "report.pdf")
-        pages += site.build(executed, folders.site, claims=self.verdicts(), facts=facts)
+        pages += site.build(executed, folders.site, claims=claims, facts=facts)
         self.freshness.remember("site", inputs, pages)
 
 

@@ -80,6 +80,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     best, predicted = choose(rows(list(records), "validation_loss", "tune")), predictions(records)
     found = {
         "sign/parameters": f"{records[0].parameters:,}",
+        "sign/momentum": str(spec.optimizer.options["momentum"]),
         "sign/batch": str(spec.batch_size),
         "sign/length": str(length),
         "sign/steps": f"{spec.steps:,}",

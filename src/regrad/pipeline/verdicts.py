@@ -1,0 +1,61 @@
+"""Gather the verdicts of all notebooks: ``results/claims.json``, the report's ledger and the words it cites."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from regrad.pipeline.folders import Folders
+from regrad.report.claim_tables import as_rows, to_latex
+from regrad.report.claims import evaluate_all
+from regrad.report.export import Exporter, escape_tex
+from regrad.report.ledger import load
+from regrad.report.tables import significant
+from regrad.results import Record
+from regrad.statistics.power import detectable_effect
+from regrad.store import Store, write_atomically
+
+NOTEBOOK = "claims"
+
+
+def exported(generated: Path) -> dict[str, dict[str, Any]]:
+    """Return the verdicts that notebooks exported, by claim."""
+    files = sorted((generated / "claims").glob("*.json"))
+    return {claim["id"]: claim for file in files for claim in json.loads(file.read_text())}
+
+
+def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]:
+    """Return a verdict for every claim of the ledger, in its order; without a study's export it is not tested."""
+    claims = load(folders.paper / "claims.toml")
+    unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
+    found = exported(folders.generated)
+    return [found.get(claim.id) or unrun[claim.id] for claim in claims]
+
+
+def records_of(folders: Folders) -> list[Record]:
+    """Return the records behind all exports, as the manifests name them."""
+    parts = [p for p in sorted((folders.generated / "manifest").glob("*.json")) if p.stem != NOTEBOOK]
+    ids = sorted({run for part in parts for row in json.loads(part.read_text()) for run in row["runs"]})
+    store = Store(folders.runs)
+    return [record for record in map(store.get, ids) if record is not None]
+
+
+def words(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return what the prose cites: each verdict, the reason as a sentence, and what seeds can see."""
+    found = {f"verdict/{row['id']}": row["verdict"] for row in rows}
+    for row in rows:
+        scale = f" ({row['label']})" if row["label"] else ""
+        sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
+        found[f"why/{row['id']}"] = escape_tex(sentence)
+    return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
+
+
+def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]:
+    """Write the claims file and the report's share of it; return the verdicts."""
+    rows = gather(folders, preset=preset, device=device)
+    body = json.dumps({"claims": rows}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    write_atomically(folders.claims, (body + "\n").encode())
+    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records_of(folders))
+    exporter.table("tab-claims", to_latex(rows))
+    exporter.numbers(words(rows))
+    exporter.finish()
+    return rows
