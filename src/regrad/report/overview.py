@@ -21,7 +21,7 @@ def data_table(sources: Sequence[Any]) -> pd.DataFrame:
         {
             "name": source.name,
             "what": source.what,
-            "version": source.version,
+            "version": source.version[:16],
             "licence": source.licence,
             "checksum": source.digest.split(":")[-1][:12] or "-",
         }
