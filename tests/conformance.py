@@ -15,6 +15,7 @@ import torch
 from torch.optim import Optimizer
 
 from regrad.optim.micro_adam import MicroAdam
+from regrad.optim.sgg import SGG
 from regrad.optim.sign_sgd import SignSGD
 
 
@@ -72,6 +73,7 @@ NAN_RATE = {"a_rate_that_is_not_a_number_is_refused": "torch's SGD accepts lr=na
 
 NO_FOREACH = {"foreach_equals_the_plain_loop": "no foreach path: the statistics cost more than the step"}
 NEEDS_REAL = {"complex_equals_pairs_of_reals": "statistics of complex parameters are not defined; refused"}
+NO_COMPLEX = {"complex_equals_pairs_of_reals": "clusters of complex momentum are not defined; refused"}
 NEEDS_NAMES = {"state_dict_round_trip_unnamed": "statistics are looked up by name; refused without"}
 
 
@@ -82,6 +84,11 @@ def micro(preconditioner: str | float, **options: Any) -> Entry:
         options={"preconditioner": preconditioner, **options}, bad=BAD_MICRO,
         arguments=statistics, named=True, skips={**NO_FOREACH, **NEEDS_REAL, **NEEDS_NAMES},
     )  # fmt: skip
+
+
+def around(base: Callable[..., Optimizer], **settings: Any) -> Callable[..., Optimizer]:
+    """SGG that groups early and moves its scales far, around ``base``, which gets all hyperparameters."""
+    return lambda params, **options: SGG(base(params, **options), interval=3, beta3=0.5, **settings)
 
 
 TABLE = [
@@ -99,4 +106,10 @@ TABLE = [
           skips=NO_FOREACH),
     micro("micro"), micro("variance"), micro("mean_square", weight_decay=0.1),
     micro(0.1, floor=0.1), micro(2.0),
+    Entry("SGG-SGD", around(torch.optim.SGD), options={"momentum": 0.9}, bad=BAD_TORCH,
+          skips={**UNCHECKED, **NAN_RATE, **NO_COMPLEX}),
+    Entry("SGG-AdamW", around(torch.optim.AdamW), options={"weight_decay": 0.1}, bad=BAD_TORCH,
+          skips={**UNCHECKED, **NO_COMPLEX}),
+    Entry("SGG-NAdam", around(torch.optim.NAdam), bad=BAD_TORCH, skips={**UNCHECKED, **NO_COMPLEX}),
+    Entry("SGG-RAdam", around(torch.optim.RAdam), bad=BAD_TORCH, skips={**UNCHECKED, **NO_COMPLEX}),
 ]  # fmt: skip
