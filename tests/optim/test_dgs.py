@@ -75,12 +75,28 @@ def test_the_optimizer_takes_the_step_of_the_definition_in_float64(reading, fore
         torch.testing.assert_close(p.detach() - delta, q, rtol=1e-13, atol=1e-14)
 
 
+@pytest.mark.parametrize("layout", ["whole", "transposed"])
+@pytest.mark.parametrize("reading", READINGS)
+def test_tensors_beyond_one_block_take_the_step_of_the_definition(reading, layout):
+    """Blocks of BLOCK = 2**17 entries with a rest, a tensor of exactly one block, and small ones between."""
+    params = parameters(torch.float64, ((300, 1000), (7,), (2**17,), (5, 2), (256, 256), (3,)))
+    if layout == "transposed":
+        params[0] = torch.nn.Parameter(params[0].detach().T)
+        params[0].grad = parameters(torch.float64, ((300, 1000),))[0].grad.T
+        assert not params[0].grad.is_contiguous()
+    deltas = dgs_updates([p.grad for p in params], reading, lr=0.3)
+    expected = [p.detach() - delta for p, delta in zip(params, deltas, strict=True)]
+    kept = [p.grad.clone() for p in params]
+    DGS(params, 0.3, reading=reading).step()
+    for p, q in zip(params, expected, strict=True):
+        torch.testing.assert_close(p.detach(), q, rtol=1e-12, atol=1e-13)
+    assert same_bits(kept, [p.grad for p in params])
+
+
 @pytest.mark.parametrize("reading", ["equation", "equation_per_tensor", "equation_magnitude_rate"])
 def test_gamma_per_tensor_and_per_entry_weigh_the_sum_of_the_definition(reading):
     params = parameters()
-    gamma = [
-        torch.rand(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(1)) * 10 for p in params
-    ]
+    gamma = [torch.rand(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(1)) * 10 for p in params]
     gamma[1], gamma[3] = 2.5, 0.0
     after = moved(params, lambda own: DGS(own, 0.3, reading=reading, gamma=gamma))
     grads = [p.grad for p in params]
@@ -228,10 +244,7 @@ BAD = [
     *(("lr", v) for v in (-1.0, NAN, INF, True, "1", None)),
     *(("beta", v) for v in (0.0, -1.0, NAN, INF, True)),
     *(("eps", v) for v in (0.0, -1e-8, NAN, INF, True)),
-    *(
-        ("gamma", v)
-        for v in (-1.0, NAN, INF, True, "1/m", None, [1.0, -1.0], [torch.tensor([-1.0, 1, 1]), 1.0])
-    ),
+    *(("gamma", v) for v in (-1.0, NAN, INF, True, "1/m", None, [1.0, -1.0], [torch.tensor([-1.0, 1, 1]), 1.0])),
     *(("gamma", v) for v in ([1.0], [torch.ones(4), 1.0], [torch.full((3,), INF), 1.0])),
     *(("momentum", v) for v in (1.0, -0.1, NAN, True)),
     *(("weight_decay", v) for v in (-0.1, NAN, INF, True)),

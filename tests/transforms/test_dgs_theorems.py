@@ -214,9 +214,7 @@ def test_the_four_steps_by_hand():
 
 def test_the_equation_as_rate_is_the_equation_and_per_tensor_readings_agree_on_one_tensor():
     gradients = normal((6,), (2, 2))
-    for a, b in zip(
-        *(dgs_updates(gradients, r, lr=0.1) for r in ("equation", "equation_as_rate")), strict=True
-    ):
+    for a, b in zip(*(dgs_updates(gradients, r, lr=0.1) for r in ("equation", "equation_as_rate")), strict=True):
         assert torch.equal(a, b)
     one = gradients[:1]
     assert torch.equal(*(dgs_updates(one, r, lr=0.1)[0] for r in ("equation", "equation_per_tensor")))

@@ -12,8 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from regrad.optim.dgs_settings import check_group, check_tensors
-from regrad.transforms.dgs_impact import collective_impacts, l2_norms
-from regrad.transforms.dgs_step import scaled_step_, smoothed_sign_step_
+from regrad.transforms.dgs_impact import Scratch, collective_impacts, l2_norms
+from regrad.transforms.dgs_step import magnitude_step_, scaled_step_, smoothed_sign_step_
 
 # a group, its parameters with a gradient, their directions, their γ
 Work = tuple[dict[str, Any], list[Tensor], list[Tensor], list[Any]]
@@ -116,10 +116,11 @@ class DGS(Optimizer):
         work = [found for group in self.param_groups if (found := self._work(group))[1]]
         if not work:
             return loss
-        measures = _measures(work)
-        for group, params, directions, _ in work:
-            own = measures if len(measures) < 2 else [measures.pop(0) for _ in params]
-            _descend(group, params, directions, own)
+        scratch = self.__dict__.setdefault("_scratch", Scratch())  # not pickled, made anew where it is missing
+        measures = _measures(work, scratch)
+        for found in work:
+            own = measures if len(measures) < 2 else [measures.pop(0) for _ in found[1]]
+            _descend(found, own, scratch)
         return loss
 
     def _work(self, group: dict[str, Any]) -> Work:
@@ -143,7 +144,7 @@ class DGS(Optimizer):
         return state["momentum_buffer"].mul_(group["momentum"]).add_(grad)
 
 
-def _measures(work: list[Work]) -> list[Tensor]:
+def _measures(work: list[Work], scratch: Scratch) -> list[Tensor]:
     """What the denominators add to eps: a 0-dim tensor for all parameters, one for each, or none."""
     directions = [d for _, _, ds, _ in work for d in ds]
     reading = work[0][0]["reading"]
@@ -151,20 +152,20 @@ def _measures(work: list[Work]) -> list[Tensor]:
         return []
     if reading == "steps_per_tensor":
         return l2_norms(directions)
-    return collective_impacts(directions, [y for *_, ys in work for y in ys], reading)
+    return collective_impacts(directions, [y for *_, ys in work for y in ys], reading, scratch=scratch)
 
 
-def _descend(
-    group: dict[str, Any], params: list[Tensor], directions: list[Tensor], measures: list[Tensor]
-) -> None:
+def _descend(work: Work, measures: list[Tensor], scratch: Scratch) -> None:
+    group, params, directions, _ = work
     foreach = group["foreach"] if group["foreach"] is not None else all(p.is_cuda for p in params)
     lr, eps, reading = float(group["lr"]), group["eps"], group["reading"]
     if group["weight_decay"]:
         torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
     if reading == "steps":
-        smoothed_sign_step_(params, directions, lr=lr, eps=eps, foreach=foreach)
+        smoothed_sign_step_(params, directions, lr=lr, eps=eps, foreach=foreach, scratch=scratch)
         return
-    if reading == "equation_magnitude_rate":
-        directions = [d.abs().mul_(d) for d in directions]
     rates = [lr * group["beta"] / (measure + eps) for measure in measures]
+    if reading == "equation_magnitude_rate":
+        magnitude_step_(params, directions, rates[0], scratch=scratch)
+        return
     scaled_step_(params, directions, rates, foreach=foreach)

@@ -15,9 +15,7 @@ from regrad.transforms.dgs import READINGS, dgs_updates
 from regrad.transforms.dgs_impact import Gamma
 
 
-def update_sizes(
-    magnitudes: Sequence[float], reading: str, *, lr: float = 1.0, eps: float = 1e-8
-) -> list[float]:
+def update_sizes(magnitudes: Sequence[float], reading: str, *, lr: float = 1.0, eps: float = 1e-8) -> list[float]:
     """Return |Δ_i| for one gradient whose entries have these magnitudes > 0: panel 1, against |g_i|.
 
     The sentence "parameters with higher gradients receive proportionally smaller updates" needs this to

@@ -5,10 +5,12 @@ Acts on: the gradient, and applies the result to the parameters.
 Source: :func:`regrad.transforms.dgs.dgs_updates` is the definition of what these compute faster.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+
+from regrad.transforms.dgs_impact import BLOCK, SMALL, Scratch
 
 
 def scaled_step_(
@@ -30,7 +32,13 @@ def scaled_step_(
 
 
 def smoothed_sign_step_(
-    params: list[Tensor], directions: list[Tensor], *, lr: float, eps: float, foreach: bool = False
+    params: list[Tensor],
+    directions: list[Tensor],
+    *,
+    lr: float,
+    eps: float,
+    foreach: bool = False,
+    scratch: Scratch | None = None,
 ) -> None:
     """Do θ -= lr g / (|g| + eps), entry by entry."""
     if foreach:
@@ -38,8 +46,28 @@ def smoothed_sign_step_(
         torch._foreach_add_(scores, eps)
         torch._foreach_addcdiv_(params, directions, scores, -lr)
         return
+    for p, g, size in _with_sizes(params, directions, scratch or Scratch()):
+        p.addcdiv_(g, size.add_(eps), value=-lr)
+
+
+def magnitude_step_(
+    params: list[Tensor], directions: list[Tensor], rate: Tensor, *, scratch: Scratch | None = None
+) -> None:
+    """Do θ -= rate |g| g, entry by entry; ``rate`` is 0-dim."""
+    for p, g, size in _with_sizes(params, directions, scratch or Scratch()):
+        p.addcmul_(g, size.mul_(rate.to(size.device)), value=-1)
+
+
+def _with_sizes(
+    params: list[Tensor], directions: list[Tensor], scratch: Scratch
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Yield views of θ and g, piece by piece, with |g|, which may be written to and is lost at the next piece."""
     for param, direction in zip(params, directions, strict=True):
-        param.addcdiv_(direction, direction.abs().add_(eps), value=-lr)
+        if param.numel() < SMALL or not (param.is_contiguous() and direction.is_contiguous()):
+            yield param, direction, direction.abs()
+            continue
+        for p, g in zip(param.view(-1).split(BLOCK), direction.view(-1).split(BLOCK), strict=True):
+            yield p, g, torch.abs(g, out=scratch.take(g, g.numel()))
 
 
 def _spread(rates: Sequence[Tensor], count: int) -> Sequence[Tensor]:
