@@ -81,12 +81,8 @@ def parser() -> Parser:
 
 def data_parser() -> Parser:
     """Return the parser of ``data``."""
-    made = Parser(
-        prog="./reproduce.sh data", allow_abbrev=False, description="List data sets, or fetch some."
-    )
-    made.add_argument(
-        "--fetch", nargs="+", metavar="NAME", default=[], help="data sets to fetch into the cache"
-    )
+    made = Parser(prog="./reproduce.sh data", allow_abbrev=False, description="List data sets, or fetch some.")
+    made.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="data sets to fetch into the cache")
     made.add_argument("--offline", action="store_true", help="only check what is in the cache")
     return made
 
@@ -99,12 +95,10 @@ def main(arguments: list[str] | None = None) -> int:
     except FileNotFoundError as error:
         sys.stderr.write(f"regrad: {error}\n")
         return ENVIRONMENT
-    if words and words[0] == "data":
-        return data(words[1:], folders)
-    if words and words[0] == "reproduce":
-        words = words[1:]
-    elif words and not words[0].startswith("-"):
-        known = ["data", "lab", "test"]
+    if words and words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:], folders)
+    if words and not words[0].startswith("-"):
+        known = [*COMMANDS, "lab", "test"]
         sys.stderr.write(f"regrad: unknown command {words[0]!r}{suggestion(words[0], known)}\n")
         return USAGE
     return reproduce(words, folders)
@@ -164,3 +158,24 @@ def data(words: list[str], folders: Folders) -> int:
             sys.stderr.write(f"regrad: {error}\n")
             return ENVIRONMENT
     return 0
+
+
+def publish(words: list[str], folders: Folders) -> int:
+    """Run ``publish``: for maintainers, after a reproduction whose records the README is to show."""
+    made = Parser(prog="./reproduce.sh publish", allow_abbrev=False, description=publish.__doc__)
+    made.add_argument("name", metavar="PRESET-DEVICE", help="name of the set, e.g. small-cpu")
+    name = made.parse_args(words).name
+    allowed = [f"{preset}-{device}" for preset in PRESETS for device in DEVICES[1:]]
+    if name not in allowed:
+        made.error(f"unknown set {name!r}{suggestion(name, allowed)}")
+    if not folders.claims.exists():
+        sys.stderr.write("regrad: nothing to publish: results/claims.json is missing; run ./reproduce.sh first\n")
+        return ENVIRONMENT
+    from regrad.pipeline.reference import publish as copy
+
+    written = copy(folders, name)
+    sys.stdout.write(f"{len(written)} files in results/reference/{name}\n")
+    return 0
+
+
+COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish}

@@ -37,12 +37,12 @@ def tuning_then_fresh(
         seeds: Numbers of tuning seeds and of fresh seeds.
         extensions: How often a grid with its optimum on the edge may grow; after that the report warns.
     """
-    done = {(r["arm"], r["lr"]): [] for r in rows(records, "validation_loss", "tune")}
+    done: dict[str, dict[float, list[dict[str, Any]]]] = {arm: {} for arm in grids}
     for r in rows(records, "validation_loss", "tune"):
-        done[r["arm"], r["lr"]].append(r)
+        done[r["arm"]].setdefault(r["lr"], []).append(r)
     specs: list[Spec] = []
     for arm, first in grids.items():
-        grid, best = grown(first, {lr: done[a, lr] for a, lr in done if a == arm}, extensions)
+        grid, best = grown(first, done[arm], extensions)
         specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(seeds[0])]
         if best is not None:
             specs += [make(arm, best, seed, "fresh") for seed in range(seeds[1])]

@@ -55,7 +55,7 @@ def news(model: str, sequence_length: int, evaluation_sequences: int) -> dict[st
     }
 
 
-C4 = {"corpus": "c4", "tokenizer": "bpe", "vocabulary": 32000, "model": "60M", "sequence_length": 256}
+C4: dict[str, JsonValue] = {"corpus": "c4", "tokenizer": "bpe", "vocabulary": 32000, "model": "60M", "sequence_length": 256}
 
 PRESETS: dict[str, Scale] = {
     "smoke": Scale(news("0.1M", 32, 32), 16, 25, 2e-3, 3, 2.0, (1, 2), (4,), 32),

@@ -52,7 +52,7 @@ def operations(spec: Spec) -> float:
     from regrad.problems.models.decoder import CONFIGS, Decoder
 
     options = spec.problem.options
-    config = replace(CONFIGS[str(options["model"])], vocabulary=options.get("vocabulary", 256))
+    config = replace(CONFIGS[str(options["model"])], vocabulary=int(str(options.get("vocabulary", 256))))
     with torch.device("meta"):
         entries = sum(p.numel() for p in Decoder(config).parameters())
     return 6.0 * entries * int(options["sequence_length"]) * spec.batch_size * spec.steps  # type: ignore[arg-type]

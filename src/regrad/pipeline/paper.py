@@ -53,9 +53,7 @@ def typeset(paper: Path) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="regrad-paper-") as folder:
         command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
         command += [f"-output-directory={folder}", "report.tex"]
-        done = subprocess.run(
-            command, cwd=paper, env=environment, capture_output=True, text=True, errors="replace"
-        )
+        done = subprocess.run(command, cwd=paper, env=environment, capture_output=True, text=True, errors="replace")
         log_file = Path(folder) / "report.log"
         log = log_file.read_text(errors="replace") if log_file.exists() else done.stdout
         if done.returncode:

@@ -155,9 +155,7 @@ class Reproduction:
         executed = [folders.executed / f"{t.notebook}.ipynb" for t in NOTEBOOKS]
         executed = [path for path in executed if path.exists()]
         pdf = folders.paper / "report.pdf"
-        inputs = inputs_hash(
-            {"code": code_fingerprint("regrad.pipeline.site")}, [*executed, folders.claims, pdf]
-        )
+        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site")}, [*executed, folders.claims, pdf])
         if self.freshness.why_stale("site", inputs) is None:
             self.say("site: up to date")
             return

@@ -12,9 +12,7 @@ from regrad.store import write_atomically
 
 def notebook_html(path: Path) -> str:
     """Return an executed notebook as one HTML page: sanitized, without requests to other hosts."""
-    exporter = HTMLExporter(
-        sanitize_html=True, embed_images=True, mathjax_url="", require_js_url="", jquery_url=""
-    )
+    exporter = HTMLExporter(sanitize_html=True, embed_images=True, mathjax_url="", require_js_url="", jquery_url="")
     return exporter.from_filename(str(path))[0]
 
 
@@ -33,9 +31,7 @@ def pictures(notebook: nbformat.NotebookNode) -> list[str]:
     return [o.data["image/png"].strip() for o in outputs if "image/png" in o.get("data", {})]
 
 
-def build(
-    executed: list[Path], site: Path, *, claims: list[dict[str, Any]], facts: dict[str, str]
-) -> list[Path]:
+def build(executed: list[Path], site: Path, *, claims: list[dict[str, Any]], facts: dict[str, str]) -> list[Path]:
     """Write the site and return its pages.
 
     Args:

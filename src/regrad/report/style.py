@@ -30,7 +30,7 @@ METHODS: dict[str, tuple[str, str, str]] = {
 }
 SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
 
-SETTINGS: dict[str, Any] = sns.axes_style("ticks") | {
+SETTINGS: Any = sns.axes_style("ticks") | {
     "font.family": "DejaVu Sans",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,

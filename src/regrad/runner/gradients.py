@@ -35,8 +35,7 @@ class ExampleSigns:
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
         """Write the mean sign into ``.grad``."""
-        options = {"method": self.method, "group_size": self.group_size}
-        found = gradient_statistics(model, losses, batch, ["mean_sign"], **options)
+        found = gradient_statistics(model, losses, batch, ["mean_sign"], method=self.method, group_size=self.group_size)
         assign_grad(model, found["mean_sign"])
         return {}
 

@@ -1,0 +1,70 @@
+"""Publish: copy the records behind the report to ``results/reference/`` and write the README's generated tables."""
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.verdicts import records_of
+from regrad.problems.data.sources import markdown_table
+from regrad.report.claim_tables import to_markdown
+from regrad.runner.progress import duration
+from regrad.store import Store, write_atomically
+
+README_REFERENCE = "small-cpu"
+
+
+def reference_folder(folders: Folders, name: str) -> Path:
+    """Return the folder of a published set of records, ``<preset>-<device>``."""
+    return folders.root / "results" / "reference" / name
+
+
+def publish(folders: Folders, name: str) -> list[Path]:
+    """Copy records, circumstances and verdicts of the report that was made last; return what was written."""
+    target = reference_folder(folders, name)
+    if target.exists():
+        shutil.rmtree(target)
+    source, copy = Store(folders.runs), Store(target / "runs")
+    for record in records_of(folders):
+        copy.put(record, source.circumstances(record.run_id))
+    write_atomically(target / "claims.json", folders.claims.read_bytes())
+    write_readme(folders)
+    return sorted(path for path in target.rglob("*") if path.is_file())
+
+
+def spent(store: Store) -> str:
+    """Return how many runs a store holds and how long they took together, in words."""
+    times = [store.circumstances(record.run_id) for record in store]
+    seconds = sum(t.seconds for t in times if t is not None)
+    return f"{len(times)} runs, {duration(seconds)} of one core"
+
+
+def readme_parts(folders: Folders) -> dict[str, str]:
+    """Return the README's generated parts, by marker."""
+    folder = reference_folder(folders, README_REFERENCE)
+    claims: list[dict[str, Any]] = json.loads((folder / "claims.json").read_text())["claims"]
+    source = f"From `results/reference/{README_REFERENCE}/`: {spent(Store(folder / 'runs'))}."
+    return {"verdicts": f"{source}\n\n{to_markdown(claims)}", "data": markdown_table()}
+
+
+def filled(text: str, parts: dict[str, str]) -> str:
+    """Return ``text`` with each part between its two markers.
+
+    Raises:
+        ValueError: If a marker is missing.
+    """
+    for name, part in parts.items():
+        pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)
+        match = pattern.search(text)
+        if match is None:
+            raise ValueError(f"README.md: no markers {name}:begin and {name}:end")
+        text = f"{text[: match.end(1)]}{part.strip()}\n{text[match.start(2) :]}"
+    return text
+
+
+def write_readme(folders: Folders) -> None:
+    """Bring the README's generated parts up to date."""
+    path = folders.root / "README.md"
+    write_atomically(path, filled(path.read_text(encoding="utf-8"), readme_parts(folders)).encode())
