@@ -4,7 +4,6 @@ The tables read the plain rows and nothing else, so that the article, the README
 digit with ``results/claims.json``.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -17,7 +16,7 @@ Plain = dict[str, Any]
 
 
 def as_json(verdicts: Sequence[Verdict]) -> dict[str, list[Plain]]:
-    """Return the structure of ``results/claims.json``; strict JSON: what is not finite is null."""
+    """Return the structure of ``results/claims.json``; what is unbounded is null, as strict JSON has no infinity."""
     return {"claims": as_rows(verdicts)}
 
 
@@ -84,7 +83,7 @@ def _row(verdict: Verdict) -> Plain:
         | {
             "verdict": verdict.verdict,
             "why": verdict.why,
-            "p_holm": strict(verdict.p_holm),
+            "p_holm": verdict.p_holm,
             "preset": verdict.preset,
             "device": verdict.device,
             "label": verdict.label,
@@ -95,18 +94,13 @@ def _row(verdict: Verdict) -> Plain:
 
 
 def _finding(outcome: Outcome) -> Plain:
-    values = {key: strict(value) for key, value in asdict(outcome).items()}
+    values = asdict(outcome)
     ends = [values.pop("low"), values.pop("high")]
     return values | {
         "interval": ends if outcome.estimate is not None else None,
         "magnitude": outcome.magnitude,
         "diverged": dict(outcome.diverged),
     }
-
-
-def strict(value: Any) -> Any:
-    """Return the value, or None for a number that strict JSON cannot hold."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:

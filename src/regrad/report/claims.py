@@ -107,7 +107,7 @@ def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """
     families: dict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
     for v in verdicts:
-        families[v.claim.paper, v.claim.study][v.claim.id] = v.outcome.p if v.verdict != NOT_TESTED else None
+        families[v.claim.paper, v.claim.study][v.claim.id] = v.outcome.p
     corrected = {family: holm(p_values) for family, p_values in families.items()}
     return [_correct(v, corrected[v.claim.paper, v.claim.study][v.claim.id]) for v in verdicts]
 
