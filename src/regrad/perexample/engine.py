@@ -40,7 +40,8 @@ def gradient_statistics(
             the name wanted in the answer: "mean"; "mean_square"; "variance" (divided by B − 1); "mean_sign"
             (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all trainable parameters); a function is
             applied to a block of per-example gradients [c, *parameter], must act elementwise, and is
-            averaged over the examples.
+            averaged over the examples. `banded_sign(dead_band=…)` is such a function: "mean_sign" counts the rounding
+            noise of a gradient that is zero on paper (the key bias of attention) as a sign, this does not.
         method: "graph" (surgery of the backward pass), "vmap" (torch.func) or "loop" (one backward per
             example).
         chunk_size: at most so many examples (of `group_size` each) go through the model at once; all if None.

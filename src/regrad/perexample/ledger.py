@@ -151,11 +151,11 @@ def contribution_of(kind: str, tensors: list[Tensor], numbers: list[int], *, gro
         return Factors(G, A)
     if kind == "rows":
         gradient, tokens = tensors
-        rows, padding = numbers
+        rows, empty = numbers
         tokens = tokens.flatten(1) if tokens.ndim > 1 else tokens.unsqueeze(1)
         gradient = gradient.reshape(*tokens.shape, gradient.shape[-1])
-        if padding >= 0:
-            tokens = torch.where(tokens == padding, rows, tokens)
+        if empty >= 0:
+            tokens = torch.where(tokens == empty, rows, tokens)
         return Rows(grouped(gradient, group).flatten(1, 2), grouped(tokens, group).flatten(1, 2), rows)
     if kind == "dense":
         return Dense(tensors[0] if group == 1 else grouped(tensors[0], group).sum(1))

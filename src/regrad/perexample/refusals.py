@@ -15,6 +15,10 @@ def refuse_dependent_examples(model: nn.Module) -> None:
         _refuse_batch_norm(name, module)
         _refuse_randomness(name, module)
         _refuse_in_place_weights(name, module)
+        if getattr(module, "batch_first", True) is False:
+            raise ValueError(
+                f"{name} ({type(module).__name__}): the first axis must count examples; use batch_first=True"
+            )
 
 
 def _refuse_batch_norm(name: str, module: nn.Module) -> None:

@@ -41,6 +41,28 @@ class clipped_mean:  # noqa: N801 (reads as the statistic's name at the call)
 
 
 @dataclass(frozen=True)
+class banded_sign:  # noqa: N801 (reads as the statistic's name at the call)
+    """The mean over examples of sign(g_i), where |g_i| <= dead_band counts as zero.
+
+    Some gradients are zero on paper and rounding noise in the machine, the key bias of softmax attention before all:
+    "mean_sign" takes the noise at its word, as the definition does, and its methods may then differ there.
+
+    Args:
+        dead_band: >= 0 and finite; in the units of the gradient of one example's loss.
+    """
+
+    dead_band: float
+
+    def __post_init__(self):
+        if isinstance(self.dead_band, bool) or not 0 <= self.dead_band < math.inf:
+            raise ValueError(f"dead_band={self.dead_band!r}: a finite number >= 0 is required")
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Elementwise, of any shape."""
+        return torch.where(gradient.abs() > self.dead_band, gradient.sign(), 0)
+
+
+@dataclass(frozen=True)
 class Request:
     """The statistics asked for, by the name each will have in the answer.
 
@@ -97,7 +119,7 @@ def parse_statistics(statistics: Iterable[Any] | Mapping[str, Any]) -> Request:
 def _name(wanted: Any) -> str:
     if isinstance(wanted, str):
         return wanted
-    return "clipped_mean" if isinstance(wanted, clipped_mean) else getattr(wanted, "__name__", repr(wanted))
+    return getattr(wanted, "__name__", type(wanted).__name__)
 
 
 def _place(request: Request, key: str, wanted: Any) -> None:

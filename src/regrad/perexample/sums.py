@@ -80,7 +80,9 @@ class Sums:
         for key, function in self.request.functions.items():
             self.of(key, name).add_(function(block).sum(0), alpha=self.weight)
         if self.request.norms:
-            self.squared_norms[first : first + len(block)] += block.flatten(1).square().sum(1).to(self.squared_norms)
+            self.squared_norms[first : first + len(block)] += (
+                block.reshape(len(block), -1).square().sum(1).to(self.squared_norms)
+            )
 
     def fold_all(self, blocks: Mapping[str, Tensor], first: int) -> None:
         """Add the gradients of the same examples for every parameter, then what needs their global norm."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
 from regrad.perexample.ledger import Ledger, Target, itself
-from regrad.perexample.rules.registry import RULES, SPREADS, VIEWS, fallback_rule
+from regrad.perexample.rules.registry import OWN_LAYOUT, RULES, SPREADS, VIEWS, fallback_rule
 
 Shapes = tuple[torch.Size, ...]
 
@@ -73,7 +73,7 @@ class Surgery(TorchFunctionMode):
         call = Call(self, func, args, kwargs)
         if func in SPREADS:
             return self._spread(call)
-        if not self._meets_examples(call):
+        if func not in OWN_LAYOUT and not self._meets_examples(call):
             return self._derive(call)
         rule = RULES.get(func)
         answer = NotImplemented if rule is None else rule(call)

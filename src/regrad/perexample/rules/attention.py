@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrad.perexample.rules.linear import linear
-from regrad.perexample.rules.registry import rule_for
+from regrad.perexample.rules.registry import OWN_LAYOUT, rule_for
 
 _NAMES = [
     "query",
@@ -40,6 +40,8 @@ _NAMES = [
     "average_attn_weights",
     "is_causal",
 ]
+
+OWN_LAYOUT.add(functional.multi_head_attention_forward)
 
 
 @rule_for(functional.multi_head_attention_forward)
@@ -74,6 +76,8 @@ def _refuse_unsupported(call: Any, given: dict[str, Any]) -> None:
         raise call.refuse("attention dropout draws fresh noise; set dropout=0 or call eval()")
     if given["bias_k"] is not None or given["bias_v"] is not None or given["add_zero_attn"]:
         raise call.refuse("bias_k, bias_v and add_zero_attn have no rule; leave them off or use method='vmap'")
+    if given["query"].shape[1:2] != (call.surgery.size,):
+        raise call.refuse(f"a {list(given['query'].shape)} query does not hold the examples; use batch_first=True")
     if given["static_k"] is not None or given["static_v"] is not None or given["query"].ndim != 3:
         raise call.refuse("static keys and unbatched queries have no rule; pass [B, T, d] with batch_first=True")
 

@@ -13,6 +13,8 @@ RULES: dict[Any, Rule] = {}
 MODULE_RULES: dict[type[nn.Module], ModuleRule] = {}
 # Functions that may give a weight its example axis.
 SPREADS: dict[Any, Callable[[Any, torch.Size], Tensor]] = {}
+# Functions that hold the examples on another axis; their rule looks for them itself.
+OWN_LAYOUT: set[Any] = set()
 _FALLBACK: list[Rule] = []
 
 # Functions whose answer shows some entries of their first argument, each at most once (where it shares its memory).

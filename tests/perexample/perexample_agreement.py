@@ -28,7 +28,5 @@ def check_against_the_loop(model, losses, batch, *, method="graph", statistics=N
     statistics = ALL if statistics is None else statistics
     groups = {"group_size": options["group_size"]} if "group_size" in options else {}
     expected = gradient_statistics(model, losses, batch, statistics, method="loop", **groups)
-    assert_same(
-        expected, gradient_statistics(model, losses, batch, statistics, method=method, **options), rtol=rtol
-    )
+    assert_same(expected, gradient_statistics(model, losses, batch, statistics, method=method, **options), rtol=rtol)
     return expected

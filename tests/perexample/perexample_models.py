@@ -51,7 +51,8 @@ def image_losses(model, batch):
 
 
 def square_losses(model, x):
-    return model(x).flatten(1).square().sum(1)
+    y = model(x).flatten(1)
+    return (y - torch.linspace(-1, 2, y.shape[1])).square().sum(1)
 
 
 class Residual(nn.Module):
