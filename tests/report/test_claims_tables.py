@@ -62,7 +62,7 @@ def test_an_unbounded_interval_is_null_in_json_and_left_out_in_tables():
 def test_the_same_figures_stand_in_json_markdown_and_latex():
     rows = plain(claim("A", "s"))
     assert "-2 [-2.88, -1.12] nats" in to_markdown(rows)
-    assert "{-}2 [{-}2.88, {-}1.12] nats" in to_latex(rows)
+    assert "$-2$ $[-2.88, -1.12]$ nats" in to_latex(rows)
     assert "**reproduced** (at 100 k parameters, 1 M tokens)" in to_markdown(rows)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from regrad.report.claims import Verdict
 from regrad.report.export import escape_tex
-from regrad.report.kinds.outcome import Outcome, number
+from regrad.report.kinds.outcome import NOT_TESTED, Outcome, number
 
 Plain = dict[str, Any]
 
@@ -34,7 +34,7 @@ def to_latex(rows: Sequence[Mapping[str, Any]], caption: str = "", label: str = 
         label: Anchor of the table.
     """
     head = "Claim & Estimate [95\\,\\% interval] & $n$ & $p$ (Holm) & Verdict & Why"
-    columns = r"lp{.2\linewidth}rrp{.12\linewidth}p{.36\linewidth}"
+    columns = "l" + text_column(0.18) + "rr" + text_column(0.16) + text_column(0.34)
     title = [f"\\caption{{{caption}}}\\label{{{label}}}\\\\"] if caption else []
     body = [" & ".join(_latex_cells(row)) + r" \\" for row in rows]
     opening = [
@@ -45,6 +45,11 @@ def to_latex(rows: Sequence[Mapping[str, Any]], caption: str = "", label: str = 
         r"\midrule",
     ]
     return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"
+
+
+def text_column(share: float) -> str:
+    """Return a ragged-right column of this share of the line (package ``array``)."""
+    return rf">{{\raggedright\arraybackslash}}p{{{share}\linewidth}}"
 
 
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -104,19 +109,28 @@ def _finding(outcome: Outcome) -> Plain:
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:
-    n = "" if row["estimate"] is None else str(row["n"])
-    scale = f" ({row['label']})" if row["label"] else ""
-    texts = [row["id"], estimate_text(row), n, _p(row["p_holm"]), row["verdict"] + scale, row["why"]]
-    return [escape_tex(text) for text in texts]
+    verdict, why = escape_tex(row["verdict"] + _scale(row)), escape_tex(row["why"])
+    p = f"${_p(row['p_holm'])}$" if row["p_holm"] is not None else ""
+    return [escape_tex(row["id"]), _latex_estimate(row), _n(row), p, verdict, why]
+
+
+def _latex_estimate(row: Mapping[str, Any]) -> str:
+    figures = estimate_text(row).removesuffix(row["unit"]).strip()
+    return f"${figures.replace(' [', '$ $[')}$ {escape_tex(row['unit'])}" if figures != "-" else "--"
 
 
 def _markdown_cells(row: Mapping[str, Any]) -> list[str]:
-    n = "" if row["estimate"] is None else str(row["n"])
-    scale = f" ({row['label']})" if row["label"] else ""
-    where = f"{row['preset']}, {row['device']}"
-    verdict = f"**{row['verdict']}**{scale}"
-    texts = [row["id"], row["sentence"], verdict, estimate_text(row), n, _p(row["p_holm"]), where]
+    where, verdict = f"{row['preset']}, {row['device']}", f"**{row['verdict']}**{_scale(row)}"
+    texts = [row["id"], row["sentence"], verdict, estimate_text(row), _n(row), _p(row["p_holm"]), where]
     return [text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for text in texts]
+
+
+def _n(row: Mapping[str, Any]) -> str:
+    return "" if row["estimate"] is None else str(row["n"])
+
+
+def _scale(row: Mapping[str, Any]) -> str:
+    return f" ({row['label']})" if row["label"] and row["verdict"] != NOT_TESTED else ""
 
 
 def _p(value: float | None) -> str:

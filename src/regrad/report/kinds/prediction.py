@@ -47,9 +47,10 @@ def prediction(test: Prediction, rows: Rows) -> Outcome:
     )
     top = _ranks(scores).argmax()
     loser, loss_p = top_loses(test, ends, int(top))
+    beaten = f", {loser} ends better" if loss_p < ALPHA else ""
     verdict, reason, by_p = _decide(test, interval, (taus, p, loss_p))
-    note = f"predicted best is {test.ladder[top]}, its closest rival {loser}"
-    return replace(outcome, verdict=verdict, by_p=by_p, why=f"Kendall's {figures(outcome)}: {reason}; {note}")
+    note = f"predicted best is {test.ladder[top]}{beaten}"
+    return replace(outcome, verdict=verdict, by_p=by_p, why=f"agreement {figures(outcome)}: {reason}; {note}")
 
 
 def agreement(scores: np.ndarray, goodness: np.ndarray) -> float:
