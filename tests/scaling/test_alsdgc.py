@@ -110,6 +110,18 @@ class TestByHand:
         assert [multiple for multiple, _ in seen] == [4.0, 4.0, 2.0, 4.0, 8.0, 8.0]
         assert [threshold for _, threshold in seen] == [math.inf, 4.0, 2.0, 4.0, 8.0, 8.0]
 
+    def test_v4_watches_the_mean_of_an_iterations_unscaled_losses(self):
+        weight = weight_of(0.0)
+        optimizer = torch.optim.SGD([weight], lr=0.0)
+        scaler = ALSDGC("V4", beta=0.5)
+        for losses in ((1.0,), (2.0, 4.0)):
+            optimizer.zero_grad()
+            for loss in losses:
+                scaler.scale(weight.sum() + loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
+        assert scaler.state_dict()["losses"] == [2, 2.0, 1.0]  # number, mean and variance of 1 and 3
+
     def test_the_scale_grows_after_the_interval_and_backs_off_on_overflow(self):
         weight = weight_of(0.0)
         optimizer = torch.optim.SGD([weight], lr=0.1)
@@ -248,6 +260,19 @@ class TestWhenThingsGoWrong:
         assert before[3]["optimizers"][0].pop("skipped") == 0
         assert before[3]["optimizers"][0].pop("steps") == 6
         assert state == before[3]
+
+    def test_v4_counts_in_neither_the_loss_of_a_skipped_step_nor_one_that_is_not_finite(self):
+        weight = weight_of(1.0)
+        optimizer = torch.optim.SGD([weight], lr=0.1)
+        scaler = ALSDGC("V4")
+        iterate(scaler, optimizer, weight.sum())
+        before = scaler.state_dict()["losses"]
+        iterate(scaler, optimizer, (weight - weight.detach()).sqrt().sum())  # loss 0, gradient infinite
+        assert scaler.readings(optimizer)["skipped"] == 1
+        assert scaler.state_dict()["losses"] == before
+        iterate(scaler, optimizer, weight.sum() + math.inf)  # loss infinite, gradient 1
+        assert scaler.readings(optimizer)["skipped"] == 1
+        assert scaler.state_dict()["losses"] == before
 
     @pytest.mark.parametrize("variant", ["V0", "V1"])
     def test_the_literal_rungs_do_not_skip_so_one_infinity_destroys_the_weights(self, variant):
