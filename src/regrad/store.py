@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from regrad.results import SCHEMA_VERSION, Circumstances, Record, canonical
+from regrad.results import run_id as name_of
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +97,8 @@ class Store:
             return None
         try:
             record = Record(**payload)
-            if record.run_id != run_id or record.schema_version != SCHEMA_VERSION:
+            named = name_of(record.spec, record.fingerprint)  # a right checksum does not make it the right run
+            if {named, record.run_id} != {run_id} or record.schema_version != SCHEMA_VERSION:
                 raise ValueError("the record belongs to another run or schema")
         except (ValueError, TypeError) as error:
             self._quarantine(self.path(run_id), str(error).splitlines()[0])
@@ -105,8 +107,13 @@ class Store:
 
     def circumstances(self, run_id: str) -> Circumstances | None:
         """Return how a run went, None if that was not kept or is damaged."""
-        payload = self._read(self.path(run_id).with_suffix(".circumstances.json"))
-        return None if payload is None else Circumstances(**payload)
+        path = self.path(run_id).with_suffix(".circumstances.json")
+        payload = self._read(path)
+        try:
+            return None if payload is None else Circumstances(**payload)
+        except (ValueError, TypeError) as error:
+            self._quarantine(path, str(error).splitlines()[0])
+            return None
 
     def __contains__(self, run_id: str) -> bool:
         return self.get(run_id) is not None
