@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch.optim import Optimizer
 
+from regrad.optim.dgs import DGS
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sgg import SGG
 from regrad.optim.sign_sgd import SignSGD
+from regrad.transforms.dgs import READINGS
 
 
 def no_arguments(optimizer: Optimizer) -> dict[str, Any]:
@@ -91,6 +93,24 @@ def around(base: Callable[..., Optimizer], **settings: Any) -> Callable[..., Opt
     return lambda params, **options: SGG(base(params, **options), interval=3, beta3=0.5, **settings)
 
 
+BAD_DGS = (
+    *BAD_RATES,
+    *(("beta", value) for value in (*BAD_NUMBERS, 0.0)),
+    *(("eps", value) for value in (*BAD_NUMBERS, 0.0)),
+    *(("gamma", value) for value in BAD_NUMBERS),
+    *(("momentum", value) for value in (*BAD_NUMBERS, 1.0)),
+    *(("weight_decay", value) for value in BAD_NUMBERS),
+    ("reading", "E1"), ("reading", 1), ("maximize", 1), ("foreach", 0),
+)  # fmt: skip
+ABSOLUTE = {"complex_equals_pairs_of_reals": "the readings define |g| of a real gradient; complex is refused"}
+
+
+def dgs(reading: str, name: str = "", **options: Any) -> Entry:
+    """A reading of Dynamic Gradient Scaling; ``lr`` suits the default γ = "1/n", where D is a mean."""
+    options = {"reading": reading, **options}
+    return Entry(f"DGS-{name or reading}", DGS, options=options, bad=BAD_DGS, skips=ABSOLUTE)
+
+
 TABLE = [
     Entry("torch-SGD", torch.optim.SGD, options={"momentum": 0.9}, bad=BAD_TORCH,
           skips={**UNCHECKED, **NAN_RATE}),
@@ -112,4 +132,7 @@ TABLE = [
           skips={**UNCHECKED, **NO_COMPLEX}),
     Entry("SGG-NAdam", around(torch.optim.NAdam), bad=BAD_TORCH, skips={**UNCHECKED, **NO_COMPLEX}),
     Entry("SGG-RAdam", around(torch.optim.RAdam), bad=BAD_TORCH, skips={**UNCHECKED, **NO_COMPLEX}),
+    *(dgs(reading) for reading in READINGS),
+    dgs("equation", "momentum", momentum=0.9, weight_decay=0.1), dgs("steps", "Signum", momentum=0.9),
+    dgs("equation", "sum", gamma=0.02),
 ]  # fmt: skip

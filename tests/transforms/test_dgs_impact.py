@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from regrad.transforms.dgs_impact import BLOCK, SMALL, Scratch, collective_impacts, l1_norm
+from regrad.transforms.dgs_impact import BLOCK, SMALL, Scratch, _pieces, collective_impacts, l1_norm
 
 
 def normal(*shapes, dtype=torch.float32):
@@ -38,6 +38,13 @@ def test_strides_dtypes_and_reused_scratch_do_not_change_the_sum():
     for _ in range(2):
         torch.testing.assert_close(l1_norm(gradients, scratch).double(), expected, rtol=1e-6, atol=0)
     assert l1_norm(gradients[2:3], scratch).dtype == torch.float64
+
+
+def test_no_piece_is_larger_than_a_block_so_that_memory_is_bounded():
+    pieces = list(_pieces(normal(*[(SMALL - 1,)] * 9, (2 * BLOCK + 5,), *[(SMALL // 2,)] * 9)))
+    sizes = [sum(t.numel() for t in piece) for piece in pieces]
+    assert sum(sizes) == 9 * (SMALL - 1) + 2 * BLOCK + 5 + 9 * (SMALL // 2)
+    assert max(sizes) <= BLOCK
 
 
 def test_half_precision_is_summed_in_float32():

@@ -1,6 +1,7 @@
 """Optimizers: torch.optim.Optimizer subclasses."""
 
+from regrad.optim.dgs import DGS
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sign_sgd import SignSGD
 
-__all__ = ["MicroAdam", "SignSGD"]
+__all__ = ["DGS", "MicroAdam", "SignSGD"]
