@@ -1,0 +1,180 @@
+"""A run's fingerprint changes with the code that it executes and with nothing else."""
+
+import os
+import shutil
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from regrad import fingerprint
+from regrad.results import Part
+from regrad.runner import registry
+from tiny_runs import spec
+
+ensure = import_module("regrad.runner.ensure")  # the package has a function of that name
+PACKAGE = Path(fingerprint.__file__).parent
+SIGN = spec(
+    optimizer=Part(name="sign_sgd", options={"lr": 0.1, "momentum": 0.9, "placement": "example"}),
+    gradient=Part(name="example_signs"),
+    measures=(Part(name="gradient_noise"),),
+)
+MICRO = spec(optimizer=Part(name="micro_adam", options={"lr": 0.1}), gradient=Part(name="statistics"))
+SGD = spec()
+
+
+@pytest.fixture(scope="module")
+def one_copy(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("copy") / "regrad"
+    shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    return folder
+
+
+@pytest.fixture
+def copy(one_copy, monkeypatch):
+    """A copy of the package, which fingerprints are taken of; edits are undone."""
+    texts = {path: path.read_text() for path in one_copy.rglob("*.py")}
+    monkeypatch.setattr(fingerprint, "__file__", str(one_copy / "fingerprint.py"))
+    yield one_copy
+    fingerprint.code_fingerprint.cache_clear()
+    for path, text in texts.items():
+        if path.read_text() != text:
+            path.write_text(text)
+
+
+@pytest.fixture(scope="module")
+def before():
+    """The fingerprints of the code as it is."""
+    return codes()
+
+
+def codes():
+    fingerprint.code_fingerprint.cache_clear()
+    return {name: ensure.fingerprint(s, "cpu").code for name, s in (("sign", SIGN), ("micro", MICRO), ("sgd", SGD))}
+
+
+def edit(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def edited(path, old, new, before):
+    """Names of the specs whose fingerprint an edit changes; the edit is undone."""
+    text = path.read_text()
+    edit(path, old, new)
+    after = codes()
+    path.write_text(text)
+    return {name for name in before if before[name] != after[name]}
+
+
+def test_the_copy_has_the_fingerprint_of_the_original(copy, before):
+    assert codes() == before
+
+
+def test_comments_docstrings_and_layout_change_nothing(copy, before):
+    for path in copy.rglob("*.py"):
+        text = path.read_text()
+        path.write_text("# a comment\n" + text.replace('"""', '"""Other words. ', 1) + "\n\n# the end\n")
+    edit(copy / "runner" / "train.py", "    return curves, True\n", "    # why\n    return curves, (\n        True)\n")
+    assert codes() == before
+
+
+def test_a_mere_touch_changes_nothing(copy, before):
+    for path in copy.rglob("*.py"):
+        os.utime(path, (1, 1))
+    assert codes() == before
+
+
+EVERY = {"sign", "micro", "sgd"}
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "changes"),
+    [
+        ("optim/sign_sgd.py", "def __init__(", "extra = 1\n\n    def __init__(", {"sign"}),
+        ("optim/micro_adam.py", "class MicroAdam", "EXTRA = 1\n\n\nclass MicroAdam", {"micro"}),
+        ("transforms/sign.py", "PLACEMENTS =", "EXTRA = 1\nPLACEMENTS =", {"sign"}),
+        ("runner/gradient_noise.py", "CHUNK = 16", "CHUNK = 8", {"sign"}),
+        ("runner/train.py", "range(spec.steps + 1)", "range(spec.steps + 2)", EVERY),
+        ("problems/models/decoder.py", "10_000.0", "20_000.0", EVERY),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",
+)
+def test_an_edit_changes_the_runs_that_execute_the_code_and_no_others(copy, before, file, old, new, changes):
+    """An optimizer changes its own runs, so does what it imports; the training loop and the model change all."""
+    assert edited(copy / file, old, new, before) == changes
+
+
+def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
+    unrelated = [
+        p for part in ("report", "experiments", "pipeline", "engines", "statistics") for p in copy.glob(f"{part}/*.py")
+    ]
+    unrelated += [copy / "store.py", copy / "cli.py", copy / "runner" / "ensure.py", copy / "runner" / "progress.py"]
+    assert len(unrelated) > 20
+    for path in unrelated:
+        path.write_text(path.read_text() + "\n\nEXTRA = 1\n")
+    assert codes() == before
+
+
+def test_a_subprocess_with_another_copy_agrees(tmp_path):
+    """As a user has it: edit an optimizer, start again."""
+    shutil.copytree(PACKAGE, tmp_path / "regrad", ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "from regrad.fingerprint import code_fingerprint as f; print(f('regrad.optim.sign_sgd'), f('regrad.optim.sgg'))"
+    )
+
+    def run():
+        environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, cwd=tmp_path
+        )
+        return done.stdout.split()
+
+    before = run()
+    assert before[0] == fingerprint.code_fingerprint("regrad.optim.sign_sgd")
+    edit(tmp_path / "regrad" / "optim" / "sign_sgd.py", "def __init__(", "extra = 1\n\n    def __init__(")
+    after = run()
+    assert after[0] != before[0]
+    assert after[1] == before[1]
+
+
+def test_a_running_process_keeps_the_fingerprint_of_the_code_it_imported(copy):
+    first = fingerprint.code_fingerprint("regrad.optim.sign_sgd")
+    edit(copy / "optim" / "sign_sgd.py", "def __init__(", "extra = 1\n\n    def __init__(")
+    assert fingerprint.code_fingerprint("regrad.optim.sign_sgd") == first
+
+
+def test_an_unknown_module_is_refused():
+    with pytest.raises(ValueError, match=r"no module 'regrad\.optimm'"):
+        fingerprint.closure(["regrad.optimm"])
+
+
+def test_the_versions_of_others_code_are_in_the_fingerprint(monkeypatch):
+    """A method taken from another library: its version is part of the run, torch's is named apart."""
+    monkeypatch.setitem(registry.OPTIMIZERS, "adam", "pytorch_optimizer:Lamb")
+    theirs = spec(optimizer=Part(name="adam", options={"lr": 0.1}))
+    assert set(registry.libraries(theirs)) == {"pytorch-optimizer"}
+    assert registry.libraries(theirs)["pytorch-optimizer"] != "absent"
+    before = ensure.fingerprint(theirs, "cpu").code
+    monkeypatch.setattr(registry, "library_versions", lambda names: dict.fromkeys(names, "0"))
+    assert ensure.fingerprint(theirs, "cpu").code != before
+
+
+def test_data_and_device_are_in_the_fingerprint(monkeypatch):
+    before = ensure.fingerprint(SGD, "cpu")
+    assert ensure.fingerprint(SGD, "cuda") == before.model_copy(update={"device": "cuda"})
+    monkeypatch.setattr(ensure.sources, "fingerprint", lambda name: "other bytes")
+    assert ensure.fingerprint(SGD, "cpu").data != before.data
+
+
+def test_a_missing_library_is_absent_and_not_an_error():
+    assert fingerprint.library_versions(["no-such-distribution"]) == {"no-such-distribution": "absent"}
+
+
+def test_a_notebook_names_the_modules_that_its_cells_import():
+    found = fingerprint.notebook_modules(PACKAGE.parents[1] / "notebooks" / "01_sign_placement.ipynb")
+    assert {"regrad.experiments.sign_placement", "regrad.report.sign_placement", "regrad.report.export"} <= set(found)
+    assert not any(name.startswith("regrad.optim") for name in found)
