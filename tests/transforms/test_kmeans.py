@@ -89,7 +89,7 @@ def test_histogram_clustering_is_near_the_optimum_and_within_its_proven_bound(cl
         variance = float((x.double() - x.double().mean()).square().sum())
         assert cost <= float(bound) * (1 + 1e-9), name
         assert cost <= float(best) * 1.005 + 1e-6 * variance + 1e-30, name
-        resolution = 1e-5 * float(x.double().square().sum()) + 1e-30
+        resolution = 5e-5 * float(x.double().square().sum()) + 1e-30
         assert float(bound) <= 2 * float(best) + 0.05 * variance + resolution, name  # a bound worth its name
 
 
@@ -125,6 +125,6 @@ def test_counts_are_exact_at_edges_and_interpolated_between():
 def test_the_bins_are_as_narrow_as_promised():
     edges = value_histogram([torch.tensor([3.7])], signed=False).edges[0]
     relative = edges[2:] / edges[1:-1] - 1
-    assert float(relative.max()) <= 2**-9
-    assert edges[1] < 3.7 * 2**-23
+    assert float(relative.max()) <= 2**-8
+    assert edges[1] < 3.7 * 2**-19
     assert math.isfinite(float(edges[-1]))

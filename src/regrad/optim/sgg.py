@@ -195,17 +195,17 @@ class SGG(OptimizerWrapper):
 
     def _step_and_scale(self, params: list[Tensor]) -> None:
         """Let the base optimizer step, recluster if it is time, and scale the displacements of ``params``."""
-        starts = {p: self._start(p, group) for group in self.param_groups for p in group["params"] if p in set(params)}
+        chosen, groups = set(params), list(enumerate(self.param_groups))
+        members = [(n, p, group) for n, group in groups for p in group["params"] if p in chosen]
+        starts = [self._start(p, group) for _, p, group in members]
         self.base.step()
         if self.progress["steps"] % self.settings.interval == 0:
-            chosen = [p for p in params if self._clustered(p)]
-            recluster(self.base, chosen, self.state, self.settings)
-            for p in chosen:
+            clustered = [p for p in params if self._clustered(p)]
+            recluster(self.base, clustered, self.state, self.settings)
+            for p in clustered:
                 self._entries.pop(p, None)
-        for number, group in enumerate(self.param_groups):
-            for p in group["params"]:
-                if p in starts:
-                    self._scale(p, starts[p], self._group_scale(number, p))
+        for (n, p, _), start in zip(members, starts, strict=True):
+            self._scale(p, start, self._group_scale(n, p))
 
     def _start(self, p: Tensor, group: dict[str, Any]) -> Tensor:
         """Return where the displacement to be scaled starts: ``p``, decayed unless decay is scaled."""

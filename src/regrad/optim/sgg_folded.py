@@ -81,13 +81,13 @@ def _pieces(base: Optimizer, param: Tensor, scale: EntryScale | None) -> Iterato
     """Cut a parameter and what belongs to it into pieces of at most a block, if its strides allow."""
     state = base.state.get(param, {})
     names = ("momentum_buffer",) if isinstance(base, SGD) else ("exp_avg", "exp_avg_sq")
-    moments = (state[name] for name in names if state.get(name) is not None)
+    moments = [state[name] for name in names if state.get(name) is not None]
     tensors: tuple[Any, ...] = (param, param.grad, *moments)
     step = 0.0
     if "step" in state:
         state["step"] += 1
         step = float(state["step"])
-    size = _block_size(param)
+    size = _block_size(param) if moments else param.numel()  # plain SGD is one pass: nothing to keep in a cache
     own = () if scale is None else (scale.places if scale.entries is None else scale.entries,)
     if param.numel() <= size or not all(t.is_contiguous() for t in (*tensors, *own)):
         yield _Piece(tensors, step, scale)

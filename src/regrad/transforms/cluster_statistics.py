@@ -86,8 +86,8 @@ def _reduce(terms: Tensor, statistic: str) -> Tensor:
 def histogram_statistics(histogram: Histogram, boundaries: Tensor, statistic: str) -> ClusterStatistics:
     """Compute the statistics from counts; an entry counts as spread evenly over its bin.
 
-    A median is off by at most the width of the widest bin it can reach, at most 2^-9 of the largest magnitude
-    there (or 2^-24 of the tensor's largest magnitude near zero); means by at most half of that.
+    A median is off by at most the width of the widest bin it can reach, at most 2^-8 of the largest magnitude
+    there (or 2^-20 of the tensor's largest magnitude near zero); means by at most half of that.
 
     Args:
         histogram: L rows.

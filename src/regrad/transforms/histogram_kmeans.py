@@ -69,7 +69,9 @@ def _cell_ends(histogram: Histogram) -> Tensor:
     before = torch.nn.functional.pad(torch.where(used, bins, 0).cummax(1).values[:, :-1], (1, 0))
     gap = torch.where(used & (histogram.below[:, :-1] > 0), centres - centres.gather(1, before), 0)
     entries = histogram.counts + histogram.counts.gather(1, before)
-    share = (entries * gap.square()).pow_(1 / 3).cumsum(1)
+    reach = gap.amax(1, keepdim=True).clamp_min(torch.finfo(gap.dtype).tiny)
+    # a float32 power is several times cheaper than a float64 one
+    share = (entries * (gap / reach).square()).float().pow_(1 / 3).double().cumsum(1)
     steps = torch.arange(1, _CELLS, device=share.device, dtype=share.dtype) / _CELLS
     inner = torch.searchsorted(share, steps * share[:, -1:])
     return torch.nn.functional.pad(torch.nn.functional.pad(inner, (1, 0)), (0, 1), value=used.shape[1])

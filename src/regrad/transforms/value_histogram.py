@@ -5,7 +5,7 @@ entries.
 
 A momentum tensor spans many orders of magnitude, so equal bins would put its median into the first one.
 The bit pattern of a positive float32, read as an integer, grows with the value: cutting its last bits off
-gives bins of relative width 2^-9, at one shift and one subtraction per entry.
+gives bins of relative width 2^-8, at one shift and one subtraction per entry.
 """
 
 from typing import NamedTuple
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-PRECISION = 9  # mantissa bits kept: a bin is at most 2**-PRECISION of its lower edge wide
-OCTAVES = 24  # magnitudes below 2**-OCTAVES of the largest share the bin at zero
+PRECISION = 8  # mantissa bits kept: a bin is at most 2**-PRECISION of its lower edge wide
+OCTAVES = 20  # magnitudes below 2**-OCTAVES of the largest share the bin at zero
 _SHIFT = 23 - PRECISION
 _BINS = OCTAVES << PRECISION
 _INFINITE = 0x7F800000 >> _SHIFT
@@ -27,7 +27,7 @@ class Histogram(NamedTuple):
         counts: [L, B] entries per bin.
         below: [L, B + 1] running sum of ``counts``, starting at zero.
         edges: [L, B + 1] ascending bin edges; a bin holds its lower edge.
-        mean: [L] the tensors' exact means (not the bins').
+        mean: [L] the means of the tensors' entries (not of their bins), summed in float32.
     """
 
     counts: Tensor
@@ -47,7 +47,7 @@ def value_histogram(tensors: list[Tensor], *, signed: bool) -> Histogram:
     device = tensors[0].device
     rows = [_count(values.flatten(), signed) for values in tensors]
     counts = torch.stack([count.to(device) for count, _ in rows]).double()
-    means = [(values if signed else values.abs()).mean(dtype=torch.float64).to(device) for values in tensors]
+    means = [(values if signed else values.abs()).mean().double().to(device) for values in tensors]
     edges = _edges(torch.tensor([first for _, first in rows], device=device), signed)
     return Histogram(counts, torch.nn.functional.pad(counts.cumsum(1), (1, 0)), edges, torch.stack(means))
 
