@@ -67,9 +67,7 @@ def test_spikes_and_gradients_equal_those_of_one_neuron_in_plain_python(reset, s
     given = torch.tensor(currents, dtype=torch.float64).T.contiguous().requires_grad_()
     spikes = LeakyIntegrateAndFire(reset, decay=decay, threshold=threshold)(given)
     (spikes * torch.tensor(weights, dtype=torch.float64).T).sum().backward()
-    expected = [
-        simulated_gradient(c, w, reset, decay, threshold) for c, w in zip(currents, weights, strict=True)
-    ]
+    expected = [simulated_gradient(c, w, reset, decay, threshold) for c, w in zip(currents, weights, strict=True)]
     assert spikes.T.tolist() == [s for s, _ in expected]
     assert sum(map(sum, spikes.tolist())) > 20  # the comparison is not of silent neurons
     torch.testing.assert_close(given.grad.T, torch.tensor([g for _, g in expected], dtype=torch.float64))
@@ -108,6 +106,38 @@ def test_spiking_resnets_have_the_parameters_of_the_resnets_they_stand_for(depth
     assert sum(isinstance(m, LeakyIntegrateAndFire) for m in spiking.modules()) == depth - 1
 
 
+def logits_step_by_step(model, x, reset):
+    """The network in eval mode with time as the outer loop and one membrane per layer, threshold 1, decay 1/2."""
+    left = {}
+
+    def layer(part, spikes, added=0.0):
+        current = part.norm(part.convolution(spikes)) + added
+        potential = 0.5 * left.get(part, 0.0) + current
+        fired = (potential >= 1).to(x.dtype)
+        left[part] = potential - fired if reset == "soft" else potential * (1 - fired)
+        return fired
+
+    rates = 0.0
+    for _ in range(model.steps):
+        spikes = layer(model.stem, x)
+        for block in model.blocks:
+            inner = layer(block.first, spikes)
+            stride = spikes.shape[-1] // inner.shape[-1]
+            carried = torch.zeros_like(inner)
+            carried[:, : spikes.shape[1]] = spikes[:, :, ::stride, ::stride]
+            spikes = layer(block.second, inner, carried)
+        rates = rates + spikes.mean(dim=(2, 3)) / model.steps
+    return rates @ model.head.weight.T + model.head.bias
+
+
+@pytest.mark.parametrize("reset", ["soft", "hard"])
+def test_the_network_equals_its_simulation_step_by_step_in_float64(reset):
+    model, x = tiny(reset).double().eval(), images().double()
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), logits_step_by_step(model, x, reset), rtol=1e-9, atol=1e-12)
+    assert spikes_per_image(model, x).min() > 50
+
+
 @pytest.mark.parametrize("reset", ["soft", "hard"])
 def test_every_parameter_gets_a_gradient_and_a_few_steps_fit_a_small_batch(reset):
     model = tiny(reset)
@@ -139,9 +169,7 @@ def test_a_bright_stem_fires_at_every_step_and_a_dark_one_never():
     model = tiny().eval()
     for bias, spikes in ((1.0, 4 * 4 * 64), (0.0, 0)):
         torch.nn.init.zeros_(model.stem.convolution.weight)
-        torch.nn.init.constant_(
-            model.stem.norm.bias, bias
-        )  # the stem's current, at all 4 channels and 64 pixels
+        torch.nn.init.constant_(model.stem.norm.bias, bias)  # the stem's current, at all 4 channels and 64 pixels
         with counted_spikes(model) as counts, torch.no_grad():
             model(images(2))
         assert counts[0].tolist() == [spikes, spikes]

@@ -237,6 +237,9 @@ def test_panel_two_has_cosine_one_for_the_equation_and_sqrt_two_over_pi_for_step
         assert found[reading] == pytest.approx(1, abs=1e-12)
     # <sign g, g> / (sqrt(n) ‖g‖) = E|g| = sqrt(2/π)
     assert found["steps"] == pytest.approx(math.sqrt(2 / math.pi), abs=0.005)
+    # γ = 1 and 3 per tensor: Δ ∝ (1, 0), (0, 1/3) for g = (1, 0), (0, 1), so (1 + 1/3) / sqrt(2 (1 + 1/9))
+    weighed = cosines([torch.tensor([1.0, 0.0]), torch.tensor([0.0, 1.0])], gamma=[1.0, 3.0])
+    assert weighed["equation_per_tensor"] == pytest.approx(4 / 3 / math.sqrt(20 / 9), abs=1e-6)
     assert math.isnan(cosine([torch.zeros(2)], [torch.ones(2)]))
 
 
