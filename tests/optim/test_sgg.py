@@ -62,20 +62,18 @@ def test_one_step_of_the_paper_is_the_one_worked_out_by_hand():
 
 
 def test_the_median_over_clusters_is_another_global_deviation():
-    # the same tensors: the lower median of {2.25, 5.75, 5, 15} is 5 ... and without the last tensor, of
-    # {2.25, 5.75}, 2.25: S = 1 and 0.5 + 0.5 * 2.25 / 5.75 = 0.695652
-    p = torch.nn.Parameter(torch.zeros(2, 2))
-    p.grad = torch.tensor([[1.0, -1], [2, -9]])
-    settings = {
-        "clusters": 2,
-        "interval": 1,
-        "beta3": 0.5,
-        "grouping": "exact",
-        "global_deviation": "clusters",
-    }
-    optimizer = SGG(SGD([p], lr=0.1), **settings)
-    optimizer.step()
-    torch.testing.assert_close(optimizer.state[p]["scale"], torch.tensor([1.0, 0.695652]))
+    # {1, 1}, six fives, {9.5}: mean 4.6111, D_c = 3.6111, 0.38889, 4.88889. The median over the entries is that of
+    # the fives, the median over the clusters 3.6111: S = 0.5 + 0.5 * 3.6111 / D_c
+    p = torch.nn.Parameter(torch.zeros(3, 3))
+    settings = {"clusters": 3, "interval": 1, "beta3": 0.5, "grouping": "exact"}
+    for choice, expected in [
+        ("clusters", [1.0, 0.5 + 0.5 * 9.285714, 0.5 + 0.5 * 0.738636]),
+        ("entries", [0.5 + 0.5 * 0.107692, 1.0, 0.5 + 0.5 * 0.1]),  # 0.0795 is clamped
+    ]:
+        p.grad = torch.tensor([[1.0, 1, 5], [5, 5, 5], [5, 5, 9.5]])
+        optimizer = SGG(SGD([p], lr=0.1), global_deviation=choice, **settings)
+        optimizer.step()
+        torch.testing.assert_close(optimizer.state[p]["scale"], torch.tensor(expected))
 
 
 def test_the_update_uses_the_scales_of_the_same_step_and_holds_them_in_between():

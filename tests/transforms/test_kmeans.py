@@ -31,6 +31,7 @@ def distributions():
         "two entries far out": torch.cat([normal(5000), torch.tensor([1e4, -2e4])]),
         "few": normal(7),
         "three values": torch.randint(0, 3, (1000,), generator=random).float(),
+        "signed integers, on bin edges": torch.randint(-3, 4, (500,), generator=random).float(),
         "constant": torch.full((50,), 0.25),
         "zero, of either sign": torch.tensor([0.0, -0.0]),
     }
