@@ -46,7 +46,9 @@ def past_seconds(specs: Iterable[Spec], bench: Bench) -> Iterable[float]:
 
 
 def operations(spec: Spec) -> float:
-    """Return the floating-point operations of a language-model run, 6 per parameter and token."""
+    """Return the floating-point operations of a run: for a language model 6 per parameter and token."""
+    if spec.problem.name == "images":
+        return image_operations(spec)
     import torch
 
     from regrad.problems.models.decoder import CONFIGS, Decoder
@@ -56,3 +58,18 @@ def operations(spec: Spec) -> float:
     with torch.device("meta"):
         entries = sum(p.numel() for p in Decoder(config).parameters())
     return 6.0 * entries * int(options["sequence_length"]) * spec.batch_size * spec.steps  # type: ignore[arg-type]
+
+
+def image_operations(spec: Spec) -> float:
+    """Return the operations of a run on images of 32 × 32 pixels: three forward passes an example."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from regrad.problems.images import ImageOptions
+    from regrad.problems.models.resnet import ResNet
+
+    network = ImageOptions(**spec.problem.options).network(channels=3)
+    model = ResNet(network, generator=torch.Generator())
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, 32, 32))
+    return 3.0 * counter.get_total_flops() * spec.batch_size * spec.steps

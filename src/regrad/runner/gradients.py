@@ -4,21 +4,52 @@ Each object is called with the model, the problem's unreduced loss function and 
 ``.grad`` and returns the keyword arguments of ``optimizer.step``.
 """
 
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
 
-from regrad.perexample.batches import Losses
+from regrad.perexample.batches import Losses, batch_size
 from regrad.perexample.engine import gradient_statistics
 from regrad.perexample.training import assign_grad
+from regrad.transforms.clip_statistics import clip_statistics
 
 
 class Backward:
-    """The ordinary gradient of the mean loss."""
+    """The ordinary gradient of the mean loss.
+
+    Args:
+        max_norm: Clip its global norm to this; None does not clip.
+    """
+
+    def __init__(self, max_norm: float | None = None) -> None:
+        self.max_norm = max_norm
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
         """Back-propagate the mean of the losses."""
         losses(model, batch).mean().backward()
+        if self.max_norm is not None:
+            nn.utils.clip_grad_norm_(model.parameters(), self.max_norm)
+        return {}
+
+
+class Elementwise:
+    """The mean over examples of a torch function of each example's gradient, in place of the gradient.
+
+    Args:
+        function: Name of a function in ``torch`` that acts elementwise.
+        arguments: Its keyword arguments.
+        method: Of ``gradient_statistics``.
+    """
+
+    def __init__(self, function: str, arguments: dict[str, float] | None = None, method: str = "vmap") -> None:
+        self.function, self.method = partial(getattr(torch, function), **(arguments or {})), method
+
+    def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
+        """Write the mean of the function into ``.grad``."""
+        found = gradient_statistics(model, losses, batch, {"own": self.function}, method=self.method)
+        assign_grad(model, found["own"])
         return {}
 
 
@@ -46,13 +77,21 @@ class Statistics:
     Args:
         names: Statistics beside the mean.
         method: Of ``gradient_statistics``.
+        max_norm: Clip the mean's global norm to this, and scale the other statistics alike; None does not.
     """
 
-    def __init__(self, names: tuple[str, ...] = ("variance",), method: str = "graph") -> None:
-        self.names, self.method = tuple(names), method
+    def __init__(
+        self,
+        names: tuple[str, ...] = ("variance",),
+        method: str = "graph",
+        max_norm: float | None = None,
+    ) -> None:
+        self.names, self.method, self.max_norm = tuple(names), method, max_norm
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
-        """Write the mean into ``.grad`` and return all statistics."""
+        """Write the mean into ``.grad`` and return all statistics and the number of examples."""
         found = gradient_statistics(model, losses, batch, ["mean", *self.names], method=self.method)
-        assign_grad(model, found["mean"])
-        return {"statistics": found}
+        if self.max_norm is not None:
+            found = clip_statistics(found, self.max_norm)[0]
+        assign_grad(model, found.pop("mean"))
+        return {"statistics": found, "batch_size": batch_size(batch)}

@@ -25,17 +25,19 @@ GRADIENTS = {
     "backward": "regrad.runner.gradients:Backward",
     "example_signs": "regrad.runner.gradients:ExampleSigns",
     "statistics": "regrad.runner.gradients:Statistics",
+    "elementwise": "regrad.runner.gradients:Elementwise",
 }
 
 SCALERS: dict[str, str] = {}
 
 MEASURES = {
     "test": "regrad.runner.measures:TestLoss",
+    "moment_split": "regrad.runner.measures:MomentSplit",
     "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
 }
 
 # Option of each problem whose value names a data set of problems/data/sources.py.
-DATA_OPTIONS = {"language": "corpus", "images": "dataset"}
+DATA_OPTIONS = {"language": "corpus", "images": "images"}
 
 
 def look_up(table: dict[str, str], part: Part, kind: str) -> str:

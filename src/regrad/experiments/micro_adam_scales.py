@@ -1,0 +1,100 @@
+"""Sizes of the study of Adam's preconditioner, one set a preset."""
+
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from regrad.results import Part
+
+
+class Task(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        problem: The problem.
+        batch_size: B.
+        steps: Optimizer steps.
+        center: Learning rate at the middle of Adam's grid.
+    """
+
+    problem: Part
+    batch_size: int
+    steps: int
+    center: float
+
+
+class Scale(NamedTuple):
+    """What a preset sets: sizes only.
+
+    Attributes:
+        language: The language task; the claims are decided on it.
+        images: The image task.
+        points: Learning rates in the first grid of every arm; neighbours are a factor 2 apart.
+        seeds: Numbers of tuning and of fresh seeds.
+        extensions: How often a grid with its optimum on the edge may grow.
+        batch_sizes: Batch sizes of part ``scaling``; the language task's own among them.
+        stability_steps: Steps of a run of part ``stability``.
+        multiples: Its learning rates, over each arm's optimum.
+        examples: Examples from which the split of E[gbar²] is measured, at each checkpoint.
+        evaluations: How many times the validation loss is taken.
+        method: Of ``gradient_statistics``.
+    """
+
+    language: Task
+    images: Task
+    points: int
+    seeds: tuple[int, int]
+    extensions: int
+    batch_sizes: tuple[int, ...]
+    stability_steps: int
+    multiples: tuple[float, ...]
+    examples: int
+    evaluations: int
+    method: str = "vmap"
+
+
+def language(model: str, length: int, evaluation_sequences: int, **corpus: JsonValue) -> Part:
+    """Return a language problem; the corpus is news in bytes unless told otherwise."""
+    options: dict[str, JsonValue] = {"model": model, "sequence_length": length}
+    options |= {"evaluation_sequences": evaluation_sequences, "corpus": "news"}
+    return Part(name="language", options=options | corpus)
+
+
+def pictures(images: str, depth: int, width: int, evaluation_examples: int) -> Part:
+    """Return an image problem with GroupNorm: BatchNorm has no gradient of one example."""
+    options: dict[str, JsonValue] = {"images": images, "depth": depth, "width": width, "norm": "group"}
+    return Part(name="images", options=options | {"groups": 4, "evaluation_examples": evaluation_examples})
+
+
+# In the paper's preset 4 million documents are about 2 billion tokens, more than the runs read.
+C4: dict[str, JsonValue] = {
+    "corpus": "c4", "tokenizer": "bpe", "vocabulary": 32000, "documents": 4_000_000
+}  # fmt: skip
+DOUBLINGS = (2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
+
+PRESETS: dict[str, Scale] = {
+    "smoke": Scale(
+        language=Task(language("0.1M", 16, 16), 8, 8, 8e-3),
+        images=Task(pictures("fashion-mnist", 8, 4, 100), 8, 4, 1e-2),
+        points=2, seeds=(1, 2), extensions=0, batch_sizes=(4, 8), stability_steps=4,
+        multiples=(8.0, 128.0), examples=16, evaluations=4,
+    ),
+    "small": Scale(
+        language=Task(language("0.1M", 64, 128), 16, 128, 8e-3),
+        images=Task(pictures("fashion-mnist", 8, 8, 500), 32, 80, 2e-2),
+        points=5, seeds=(1, 5), extensions=2, batch_sizes=(4, 16, 64), stability_steps=32,
+        multiples=DOUBLINGS, examples=128, evaluations=8,
+    ),
+    "full": Scale(
+        language=Task(language("10M", 128, 512), 64, 256, 2e-3),
+        images=Task(pictures("fashion-mnist", 20, 16, 2000), 128, 250, 5e-3),
+        points=6, seeds=(1, 10), extensions=2, batch_sizes=(16, 64, 256), stability_steps=64,
+        multiples=DOUBLINGS, examples=512, evaluations=8, method="graph",
+    ),
+    "paper": Scale(
+        language=Task(language("60M", 256, 2048, **C4), 64, 70_000, 1e-3),
+        images=Task(pictures("cifar10", 20, 16, 5000), 128, 31_250, 2e-3),
+        points=6, seeds=(3, 10), extensions=2, batch_sizes=(8, 16, 32, 64, 128, 256, 512),
+        stability_steps=7000, multiples=DOUBLINGS, examples=512, evaluations=50, method="graph",
+    ),
+}  # fmt: skip
