@@ -13,6 +13,7 @@ import zlib
 import pytest
 from tiny_packages import debian, member, put, source, tar, tar_file, tar_link, wheel
 
+from regrad.problems.data import archives
 from regrad.problems.data.archives import only_member, read_members
 from regrad.problems.data.decompress import gunzip
 from regrad.problems.data.errors import DataError
@@ -65,7 +66,7 @@ def zip_of(*entries: tuple[zipfile.ZipInfo, bytes]) -> bytes:
 def zip_link() -> bytes:
     entry = zipfile.ZipInfo("data/good.txt")
     entry.external_attr = 0o120777 << 16
-    return zip_of((entry, b"/etc/passwd"))
+    return zip_of((entry, GOOD))
 
 
 def zip_that_lies_about_its_size() -> bytes:
@@ -94,7 +95,7 @@ HOSTILE_ZIPS = {
     "lies about its size": zip_that_lies_about_its_size(),
     "member missing": zip_of((zipfile.ZipInfo("data/bad.txt"), GOOD)),
     "member changed": zip_of((zipfile.ZipInfo("data/good.txt"), b"the evil bytes")),
-    "too many members": zip_of(*((zipfile.ZipInfo(f"{i}"), b"") for i in range(20_001))),
+    "too many members": zip_of(GOOD_ENTRY, *((zipfile.ZipInfo(f"{i}"), b"") for i in range(20_000))),
     "not a zip": b"PK\x03\x04 and then nothing",
     "empty": b"",
 }
@@ -142,6 +143,16 @@ def test_a_hostile_or_damaged_archive_is_refused_in_one_line_and_writes_nothing(
     assert "\n" not in str(refusal.value)
     assert "tiny" in str(refusal.value)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_tar_bomb_beside_the_wanted_member_is_refused(tmp_path, monkeypatch):
+    package = tar([tar_file("bomb", bytes(2**21)), tar_file("data/good.txt", GOOD)])
+    row = source("https", package, (WANTED,))
+    path = put(tmp_path, row, package)
+    assert read_members(row, path) == {"data/good.txt": GOOD}
+    monkeypatch.setattr(archives, "MAX_UNPACKED", 2**20)
+    with pytest.raises(DataError, match="bytes unpacked"):
+        read_members(row, path)
 
 
 def test_an_inner_zip_is_bounded_too():

@@ -133,6 +133,7 @@ def test_a_failure_at_any_call_leaves_nothing_half_written(call, number, tmp_pat
         except OSError:
             failed = True
     assert failed or count < number
+    assert not list((tmp_path / "derived").glob(".*"))
     load(tmp_path, builder)
     (folder,) = (tmp_path / "derived").iterdir()
     assert not list((tmp_path / "derived").glob(".*"))

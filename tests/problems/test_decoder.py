@@ -44,9 +44,10 @@ def small(**changes) -> Decoder:
 
 def spread_out(model: Decoder) -> Decoder:
     """Larger weights and uneven norms, so that no part of the model is nearly linear or nearly constant."""
+    generator = seeded(1)
     with torch.no_grad():
         for parameter in model.parameters():
-            noise = torch.randn(parameter.shape, generator=seeded(1)).to(parameter.dtype)
+            noise = torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
             parameter.copy_(0.3 * noise if parameter.dim() > 1 else 1 + 0.3 * noise)
     return model
 

