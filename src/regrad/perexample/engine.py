@@ -6,6 +6,7 @@ from typing import Any
 from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size
+from regrad.perexample.distributed import called, counts, group_of, is_sharded, like_parameters, reduce_sums, unwrapped
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
 from regrad.perexample.refusals import refuse_dependent_examples
@@ -50,7 +51,9 @@ def gradient_statistics(
     Returns:
         Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B /
         group_size]. Parameters in half precision have float32 statistics. A parameter no loss reaches has
-        zeros.
+        zeros. Under DistributedDataParallel (names are those of the module inside) and `fully_shard` the
+        batch is that of all processes together: every process gets the same means and all norms, rank by
+        rank; statistics of sharded parameters are sharded alike.
 
     Raises:
         ValueError: for a bad argument, and for a model that has no per-example gradients, with the remedy.
@@ -58,16 +61,23 @@ def gradient_statistics(
     request = parse_statistics(statistics)
     size = batch_size(batch)
     _check(method, chunk_size, group_size, size)
-    _check_count(request, size // group_size)
     refuse_dependent_examples(model)
-    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    inner = unwrapped(model)
+    trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("model: no parameter requires a gradient")
-    count = size // group_size
-    sums = Sums(request, trainable, count, count)
+    sharded = is_sharded(inner)
+    if sharded and method != "graph":
+        raise ValueError(f"method={method!r}: sharded parameters exist whole for one layer at a time; use 'graph'")
+    rows, group = size // group_size, group_of(model)
+    per_process = counts(rows, group, next(iter(trainable.values())).device)
+    _check_count(request, sum(per_process))
+    sums = Sums(request, trainable, sum(per_process), rows)
     options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
-    METHODS[method](model, losses, batch, sums=sums, options=options)
-    return sums.finish()
+    METHODS[method](called(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
+    reduce_sums(sums, group, per_process)
+    answer = sums.finish()
+    return like_parameters(answer, trainable) if sharded else answer
 
 
 def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> None:

@@ -77,7 +77,7 @@ class Folder:
         simple = rows is None and not self.request.functions
         if simple and factors.G.shape[1] == 1:
             self._fold_rank_one(factors.G.squeeze(1), factors.A.squeeze(1))
-        elif simple and self.request.kinds <= {"sum"} and not self.request.norms:
+        elif simple and self.request.kinds in ((), ("sum",)) and not self.request.norms:
             self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
         else:
             self._fold_products(factors, rows)

@@ -64,12 +64,14 @@ def _forward(model: nn.Module, losses: Losses, batch: Any, *, ledger: Ledger) ->
 def _backward(surgery: Surgery, values: Tensor, seeds: Tensor, *, keep: bool) -> None:
     ledger = surgery.ledger
     surgery.backward = True
-    wanted = [surgery.anchor, *ledger.parameters.values()]
+    # Sharded parameters stand outside the graph; their whole ones are there for one pass only.
+    watched = {name: p for name, p in ledger.parameters.items() if not hasattr(ledger.sums.like[name], "device_mesh")}
+    wanted = [surgery.anchor, *watched.values()]
     with collecting(ledger), surgery, torch.autocast(values.device.type, enabled=False):
         # torch.autograd.grad would set the surgery aside, and checkpointing computes its forward again in here.
         run = torch.autograd.Variable._execution_engine.run_backward  # type: ignore[attr-defined]
         gradients = run((values,), (seeds,), keep, False, tuple(wanted), allow_unreachable=True, accumulate_grad=False)
-    for name, gradient in zip(ledger.parameters, gradients[1:], strict=True):
+    for name, gradient in zip(watched, gradients[1:], strict=True):
         if gradient is not None:
             raise ValueError(f"{name}: reaches the losses by a way no torch function shows; use method='vmap'")
     with torch.no_grad():

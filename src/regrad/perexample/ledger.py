@@ -98,7 +98,8 @@ class Ledger:
         count = examples_of(self.arrived[handles[0]][0])
 
         def gradients(examples: slice) -> Tensor:
-            block = parameter.new_zeros(examples.stop - examples.start, *parameter.shape)
+            size = (examples.stop - examples.start, *parameter.shape)
+            block = torch.zeros(size, dtype=parameter.dtype, device=parameter.device)
             for handle in handles:
                 self._pull_back(name, handle, examples=examples, block=block)
             return block

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 from regrad.perexample.batches import Losses, batch_size, check_losses
+from regrad.perexample.distributed import is_sharded
+from regrad.perexample.installing import installed
 from regrad.perexample.ledger import Ledger
 from regrad.perexample.sums import Sums
 from regrad.perexample.surgery import Shapes, Surgery
@@ -29,7 +31,7 @@ def run_under(surgery: Surgery, model: nn.Module, losses: Losses, *, batch: Any)
     Raises:
         ValueError: if they are not one for each example, or the calls differ in number from the probe's.
     """
-    with torch.enable_grad(), surgery:
+    with torch.enable_grad(), installed(surgery, model, sharded=is_sharded(model)), surgery:
         values = check_losses(losses(model, batch), surgery.size)
     if surgery.probe is not None and len(surgery.seen) not in (0, len(surgery.probe)):
         raise ValueError("losses: the forward pass depends on how many examples there are; use method='loop'")

@@ -82,9 +82,10 @@ class Request:
         return {**self.named, **dict.fromkeys((*self.clips, *self.functions), "")}
 
     @property
-    def kinds(self) -> frozenset[str]:
-        """Which of the sums "sum", "square", "sign", "abs" are needed."""
-        return frozenset(kind for name in self.named.values() for kind in NEEDS[name])
+    def kinds(self) -> tuple[str, ...]:
+        """Which of the sums are needed; in one order in every process, because they are reduced one by one."""
+        needed = {kind for name in self.named.values() for kind in NEEDS[name]}
+        return tuple(kind for kind in ("sum", "square", "abs", "sign") if kind in needed)
 
     @property
     def norms(self) -> bool:

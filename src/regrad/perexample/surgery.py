@@ -60,7 +60,9 @@ class Surgery(TorchFunctionMode):
         super().__init__()
         self.ledger, self.size, self.probe = ledger, size, probe
         self.anchor = torch.zeros((), requires_grad=True, device=ledger.sums.squared_norms.device)
-        self.handles = {id(parameter): h for h, parameter in enumerate(ledger.parameters.values())}
+        # Sharded parameters are not what the forward pass uses; `follow` tells what is.
+        self.handles = {id(p): h for h, p in enumerate(ledger.parameters.values()) if not hasattr(p, "device_mesh")}
+        self.by_name = {name: h for h, name in enumerate(ledger.parameters)}
         self.seen: list[Shapes] = []
         self.verdicts: dict[Any, bool] = {}
         self.backward = False
@@ -85,6 +87,13 @@ class Surgery(TorchFunctionMode):
         if handle >= 0 and not self.backward:
             self.ledger.expected[handle] = self.ledger.expected.get(handle, 0) + 1
         return handle
+
+    def follow(self, name: str, parameter: Any) -> None:
+        """From now on this tensor is what the forward pass uses for a parameter; sharding makes a new one."""
+        if name in self.by_name and parameter is not None:
+            handle = self.by_name[name]
+            self.handles[id(parameter)] = handle
+            self.ledger.targets[handle].tensor = self.ledger.parameters[name] = parameter
 
     def tracked(self, tensor: Any) -> bool:
         """Whether a parameter, or a tensor made of parameters alone."""
@@ -112,9 +121,9 @@ class Surgery(TorchFunctionMode):
             return self.verdicts.get((call.func, shapes), any(s[:1] == (self.size,) for s in shapes))
         before = self._before(len(self.seen), len(shapes), call)
         self.seen.append(shapes)
-        verdict = max(
-            (self._is_batched(now, then, call) for now, then in zip(shapes, before, strict=True)), default=False
-        )
+        verdict = False
+        for now, then in zip(shapes, before, strict=True):
+            verdict |= self._is_batched(now, then, call)
         self.verdicts[call.func, shapes] = verdict
         return verdict
 

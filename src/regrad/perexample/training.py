@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
+from regrad.perexample.distributed import unwrapped
+
 
 def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
     """Write one statistic into `.grad` of the parameters it names; the others keep what they have.
@@ -19,7 +21,7 @@ def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: if a name or a shape does not fit.
     """
-    parameters = dict(model.named_parameters())
+    parameters = dict(unwrapped(model).named_parameters())
     for name, value in statistic.items():
         if name not in parameters or parameters[name].shape != value.shape:
             raise ValueError(f"statistic {name!r} {list(value.shape)}: the model has no such parameter")

@@ -24,6 +24,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def backward(ctx, g):
         x, weight = ctx.saved_tensors
+        # On a transposed gradient matmul would take a batched path, slower than the one copy.
+        g = g.contiguous()
         into = (g @ weight.to(g.dtype)).to(ctx.dtype) if ctx.needs_input_grad[2] else None
         tokens = [deposit(ctx.handles[0], "linear", [g, x])]
         if ctx.handles[1] >= 0:

@@ -1,0 +1,81 @@
+"""Acts on: per-example gradients. Several processes, each with its own examples: sums are added, norms are joined.
+
+Every process must call in the same order, as for any collective. Local batches may differ in size.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch._dynamo.eval_frame import OptimizedModule
+from torch.nn.parallel import DistributedDataParallel
+
+from regrad.perexample.sums import Sums
+
+
+def called(model: nn.Module) -> nn.Module:
+    """The module inside DistributedDataParallel, whose own hooks have nothing to do here; any other as it is."""
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The module as it was written, which names the parameters: without data parallelism and torch.compile."""
+    model = called(model)
+    return model._orig_mod if isinstance(model, OptimizedModule) else model  # type: ignore[return-value]
+
+
+def is_sharded(model: nn.Module) -> bool:
+    """Whether `fully_shard` holds the parameters."""
+    return any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
+
+
+def group_of(model: nn.Module) -> Any:
+    """The process group whose members share the batch; None in a single process."""
+    if isinstance(model, DistributedDataParallel):
+        return model.process_group
+    for parameter in model.parameters():
+        if hasattr(parameter, "device_mesh"):
+            return parameter.device_mesh.get_group()
+    return None
+
+
+def counts(rows: int, group: Any, device: torch.device) -> list[int]:
+    """How many examples each process has, in the order of ranks."""
+    if group is None:
+        return [rows]
+    mine = torch.tensor([rows], device=device)
+    everyone = [torch.empty_like(mine) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(everyone, mine, group=group)
+    return [int(count) for count in everyone]
+
+
+def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
+    """Add the running averages over the processes and join the norms, rank by rank."""
+    if group is None:
+        return
+    for kind, by_name in sums.sums.items():
+        for name in by_name:
+            dist.all_reduce(sums.of(kind, name), group=group)
+    padded = sums.squared_norms.new_zeros(max(rows))
+    padded[: sums.rows] = sums.squared_norms
+    everyone = [torch.empty_like(padded) for _ in rows]
+    dist.all_gather(everyone, padded, group=group)
+    sums.squared_norms = torch.cat([norms[:count] for norms, count in zip(everyone, rows, strict=True)])
+
+
+def like_parameters(answer: dict[str, Any], parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Statistics of sharded parameters, sharded alike, each process keeping its part of what all have."""
+    from torch.distributed.tensor import distribute_tensor
+
+    def placed(name: str, value: Tensor) -> Tensor:
+        parameter: Any = parameters[name]
+        if not hasattr(parameter, "device_mesh"):
+            return value
+        return distribute_tensor(value, parameter.device_mesh, parameter.placements, src_data_rank=None)
+
+    return {
+        key: {name: placed(name, value) for name, value in values.items()} if isinstance(values, dict) else values
+        for key, values in answer.items()
+    }

@@ -1,0 +1,83 @@
+"""What the surgery hangs on modules while it works, and takes off again whatever happens."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import stateless
+
+from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.rules.registry import MODULE_RULES
+from regrad.perexample.surgery import Surgery
+
+
+@contextmanager
+def installed(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[None]:
+    """Carry out users' rules for their own layers, and follow the whole parameters that sharding swaps in."""
+    hooks, ruled = [], []
+    try:
+        for prefix, module in model.named_modules():
+            rule = MODULE_RULES.get(type(module))
+            names = {name: f"{prefix}.{name}" if prefix else name for name in module._parameters}
+            if sharded and names:
+                hooks.append(module.register_forward_pre_hook(_follower(surgery, names)))
+            if rule is not None:
+                ruled.append((module, module.__dict__.get("forward")))
+                module.forward = _ruled_forward(surgery, module, rule)  # type: ignore[method-assign]
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, forward in ruled:
+            del module.forward
+            if forward is not None:
+                module.forward = forward  # type: ignore[method-assign]
+
+
+def _follower(surgery: Surgery, names: dict[str, str]) -> Callable[..., None]:
+    def follow(module: nn.Module, _: Any) -> None:
+        for name, full_name in names.items():
+            surgery.follow(full_name, module._parameters[name])
+
+    return follow
+
+
+def _ruled_forward(surgery: Surgery, module: nn.Module, rule: Any) -> Callable[[Tensor], Tensor]:
+    original = module.forward
+
+    def forward(x: Tensor) -> Tensor:
+        own = {name: p for name, p in module.named_parameters() if surgery.tracked(p)}
+        handles = {name: surgery.use(p) for name, p in own.items()}
+        fixed = {name: p.detach() for name, p in own.items()}
+        with torch._C.DisableTorchFunction(), stateless._reparametrize_module(module, fixed):
+            y = original(x)
+        if not isinstance(y, Tensor) or y.shape[:1] != (surgery.size,):
+            raise ValueError(f"{type(module).__name__}: a registered rule needs one tensor out, the examples first")
+        return _Tap.apply(surgery.anchor, (rule, module, handles), x, y)
+
+    return forward
+
+
+class _Tap(torch.autograd.Function):
+    """Passes the output on, and in the backward asks a user's rule for the per-example gradients."""
+
+    @staticmethod
+    def forward(ctx, anchor, ruled, x, y):
+        ctx.save_for_backward(x)
+        ctx.ruled = ruled
+        return y.view_as(y)
+
+    @staticmethod
+    def backward(ctx, g):
+        rule, module, handles = ctx.ruled
+        with torch.no_grad(), torch._C.DisableTorchFunction():
+            answer = rule(module, ctx.saved_tensors[0], g)
+        parameters, tokens = dict(module.named_parameters()), []
+        for name, handle in handles.items():
+            wanted = (len(g), *parameters[name].shape)
+            if name not in answer or answer[name].shape != wanted:
+                raise ValueError(f"rule for {type(module).__name__}: {name!r} {list(wanted)} is missing or misshapen")
+            tokens.append(deposit(handle, "dense", [answer[name]]))
+        return anchored(*tokens), None, None, g
