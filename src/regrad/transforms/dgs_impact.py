@@ -6,6 +6,7 @@ Source: the denominator of the DGS equation (see :mod:`regrad.transforms.dgs`).
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def collective_impacts(
     With γ = "1/n" it is a mean: of all |entries|, of a tensor's |entries|, or of the tensors' norms.
     It is at least float32.
     """
-    gammas = gamma if isinstance(gamma, list | tuple) else [gamma] * len(gradients)
+    gammas: Sequence[Any] = gamma if isinstance(gamma, list | tuple) else [gamma] * len(gradients)
     scratch = scratch or Scratch()
     if reading == "equation_per_tensor":
         return [_weighted_entries([g], [y], scratch) for g, y in zip(gradients, gammas, strict=True)]
