@@ -261,6 +261,14 @@ class TestWhenThingsGoWrong:
         assert before[3]["optimizers"][0].pop("steps") == 6
         assert state == before[3]
 
+    @pytest.mark.parametrize("bad", [0, 1])
+    def test_one_infinity_among_parameters_of_two_dtypes_skips_them_all(self, bad):
+        weights = [weight_of(1.0), weight_of(1.0, dtype=torch.float64)]
+        optimizer = torch.optim.SGD(weights, lr=0.1)
+        slopes = [math.inf if i == bad else 1.0 for i in range(2)]
+        iterate(ALSDGC("V4"), optimizer, sum((w * slope).sum() for w, slope in zip(weights, slopes, strict=True)))
+        assert [w.item() for w in weights] == [1.0, 1.0]
+
     def test_v4_counts_in_neither_the_loss_of_a_skipped_step_nor_one_that_is_not_finite(self):
         weight = weight_of(1.0)
         optimizer = torch.optim.SGD([weight], lr=0.1)

@@ -181,6 +181,13 @@ class TestScalers:
         assert str(optimizer.state_dict()) == str(before[1])
         assert scaler.state_dict() == before[2]
 
+    def test_one_infinity_in_one_tensor_is_enough(self):
+        scaler, (weights, optimizer) = self.build("autoclip10"), self.fresh()
+        scaler.scale(weights[0].sum() + weights[1].sum() * math.inf).backward()
+        scaler.step(optimizer)
+        assert scaler.state_dict()["clippers"] == [{"norms": []}]
+        assert weights[0].equal(self.fresh()[0][0])
+
     @pytest.mark.parametrize("scaler", SCALER_ARMS)
     @pytest.mark.parametrize("arm", ARMS)
     def test_a_step_without_gradients_changes_nothing(self, arm, scaler):
