@@ -14,12 +14,13 @@ MAY_IMPORT = {
     "perexample": {"transforms"},
     "optim": {"transforms"},
     "scaling": {"transforms"},
-    "problems": set(),
+    "atomic": set(),
+    "problems": {"atomic"},
     "results": set(),
     "statistics": set(),
     "fingerprint": set(),
     "provenance": set(),
-    "store": {"results"},
+    "store": {"atomic", "results"},
     "engines": set(),
     "runner": {
         "engines",
@@ -34,8 +35,9 @@ MAY_IMPORT = {
         "transforms",
     },
     "experiments": {"results", "statistics"},
-    "report": {"provenance", "results", "statistics", "store"},
+    "report": {"atomic", "provenance", "results", "statistics", "store"},
     "pipeline": {
+        "atomic",
         "experiments",
         "fingerprint",
         "problems",
@@ -49,7 +51,7 @@ MAY_IMPORT = {
     "cli": {"pipeline", "problems", "results", "store", "report"},
     "__main__": {"cli"},
 }
-NO_TORCH = {"results", "store", "fingerprint", "provenance", "statistics", "report", "experiments", "cli"}
+NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "statistics", "report", "experiments", "cli"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
 

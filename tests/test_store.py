@@ -15,7 +15,8 @@ import time
 import pytest
 
 from regrad.results import Circumstances, canonical, run_id
-from regrad.store import Store, seal, unseal, write_atomically
+from regrad.atomic import write_atomically
+from regrad.store import Store, seal, unseal
 from tiny_runs import FINGERPRINT, record, spec
 
 CIRCUMSTANCES = Circumstances(seconds=1.5, peak_bytes=10, threads=1, commit="abc", machine="a processor")
@@ -225,7 +226,7 @@ def test_a_failing_last_fsync_is_reported_and_the_file_is_whole(tmp_path, monkey
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from regrad.store import write_atomically
+from regrad.atomic import write_atomically
 call, path = sys.argv[1], Path(sys.argv[2])
 real = getattr(os, call)
 setattr(os, call, lambda *a, **k: os.kill(os.getpid(), signal.SIGKILL))

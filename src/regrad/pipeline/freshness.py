@@ -10,8 +10,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from regrad.atomic import write_atomically
 from regrad.results import canonical, sha256
-from regrad.store import seal, unseal, write_atomically
+from regrad.store import seal, unseal
 
 
 def file_hash(path: Path) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 
 import nbformat
 
+from regrad.atomic import write_atomically
 from regrad.results import suggestion
-from regrad.store import write_atomically
 
 SENTINEL = "exported "
 VOLATILE = {"papermill", "execution", "widgets"}

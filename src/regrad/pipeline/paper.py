@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from regrad.store import write_atomically
+from regrad.atomic import write_atomically
 
 EPOCH = "1767225600"  # 2026-01-01: the date in the PDF's metadata, so that the bytes repeat
 PROBLEM = re.compile(

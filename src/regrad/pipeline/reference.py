@@ -6,12 +6,13 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.verdicts import records_of
 from regrad.problems.data.sources import markdown_table
 from regrad.report.claim_tables import to_markdown
 from regrad.runner.progress import duration
-from regrad.store import Store, write_atomically
+from regrad.store import Store
 
 README_REFERENCE = "small-cpu"
 

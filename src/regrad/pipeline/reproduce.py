@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from regrad.atomic import write_atomically
 from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
@@ -24,7 +25,6 @@ from regrad.results import Record
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
 from regrad.runner.registry import data_sources
-from regrad.store import write_atomically
 
 DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}

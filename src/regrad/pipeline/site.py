@@ -10,7 +10,7 @@ from bleach.sanitizer import ALLOWED_TAGS
 from jinja2 import Environment, PackageLoader
 from nbconvert import HTMLExporter
 
-from regrad.store import write_atomically
+from regrad.atomic import write_atomically
 
 # What notebook cells may contain in the site; everything else is shown as text.
 TAGS = {"h1", "h2", "h3", "h4", "p", "pre", "br", "hr", "div", "span", "table", "thead", "tbody", "tr", "th", "td"}

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.report.claim_tables import as_rows, to_latex
 from regrad.report.claims import evaluate_all
@@ -12,7 +13,7 @@ from regrad.report.ledger import load
 from regrad.report.tables import significant
 from regrad.results import Record
 from regrad.statistics.power import detectable_effect
-from regrad.store import Store, write_atomically
+from regrad.store import Store
 
 NOTEBOOK = "claims"
 

@@ -15,10 +15,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from regrad.atomic import write_atomically
 from regrad.provenance import commit
 from regrad.report.style import SETTINGS, put_stamp
 from regrad.results import Record, run_set
-from regrad.store import write_atomically
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 KEY = re.compile(r"[A-Za-z0-9.:=+-]+(/[A-Za-z0-9.:=+-]+)*")

@@ -14,6 +14,7 @@ from typing import Any
 import filelock
 import numpy as np
 
+from regrad.atomic import sync_folder, write_atomically
 from regrad.problems.data.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -25,31 +26,6 @@ def file_digest(path: Path, algorithm: str = "sha256") -> str:
     """Hexadecimal checksum of a file, read in blocks."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, algorithm).hexdigest()
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` holds the old bytes or all the new ones, also after a power cut."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def quarantine(path: Path, cache: Path) -> Path:
