@@ -273,8 +273,11 @@ def test_an_optimizer_gets_the_trainable_parameters_with_their_names():
     assert group["betas"] == (0.8, 0.9)
 
 
-def test_the_test_loss_is_taken_once_at_the_end():
-    (measure,) = build_measures(spec(measures=(Part(name="test"),)))
+def test_the_test_loss_is_taken_once_at_the_end_on_the_test_split(monkeypatch, cache):
+    wanted = spec(measures=(Part(name="test"),))
+    (_, _, windows), _ = seen(monkeypatch, cache, wanted)
+    assert [split for split, _ in windows if split != "train"] == ["validation", "validation", "test"]
+    (measure,) = build_measures(wanted)
     assert [step for step in range(3) if measure.wants(step, spec(steps=2))] == [2]
 
 

@@ -100,6 +100,8 @@ def test_skewed_gradients_give_the_early_sign_the_wrong_limit():
     values, _ = measured([[-1.0], [-1.0], [-1.0], [5.0]], examples=64, momentum=0.9, resamples=200)
     assert values["noise/weight/agreement"] == 0.0
     assert values["noise/weight/resampled/example"] < 0.1
+    # The average over all coordinates leaves the idle ones out: not to move is right for them.
+    assert values["noise/all/resampled_right/example"] == values["noise/weight/resampled/example"]
     assert values["noise/weight/resampled/ema"] > 0.6
     assert values["noise/weight/gaussian/example"] > 0.5, "the Gaussian formula cannot see skew"
 

@@ -62,14 +62,16 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
         for arm in arms(records):
             style, choice = method(arm), choices[arm]
             points = [(r["lr"], r["value"]) for r in tuning if r["arm"] == arm and not r["diverged"]]
+            if not points:  # every learning rate diverged: there is nothing finite to draw
+                continue
             axes.scatter(*zip(*points, strict=True), s=4, color=style["color"], alpha=0.5, linewidths=0)
             finite = sorted((lr, mean) for lr, mean in choice.means.items() if math.isfinite(mean))
-            axes.plot(*zip(*finite, strict=True), **style)
+            axes.plot([lr for lr, _ in finite], [mean for _, mean in finite], **style)
             if choice.best is not None:
                 ring = {"mfc": "none", "mec": style["color"], "ms": 8, "mew": 1}
                 axes.plot(choice.best, choice.means[choice.best], "o", **ring)
         axes.set(xscale="log", xlabel="learning rate (log scale)", ylabel=f"final validation loss ({LOSS})")
-        figure.legend(loc="outside upper center", ncols=2)
+        put_legend(figure, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -84,12 +86,16 @@ def fig_curves(records: Sequence[Record]) -> Figure:
                 low, high = [min(c) for c in columns], [max(c) for c in columns]
                 axes.fill_between(x, low, high, color=method(arm)["color"], alpha=0.15, linewidth=0)
         tail = [
-            y for a in arms(records) for r in fresh(records, a) for y in r.curves["validation_loss"].y[2:]
+            y
+            for a in arms(records)
+            for r in fresh(records, a)
+            if "validation_loss" in r.curves
+            for y in r.curves["validation_loss"].y[2:]
         ]
         if tail:
             axes.set_ylim(min(tail) - 0.03 * (max(tail) - min(tail)), max(tail))
         axes.set(xlabel="optimizer steps", ylabel=f"validation loss ({LOSS})")
-        figure.legend(loc="outside upper center", ncols=2)
+        put_legend(figure, loc="outside upper center", ncols=2)
     return figure
 
 
@@ -127,7 +133,7 @@ def fig_noise(records: Sequence[Record]) -> Figure:
             spread = [[m - min(values[k]) for m, k in zip(middle, layers, strict=True)],
                       [max(values[k]) - m for m, k in zip(middle, layers, strict=True)]]  # fmt: skip
             axis.errorbar(middle, places, xerr=spread, fmt="o", ms=2.6, lw=0.7, color="#404040")
-            axis.set(xlabel=label, ylim=(len(layers) - 0.5, -0.5), yticks=list(places))
+            axis.set(xlabel=label, ylim=(max(len(layers), 1) - 0.5, -0.5), yticks=list(places))
             if scale == "symlog":
                 axis.set_xscale("symlog", linthresh=0.01)
                 axis.set(xlim=(0, None), xticks=[0, 0.01, 0.1, 1, 10], xticklabels=["0", ".01", ".1", "1", "10"])
@@ -153,7 +159,7 @@ def fig_noise(records: Sequence[Record]) -> Figure:
             xlabel="right signs, Gaussian formula",
             ylabel="right signs, measured gradients resampled",
         )
-        figure.legend(loc="outside upper right", ncols=3)
+        put_legend(figure, loc="outside upper right", ncols=3)
     return figure
 
 
@@ -161,17 +167,14 @@ def fig_dose(records: Sequence[Record]) -> Figure:
     """Test loss against the number of examples under one sign; ``ema`` to the right of the whole batch."""
     names = arms(records)
     with canvas(ncols=2, width_ratios=(1.15, 1), height=2.3) as (figure, axes):
-        ends = {
-            a: {r.spec.seed: r.metrics["test_loss"] for r in fresh(records, a) if not r.diverged}
-            for a in names
-        }
+        ends = {a: {r.spec.seed: r.metrics["test_loss"] for r in fresh(records, a) if not r.diverged} for a in names}
         for place, arm in enumerate(names):
             if not ends[arm]:
                 continue
             style = method(arm)
             interval = paired_interval(list(ends[arm].values()))
             draw_interval(axes[0], place, interval, style)
-            shared = sorted(set(ends[arm]) & set(ends["ema"]))
+            shared = sorted(set(ends[arm]) & set(ends.get("ema", {})))
             if arm != "ema" and shared:
                 gap = paired_interval([ends[arm][s] - ends["ema"][s] for s in shared])
                 draw_interval(axes[1], place, gap, style)
@@ -180,9 +183,7 @@ def fig_dose(records: Sequence[Record]) -> Figure:
         label = {"example": "1", "batch": f"B={batch}", "ema": "EMA"}
         ticks = [label.get(a, a.removeprefix("group-")) for a in names]
         for axis, text in zip(axes, (f"test loss ({LOSS})", "difference to EMA"), strict=True):
-            axis.set(
-                xticks=range(len(names)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign"
-            )
+            axis.set(xticks=range(len(names)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign")
     return figure
 
 
@@ -192,3 +193,9 @@ def draw_interval(axis: Any, place: int, interval: Any, style: dict[str, Any]) -
     if math.isfinite(interval.low) and math.isfinite(interval.high):
         spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
     axis.errorbar(place, interval.estimate, yerr=spread, fmt=style["marker"], color=style["color"], capsize=2)
+
+
+def put_legend(figure: Figure, *, loc: str, ncols: int) -> None:
+    """Add a legend of all labelled artists; none where every run that would have a label is missing."""
+    if any(axis.get_legend_handles_labels()[0] for axis in figure.axes):
+        figure.legend(loc=loc, ncols=ncols)

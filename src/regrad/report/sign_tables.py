@@ -1,6 +1,5 @@
 """Tables and numbers of the study of where the sign goes: records in, data frame or texts out."""
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 
@@ -12,6 +11,11 @@ from regrad.report.tables import significant, with_interval
 from regrad.results import Record, rows
 from regrad.statistics.intervals import Interval, paired_interval
 from regrad.statistics.tuning import choose
+
+
+def rate(chosen: float | None) -> str:
+    """Return a learning rate as tables print it, "none" where every one diverged."""
+    return "none" if chosen is None else significant(chosen, 2)
 
 
 def losses(records: Sequence[Record], arm: str) -> dict[int, float]:
@@ -43,7 +47,7 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
         lines.append(
             {
                 "placement": method(arm)["label"],
-                "LR": significant(chosen, 2) if chosen else "none",
+                "LR": rate(chosen),
                 "test loss [95 %]": with_interval(mean.estimate, mean.low, mean.high) if mean else "diverged",
                 "minus EMA [95 %]": "" if arm == "ema" or difference is None
                 else with_interval(difference.estimate, difference.low, difference.high),
@@ -64,7 +68,7 @@ def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
             "highest LR": significant(max(choices[arm].means), 2),
             "decades": f"{choices[arm].decades:.2f}",
             "trials": choices[arm].trials,
-            "best LR": significant(choices[arm].best or math.nan, 2),
+            "best LR": rate(choices[arm].best),
             "on edge": choices[arm].edge or "no",
             "div.": sum(choices[arm].diverged.values()),
         }
@@ -100,7 +104,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     for arm in ended:
         mean = paired_interval(list(losses(records, arm).values()))
         found[f"sign/{arm}/loss"] = f"{mean.estimate:.3f}"
-        found[f"sign/{arm}/lr"] = significant(best[arm].best or math.nan, 2)
+        found[f"sign/{arm}/lr"] = rate(best[arm].best)
         difference = gap(records, arm)
         if difference is not None and arm != "ema":
             found[f"sign/{arm}/gap"] = with_interval(difference.estimate, difference.low, difference.high)
