@@ -118,7 +118,7 @@ class Exporter:
         return f"exported {len(self.rows)} files of {self.notebook}: {stamp_text(self.preset, self.records)}"
 
     def _write(self, relative: str, data: bytes, records: Sequence[Record] | None) -> None:
-        stem = Path(relative).stem
+        stem = relative.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass
         if not (NAME.fullmatch(stem) or stem == self.notebook):
             raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
         used = self.records if records is None else records
