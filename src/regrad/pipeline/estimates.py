@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from regrad.pipeline.targets import Target, plan_of
-from regrad.results import Spec, run_id
+from regrad.results import Spec, parse, run_id
 from regrad.runner.ensure import Bench, fingerprint, missing
 from regrad.store import Store
 
@@ -68,7 +68,7 @@ def image_operations(spec: Spec) -> float:
     from regrad.problems.images import ImageOptions
     from regrad.problems.models.resnet import ResNet
 
-    network = ImageOptions(**spec.problem.options).network(channels=3)
+    network = parse(ImageOptions, spec.problem.options).network(channels=3)
     model = ResNet(network, generator=torch.Generator())
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 3, 32, 32))
