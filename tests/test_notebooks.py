@@ -1,0 +1,140 @@
+"""Notebooks stay thin: parameters, calls, exports. Their logic is in the package, where tests reach it."""
+
+import ast
+import json
+import subprocess
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from regrad.cli import DEVICES
+from regrad.fingerprint import notebook_modules
+from regrad.pipeline.notebooks import SENTINEL, check_parameters, parameters_of
+from regrad.pipeline.targets import NOTEBOOKS, PRESETS, notebook_path, plan_of
+
+ROOT = Path(__file__).parents[1]
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+LOGIC = (
+    *(ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.For, ast.While, ast.If, ast.IfExp),
+    *(ast.Try, ast.With, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp, ast.Global, ast.Delete),
+)
+FORBIDDEN_NAMES = {"exec", "eval", "open", "__import__", "print", "getattr", "setattr", "globals"}
+FORBIDDEN_MODULES = {"sys", "os", "subprocess", "torch", "numpy", "matplotlib", "pandas", "pickle"}
+
+each_notebook = pytest.mark.parametrize("path", PATHS, ids=lambda p: p.stem)
+
+
+def code_cells(path):
+    return [c for c in json.loads(path.read_text())["cells"] if c["cell_type"] == "code"]
+
+
+def sources(path):
+    return ["".join(c["source"]) for c in code_cells(path)]
+
+
+def test_every_notebook_is_a_target_and_every_target_has_a_notebook():
+    assert {p.stem for p in PATHS} == {t.notebook for t in NOTEBOOKS}
+    assert [t.notebook for t in NOTEBOOKS] == sorted(t.notebook for t in NOTEBOOKS), "in the order of the report"
+
+
+@each_notebook
+def test_a_notebook_is_valid_and_short(path):
+    nbformat.validate(nbformat.read(path, as_version=4))
+    cells = sources(path)
+    assert len(cells) <= 8
+    assert sum(len(cell.splitlines()) for cell in cells) <= 40
+    assert all(cell.strip() for cell in cells), "an empty code cell"
+
+
+@each_notebook
+def test_a_notebook_has_no_logic_of_its_own(path):
+    for cell in sources(path):
+        assert not cell.lstrip().startswith(("%", "!"))
+        for node in ast.walk(ast.parse(cell)):
+            assert not isinstance(node, LOGIC), ast.unparse(node)
+            assert not (isinstance(node, ast.Name) and node.id in FORBIDDEN_NAMES), node.id
+
+
+@each_notebook
+def test_a_notebook_imports_our_package_and_paths_in_one_cell_only(path):
+    nodes = {cell: list(ast.walk(ast.parse(cell))) for cell in sources(path)}
+    importing = [c for c in nodes if any(isinstance(n, ast.Import | ast.ImportFrom) for n in nodes[c])]
+    assert len(importing) == 1
+    assert importing[0] == sources(path)[1], "the imports come after the parameters"
+    for node in ast.walk(ast.parse(importing[0])):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module = node.module if isinstance(node, ast.ImportFrom) else node.names[0].name
+            assert module.split(".")[0] in {"regrad", "pathlib"}, module
+            assert module.split(".")[0] not in FORBIDDEN_MODULES
+    assert notebook_modules(path)
+
+
+@each_notebook
+def test_no_output_is_committed(path):
+    for cell in code_cells(path):
+        assert cell["outputs"] == []
+        assert cell["execution_count"] is None
+    assert set(json.loads(path.read_text())["metadata"]) <= {"kernelspec", "language_info"}
+
+
+@each_notebook
+def test_the_parameters_are_literals_that_the_pipeline_can_set(path):
+    values = parameters_of(path)
+    assert set(values) == {"preset", "device", "jobs"}
+    check_parameters(path, {"preset": "small", "device": "cpu", "jobs": 2})
+    assert values["preset"] in PRESETS
+    assert values["device"] in DEVICES
+    assert code_cells(path)[0]["metadata"]["tags"] == ["parameters"], "the first code cell"
+
+
+@each_notebook
+def test_a_notebook_begins_with_a_title_and_says_what_it_is_about(path):
+    first = json.loads(path.read_text())["cells"][0]
+    text = "".join(first["source"])
+    assert first["cell_type"] == "markdown"
+    assert text.startswith("# ")
+    assert len(text.split()) > 20
+
+
+@each_notebook
+def test_a_notebook_ends_by_finishing_its_exports(path):
+    """Its last line prints the sentence that the pipeline looks for, and names the notebook's own file."""
+    assert sources(path)[-1].splitlines()[-1] == "exporter.finish()"
+    assert SENTINEL == "exported "
+    calls = [n for cell in sources(path) for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.Call)]
+    named = [k.value.value for c in calls for k in c.keywords if k.arg == "notebook"]
+    assert named == [path.stem]
+
+
+def exported_by(path):
+    """The names that a notebook gives to ``exporter.figure`` and ``exporter.table``."""
+    calls = [n for cell in sources(path) for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.Call)]
+    methods = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in {"figure", "table"}]
+    return [c.args[0].value for c in methods if ast.unparse(c.func.value) == "exporter"]
+
+
+@pytest.mark.parametrize("target", NOTEBOOKS, ids=lambda t: t.name)
+def test_a_target_promises_exactly_what_its_notebook_exports(target):
+    found = exported_by(notebook_path(ROOT / "notebooks", target))
+    assert sorted(found) == sorted(target.figures)
+    assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("target", [t for t in NOTEBOOKS if t.study], ids=lambda t: t.name)
+def test_a_study_has_specs_at_every_preset_before_anything_ran(target):
+    plan = plan_of(target)
+    for preset in PRESETS:
+        assert plan(preset, [])
+
+
+def test_no_name_is_exported_twice():
+    names = [name for target in NOTEBOOKS for name in target.figures]
+    assert len(set(names)) == len(names)
+
+
+def test_git_has_the_notebooks_and_not_their_executed_copies():
+    done = subprocess.run(["git", "ls-files", "*.ipynb"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 0 and done.stdout:
+        assert all(Path(name).parent.name == "notebooks" for name in done.stdout.split())
+        assert not any(name.startswith("results/") for name in done.stdout.split())
