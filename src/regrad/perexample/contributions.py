@@ -6,9 +6,14 @@ positions of one group stand where the T positions of one example would.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+# Wide convolutions of few channels are slow: with so few inputs to an output, patches and a product are faster.
+_NARROW = 32
 
 
 @dataclass(frozen=True)
@@ -100,6 +105,8 @@ class Convolved:
 
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, *weight] of those examples, in one call: examples become groups of a wider convolution."""
+        if self.groups == 1 and len(self.stride) == 2 and prod(self.shape[1:]) <= _NARROW:
+            return self._from_patches(examples)
         G, A = (x[examples].transpose(0, 1).flatten(1, 2) for x in (self.G, self.A))
         c = len(self.G[examples])
         weight = A.new_empty(1).expand(c * self.shape[0], *self.shape[1:])
@@ -107,6 +114,12 @@ class Convolved:
         arguments = (None, self.stride, self.padding, self.dilation, False, none, self.groups * c, (False, True, False))
         gradient = torch.ops.aten.convolution_backward(G, A, weight, *arguments)[1]
         return gradient.unflatten(0, (c, self.shape[0]))
+
+    def _from_patches(self, examples: slice) -> Tensor:
+        G, A = self.G[examples], self.A[examples]
+        patches = functional.unfold(A.flatten(0, 1), self.shape[2:], self.dilation, self.padding, self.stride)
+        patches = patches.unflatten(0, A.shape[:2]).transpose(1, 2).flatten(2)
+        return torch.bmm(G.flatten(3).transpose(1, 2).flatten(2), patches.transpose(1, 2)).unflatten(2, self.shape[1:])
 
 
 Contribution = Factors | Rows | Dense | Convolved

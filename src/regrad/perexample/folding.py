@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from regrad.perexample.contributions import Contribution, Factors, Rows, examples_of
+from regrad.perexample.contributions import Contribution, Convolved, Factors, Rows, examples_of
 from regrad.perexample.sums import FUNCTIONS, Sums, accumulator_dtype
 
 # Elements of one product block. Measured on layers of 64 K to 256 K weights: smaller blocks, which with their sums
@@ -46,14 +46,15 @@ class Folder:
         elif isinstance(contribution, Rows) and not self.request.functions:
             self._fold_rows(contribution)
         else:
-            self.fold_chunks(examples_of(contribution), contribution.chunk)
+            # More than 16 at once slow a grouped convolution down.
+            most = 16 if isinstance(contribution, Convolved) else CHUNK
+            self.fold_chunks(examples_of(contribution), contribution.chunk, most=most)
 
-    def fold_chunks(self, n: int, chunk: Callable[[slice], Tensor]) -> None:
+    def fold_chunks(self, n: int, chunk: Callable[[slice], Tensor], *, most: int = 16) -> None:
         """Add blocks of a few examples each, for layers without a cheaper way."""
         weight = self.sums.like[self.name]
         elements = (weight if self.view is None else self.view(weight)).numel()
-        # More than 16 at once slow a grouped convolution down.
-        size = max(1, min(16, CHUNK // max(1, elements)))
+        size = max(1, min(most, CHUNK // max(1, elements)))
         for start in range(0, n, size):
             self._fold_block(chunk(slice(start, min(n, start + size))), start)
 
