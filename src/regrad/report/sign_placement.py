@@ -180,7 +180,7 @@ def fig_dose(records: Sequence[Record]) -> Figure:
                 draw_interval(axes[1], place, gap, style)
         axes[1].axhline(0, color="#909090", lw=0.7, ls="--")
         batch = next((r.spec.batch_size for r in records), 0)
-        label = {"example": "1", "batch": f"B={batch}", "ema": "EMA"}
+        label = {"example": "1", "batch": str(batch), "ema": "EMA"}
         ticks = [label.get(a, a.removeprefix("group-")) for a in names]
         for axis, text in zip(axes, (f"test loss ({LOSS})", "difference to EMA"), strict=True):
             axis.set(xticks=range(len(names)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign")
