@@ -1,5 +1,6 @@
 """Acts on: per-example gradients. Folds contributions into sums, a block that fits the cache at a time."""
 
+import importlib.util
 from collections.abc import Callable
 
 import torch
@@ -80,8 +81,24 @@ class Folder:
             self._fold_rank_one(factors.G.squeeze(1), factors.A.squeeze(1))
         elif simple and self.request.kinds in ((), ("sum",)) and not self.request.norms:
             self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
+        elif simple and factors.G.is_cuda:
+            self._fold_on_device(factors)
         else:
             self._fold_products(factors, rows)
+
+    def _fold_on_device(self, factors: Factors) -> None:
+        """One kernel for all examples, or failing that a few products at a time: not a call for each example."""
+        G, A = factors.G.contiguous(), factors.A.to(factors.G.dtype).contiguous()
+        if self.view is not None or G.dtype == torch.float64 or importlib.util.find_spec("triton") is None:
+            self.fold_chunks(len(G), factors.chunk, most=CHUNK)
+            return
+        from regrad.perexample.triton_linear import fold_on_device
+
+        sums = {kind: self.of(kind) for kind in self.request.kinds}
+        norms = torch.zeros(len(G), device=G.device) if self.request.norms else None
+        fold_on_device(G, A, sums, norms=norms, weight=self.weight)
+        if norms is not None:
+            self._add_norms(norms)
 
     def _add_product(self, kind: str, G: Tensor, A: Tensor) -> None:
         """Add Gᵀ A over all positions, straight into the sum if that is empty."""
