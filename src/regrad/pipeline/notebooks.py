@@ -37,10 +37,13 @@ def parameters_of(path: Path) -> dict[str, Any]:
     if len(cells) != 1:
         raise ValueError(f"{path.name}: {len(cells)} cells tagged 'parameters'; allowed: exactly 1")
     values = {}
-    for node in ast.parse(cells[0].source).body:
-        if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
-            raise ValueError(f"{path.name}: the parameters cell may only assign literals to names")
-        values[node.targets[0].id] = ast.literal_eval(node.value)
+    try:
+        for node in ast.parse(cells[0].source).body:
+            if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
+                raise ValueError("not an assignment to a name")
+            values[node.targets[0].id] = ast.literal_eval(node.value)
+    except (ValueError, SyntaxError):
+        raise ValueError(f"{path.name}: the parameters cell may only assign literals to names") from None
     return values
 
 
@@ -150,4 +153,6 @@ def without_times(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     for holder in (notebook, *notebook.cells):
         for key in VOLATILE & set(holder.metadata):
             del holder.metadata[key]
+        if "injected-parameters" in holder.metadata.get("tags", []):
+            holder["id"] = "injected-parameters"  # papermill draws a new one each time
     return notebook
