@@ -38,6 +38,7 @@ MAY_IMPORT = {
     "report": {"atomic", "provenance", "results", "statistics", "store"},
     "pipeline": {
         "atomic",
+        "engines",
         "experiments",
         "fingerprint",
         "problems",

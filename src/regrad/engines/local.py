@@ -23,10 +23,15 @@ def worker_count(jobs: int, device: str) -> int:
 
 
 def guarded(function: Callable[[Task], Outcome], task: Task) -> Outcome:
-    """Run ``function(task)`` in a worker that ends within a second of its parent, however the parent died."""
+    """Run ``function(task)`` in a worker that ends within a second of its parent."""
+    watch_parent()
+    return function(task)
+
+
+def watch_parent() -> None:
+    """End this process within a second of its parent, however the parent died."""
     if not any(thread.name == WATCH for thread in threading.enumerate()):
         threading.Thread(target=end_with, args=(os.getppid(),), name=WATCH, daemon=True).start()
-    return function(task)
 
 
 def end_with(parent: int) -> None:

@@ -78,7 +78,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: fl
         command = [
             sys.executable,
             "-m",
-            "papermill",
+            "regrad.pipeline.watched_papermill",
             str(path),
             str(draft),
             "--no-progress-bar",
