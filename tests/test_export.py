@@ -213,7 +213,6 @@ def test_a_table_prints_hostile_text_and_executes_none_of_it(text):
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None or shutil.which("pdftotext") is None, reason="needs TeX")
-@pytest.mark.slow
 def test_all_printable_characters_come_back_from_the_pdf(tmp_path):
     printable = "".join(map(chr, range(33, 127)))
     lines = [printable[k : k + 10] for k in range(0, len(printable), 10)]

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from regrad.atomic import write_atomically
 
+PRETEX = r"\pdftrailerid{regrad}"  # pdfTeX would hash the output folder, a new one each time, into the PDF
 EPOCH = "1767225600"  # 2026-01-01: the date in the PDF's metadata, so that the bytes repeat
 PROBLEM = re.compile(
-    r"^(Overfull \\hbox.*|LaTeX Warning: (?:Reference|Citation).*undefined.*|.*multiply defined.*)$", re.M
+    r"^(Overfull \\hbox.*|\S.* Warning: (?:Reference|Citation).*undefined.*|.*multiply defined.*)$", re.M
 )
 
 
@@ -52,7 +53,7 @@ def typeset(paper: Path) -> list[str]:
     environment = os.environ | {"SOURCE_DATE_EPOCH": EPOCH, "FORCE_SOURCE_DATE": "1", "TZ": "UTC"}
     with tempfile.TemporaryDirectory(prefix="regrad-paper-") as folder:
         command = ["latexmk", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-no-shell-escape"]
-        command += [f"-output-directory={folder}", "report.tex"]
+        command += [f"-usepretex={PRETEX}", f"-output-directory={folder}", "report.tex"]
         done = subprocess.run(command, cwd=paper, env=environment, capture_output=True, text=True, errors="replace")
         log_file = Path(folder) / "report.log"
         log = log_file.read_text(errors="replace") if log_file.exists() else done.stdout

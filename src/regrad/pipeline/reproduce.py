@@ -131,7 +131,7 @@ class Reproduction:
         paper.assemble(folders.generated)
         sources = [p for p in sorted(folders.paper.rglob("*")) if p.suffix in (".tex", ".bib", ".pdf")]
         sources = [p for p in sources if p != folders.paper / "report.pdf"]
-        inputs = inputs_hash({"epoch": paper.EPOCH}, sources)
+        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.paper")}, sources)
         if self.freshness.why_stale("paper", inputs) is None:
             self.say("paper: up to date")
             return
