@@ -34,6 +34,29 @@ NOTEBOOKS = (
         "sign_placement",
         ("fig-sign-lr", "fig-sign-curves", "fig-sign-snr", "fig-sign-dose", "tab-sign", "tab-sign-tuning"),
     ),
+    Target(
+        "micro-adam",
+        "02_micro_adam",
+        "micro_adam",
+        (
+            "fig-adam-lr",
+            "fig-adam-lr-images",
+            "fig-adam-c",
+            "fig-adam-stability",
+            "fig-adam-split",
+            "fig-adam-scaling",
+            "tab-adam",
+            "tab-adam-images",
+            "tab-adam-scaling",
+            "tab-adam-tuning",
+        ),
+    ),
+    Target(
+        "own-statistics",
+        "03_own_statistics",
+        "own_statistics",
+        ("fig-own-statistic", "fig-own-training"),
+    ),
 )
 DOCUMENTS = ("paper", "site")
 

@@ -27,7 +27,15 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "micro_adam": ("MicroAdam", ORANGE, "v"),
     "micro_adam_var": ("MicroAdamVar", RED, "o"),
     "micro_adam_msq": ("MicroAdamMSQ", GREEN, "s"),
+    "c=0.25": ("c = 0.25", SKY, "^"),
+    "c=4": ("c = 4", PINK, "<"),
+    "lr~B^0": ("η ∝ B⁰", GREY, "v"),
+    "lr~B^0.5": ("η ∝ √B", BLUE, "D"),
+    "lr~B^1": ("η ∝ B", ORANGE, "o"),
 }
+SUFFIXES = {"clip": "clipped", "decay": "decay 0.1"}
+# From small to large batches: one hue, darker the larger, readable without colour.
+RAMP = ("#9ECAE1", "#6BAED6", "#4292C6", "#2171B5", "#08519C", "#08306B", "#000000")
 SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
 
 SETTINGS: Any = sns.axes_style("ticks") | {
@@ -56,19 +64,27 @@ SETTINGS: Any = sns.axes_style("ticks") | {
 
 
 def method(name: str) -> dict[str, Any]:
-    """Return the plotting arguments of a method: ``label``, ``color``, ``marker``."""
-    if name in METHODS:
-        label, color, marker = METHODS[name]
+    """Return the plotting arguments of a method: ``label``, ``color``, ``marker``.
+
+    A variant ``method+suffix`` looks like its method, and says in its label what it is.
+    """
+    known, _, suffix = name.partition("+")
+    if known in METHODS:
+        label, color, marker = METHODS[known]
+        label = ", ".join([label, SUFFIXES.get(suffix, suffix)]) if suffix else label
     else:  # a newcomer gets the same spare colour in every figure
         label = name
         color, marker = SPARE[sum(name.encode()) % len(SPARE)]
     return {"label": label, "color": color, "marker": marker}
 
 
+def ramp(place: int, count: int) -> str:
+    """Return the colour of number ``place`` of ``count`` ordered values, light to dark."""
+    return RAMP[round(place * (len(RAMP) - 1) / max(1, count - 1))]
+
+
 @contextmanager
-def canvas(
-    *, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
-) -> Iterator[tuple[Figure, Any]]:
+def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any) -> Iterator[tuple[Figure, Any]]:
     """Yield a figure and its axes in our style; ``subplots`` as for ``Figure.subplots``."""
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
@@ -81,6 +97,4 @@ def put_stamp(figure: Figure, text: str) -> None:
     share = 0.13 / figure.get_size_inches()[1]
     if engine is not None:
         engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
-    figure.text(
-        0.005, 0.004, text, fontsize=4.6, color="#606060", ha="left", va="bottom", family="DejaVu Sans"
-    )
+    figure.text(0.005, 0.004, text, fontsize=4.6, color="#606060", ha="left", va="bottom", family="DejaVu Sans")
