@@ -1,5 +1,8 @@
 """Acts on: per-example gradients. How a rule's backward reaches the ledger, also from inside a compiled graph."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -20,6 +23,22 @@ class collecting:  # noqa: N801 (a context manager)
 
     def __exit__(self, *_):
         _ACTIVE.remove(self.ledger)
+
+
+def quietly(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a rule's backward its saved tensors, and run it without the mode that watches the model.
+
+    Unpacking comes first: it is where checkpointing computes a forward pass again, which must be watched.
+    """
+
+    def run(ctx: Any, *gradients: Any) -> Any:
+        saved = ctx.saved_tensors
+        if torch.compiler.is_compiling():
+            return backward(ctx, saved, *gradients)
+        with torch._C.DisableTorchFunction():
+            return backward(ctx, saved, *gradients)
+
+    return run
 
 
 def deposit(handle: int, kind: str, tensors: list[Tensor], numbers: list[int] | None = None) -> Tensor | None:
@@ -50,7 +69,7 @@ def _deposit(handle: int, kind: str, tensors: list[Tensor], numbers: list[int]) 
     if not _ACTIVE:
         raise RuntimeError("a backward pass through per-example surgery ran outside gradient_statistics")
     ledger = _ACTIVE[-1]
-    # Folding calls many small functions: it must not pay for the mode that watches the model.
+    # A compiled graph comes here without `quietly`.
     with torch.no_grad(), torch._C.DisableTorchFunction():
         ledger.deposit(handle, contribution_of(kind, tensors, numbers, group=ledger.group))
 

@@ -55,8 +55,9 @@ def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
     """Add the running averages over the processes and join the norms, rank by rank."""
     if group is None:
         return
-    for kind, by_name in sums.sums.items():
-        for name in by_name:
+    # In an order that does not depend on which layer each process met first.
+    for kind in (*sums.request.kinds, *sums.request.clips, *sums.request.functions):
+        for name in sums.like:
             dist.all_reduce(sums.of(kind, name), group=group)
     padded = sums.squared_norms.new_zeros(max(rows))
     padded[: sums.rows] = sums.squared_norms

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import stateless
 
-from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.deposits import anchored, deposit, quietly
 from regrad.perexample.rules.registry import MODULE_RULES
 from regrad.perexample.surgery import Surgery
 
@@ -70,10 +70,11 @@ class _Tap(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
-    def backward(ctx, g):
+    @quietly
+    def backward(ctx, saved, g):
         rule, module, handles = ctx.ruled
         with torch.no_grad(), torch._C.DisableTorchFunction():
-            answer = rule(module, ctx.saved_tensors[0], g)
+            answer = rule(module, saved[0], g)
         parameters, tokens = dict(module.named_parameters()), []
         for name, handle in handles.items():
             wanted = (len(g), *parameters[name].shape)

@@ -38,20 +38,10 @@ class Sums:
     rows: int
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     squared_norms: Tensor = field(init=False)
-    _fresh: set[tuple[str, str]] = field(default_factory=set)
 
     def __post_init__(self):
         first = next(iter(self.like.values()))
         self.squared_norms = torch.zeros(self.rows, dtype=accumulator_dtype(first), device=first.device)
-        # Made before the activations are: made among them they would break up the heap that these come and go in.
-        for kind in (*self.request.kinds, *self.request.functions, *self.request.clips):
-            for name, parameter in self.like.items():
-                self._make(kind, name, parameter)
-
-    def _make(self, kind: str, name: str, parameter: Tensor) -> None:
-        dtype = accumulator_dtype(parameter)
-        self.sums.setdefault(kind, {})[name] = torch.empty(parameter.shape, dtype=dtype, device=parameter.device)
-        self._fresh.add((kind, name))
 
     @property
     def weight(self) -> float:
@@ -60,16 +50,19 @@ class Sums:
 
     def of(self, kind: str, name: str) -> Tensor:
         """The running average of one kind for one parameter, zero at first."""
+        fresh = self.claim(kind, name)
         total = self.sums[kind][name]
-        if self.claim(kind, name):
-            total.zero_()
-        return total
+        return total.zero_() if fresh else total
 
     def claim(self, kind: str, name: str) -> bool:
         """Whether nothing was added yet; the caller, if so told, must overwrite the running average."""
-        fresh = (kind, name) in self._fresh
-        self._fresh.discard((kind, name))
-        return fresh
+        by_name = self.sums.setdefault(kind, {})
+        if name in by_name:
+            return False
+        # Made when its layer's turn comes and activations have gone: the peak of a step is then no higher.
+        like = self.like[name]
+        by_name[name] = torch.empty(like.shape, dtype=accumulator_dtype(like), device=like.device)
+        return True
 
     def fold(self, name: str, block: Tensor, first: int) -> None:
         """Add the per-example gradients `block` [c, *parameter] of examples first … first + c."""

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrad.perexample.deposits import deposit
+from regrad.perexample.deposits import deposit, quietly
 from regrad.perexample.rules.registry import SPREADS, rule_for
 
 _ELEMENTWISE = {
@@ -33,7 +33,8 @@ class _PerExample(torch.autograd.Function):
         return weight.reshape((1,) * (extra + 1) + weight.shape).expand(size, *(1,) * extra, *weight.shape)
 
     @staticmethod
-    def backward(ctx, g):
+    @quietly
+    def backward(ctx, saved, g):
         return deposit(ctx.handle, "dense", [g.reshape(len(g), *ctx.shape)]), None, None, None, None
 
 

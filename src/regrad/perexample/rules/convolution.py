@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.deposits import anchored, deposit, quietly
 from regrad.perexample.rules.registry import rule_for
 
 
@@ -24,8 +24,9 @@ class _Convolution(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, g):
-        x, weight = ctx.saved_tensors
+    @quietly
+    def backward(ctx, saved, g):
+        x, weight = saved
         stride, padding, dilation, groups = ctx.geometry
         into = None
         if ctx.needs_input_grad[2]:

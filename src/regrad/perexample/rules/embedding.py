@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from regrad.perexample.deposits import deposit
+from regrad.perexample.deposits import deposit, quietly
 from regrad.perexample.rules.registry import rule_for
 
 
@@ -17,8 +17,9 @@ class _Embedding(torch.autograd.Function):
         return functional.embedding(tokens, weight)
 
     @staticmethod
-    def backward(ctx, g):
-        (tokens,) = ctx.saved_tensors
+    @quietly
+    def backward(ctx, saved, g):
+        (tokens,) = saved
         return deposit(ctx.handle, "rows", [g, tokens], ctx.numbers), None, None, None, None
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.func import vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.deposits import anchored, deposit, quietly
 from regrad.perexample.rules.registry import fallback
 
 
@@ -44,8 +44,9 @@ class _Fallback(torch.autograd.Function):
         return function(tensors[:split], tensors[split:]).clone()
 
     @staticmethod
-    def backward(ctx, g):
-        weights, examples = ctx.saved_tensors[: ctx.split], ctx.saved_tensors[ctx.split :]
+    @quietly
+    def backward(ctx, saved, g):
+        weights, examples = saved[: ctx.split], saved[ctx.split :]
 
         def of_one(g, *examples):
             floating = [x.is_floating_point() for x in examples]

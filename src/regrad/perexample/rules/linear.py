@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.deposits import anchored, deposit, quietly
 from regrad.perexample.rules.registry import rule_for
 
 
@@ -22,8 +22,9 @@ class _Linear(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, g):
-        x, weight = ctx.saved_tensors
+    @quietly
+    def backward(ctx, saved, g):
+        x, weight = saved
         # On a transposed gradient matmul would take a batched path, slower than the one copy.
         g = g.contiguous()
         into = (g @ weight.to(g.dtype)).to(ctx.dtype) if ctx.needs_input_grad[2] else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit
+from regrad.perexample.deposits import anchored, deposit, quietly
 from regrad.perexample.rules.registry import rule_for
 
 # Below so many elements an example, one vectorised pass beats a native call for each example.
@@ -22,15 +22,15 @@ class _LayerNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, g):
-        x, mean, rstd, weight, bias = ctx.saved_tensors
+    @quietly
+    def backward(ctx, saved, g):
+        x = saved[0]
         x_in = x if x.dtype == g.dtype else x.to(g.dtype)
-        saved = (mean, rstd, weight, bias)
         compiled = torch.compiler.is_compiling()
         if not compiled and x.device.type == "cpu" and x.ndim > len(ctx.shape) + 1 and x[0].numel() >= _WORTH_A_CALL:
-            into, scale, shift = _example_by_example(g, x_in, saved, ctx.shape)
+            into, scale, shift = _example_by_example(g, x_in, saved[1:], ctx.shape)
         else:
-            into, scale, shift = _at_once(g, x_in, saved, ctx.shape)
+            into, scale, shift = _at_once(g, x_in, saved[1:], ctx.shape)
         tokens = [deposit(h, "dense", [v]) for h, v in zip(ctx.handles, (scale, shift), strict=True)]
         return anchored(*tokens), None, into.to(x.dtype), None, None, None, None
 
@@ -38,18 +38,16 @@ class _LayerNorm(torch.autograd.Function):
 def _example_by_example(g: Tensor, x: Tensor, saved: Any, shape: list[int]) -> tuple[Tensor, Tensor, Tensor]:
     """The native backward sums over what it is given: given one example, its sums are the per-example gradients."""
     mean, rstd, weight, bias = saved
-    into = torch.empty_like(x)
     ones = weight if weight is not None else x.new_ones(shape)
     other = bias if bias is not None else torch.zeros_like(ones)
-    parts = []
-    for e in range(len(x)):
-        d, s, b = torch.ops.aten.native_layer_norm_backward(
-            g[e], x[e], shape, mean[e], rstd[e], ones, other, (True, True, True)
-        )
-        into[e] = d
-        parts.append((s, b))
-    scales, shifts = zip(*parts, strict=True)
-    return into, torch.stack(scales), torch.stack(shifts)
+    into, scales, shifts = [], [], []
+    backward = torch.ops.aten.native_layer_norm_backward.default
+    for g_e, x_e, mean_e, rstd_e in zip(g.unbind(), x.unbind(), mean.unbind(), rstd.unbind(), strict=True):
+        d, scale, shift = backward(g_e, x_e, shape, mean_e, rstd_e, ones, other, (True, True, True))
+        into.append(d)
+        scales.append(scale)
+        shifts.append(shift)
+    return torch.stack(into), torch.stack(scales), torch.stack(shifts)
 
 
 def _at_once(g: Tensor, x: Tensor, saved: Any, shape: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,8 +69,9 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    def backward(ctx, g):
-        x, weight = ctx.saved_tensors
+    @quietly
+    def backward(ctx, saved, g):
+        x, weight = saved
         axes = tuple(range(-len(ctx.shape), 0))
         wide = torch.promote_types(x.dtype, torch.float32)
         eps = torch.finfo(x.dtype).eps if ctx.eps is None else ctx.eps
