@@ -34,7 +34,9 @@ def one_of(allowed: tuple[str, ...]):
 
     def check(word: str) -> str:
         if word not in allowed:
-            raise argparse.ArgumentTypeError(f"{word!r} is not known{suggestion(word, list(allowed))}")
+            near = suggestion(word, list(allowed)).partition("; did you mean ")[2]
+            hint = f"did you mean {near} " if near else ""
+            raise argparse.ArgumentTypeError(f"{word!r} is not known; {hint}allowed: {', '.join(allowed)}")
         return word
 
     return check

@@ -20,11 +20,13 @@ from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.targets import NOTEBOOKS, Target, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
+from regrad.problems.data.sources import find
 from regrad.provenance import commit
+from regrad.report.ledger import load
 from regrad.results import Record
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
-from regrad.runner.registry import data_sources
+from regrad.runner.registry import data_sources, entries
 
 DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
@@ -68,10 +70,21 @@ class Reproduction:
         order = self.order
         return {"preset": order.preset, "device": order.device, "jobs": order.jobs}
 
-    def run(self) -> int:
-        """Make everything that was asked for; return the exit code."""
+    def check(self) -> None:
+        """Look for mistakes in what people write, before any work.
+
+        Raises:
+            ValueError: One line: a parameter that a notebook lacks, an error in the ledger, an unknown name in a spec.
+        """
+        load(self.folders.paper / "claims.toml")
         for target in self.order.targets:
             check_parameters(notebook_path(self.folders.notebooks, target), self.parameters())
+            plan = plan_of(target)
+            for spec in plan(self.order.preset, []) if plan else []:
+                entries(spec)
+
+    def run(self) -> int:
+        """Make everything that was asked for; return the exit code."""
         start = time.monotonic()
         for target in self.order.targets:
             try:
@@ -96,7 +109,8 @@ class Reproduction:
         if plan is None:
             return []
         for name in sorted({n for spec in plan(self.order.preset, []) for n in data_sources(spec)}):
-            fetch(name, self.folders.cache, offline=self.order.offline)
+            if find(name).fetchable:  # others are streamed, or came with a package
+                fetch(name, self.folders.cache, offline=self.order.offline)
         return complete(plan, self.order.preset, self.bench)
 
     def make_notebook(self, target: Target) -> None:
@@ -186,9 +200,15 @@ def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
     try:
         with lock.acquire(timeout=0):
             write_atomically(lock_note, f"process {os.getpid()} since {time.ctime()}\n".encode())
+            made = Reproduction(folders, order)
+            try:
+                made.check()
+            except ValueError as error:
+                sys.stderr.write(f"regrad: {str(error).splitlines()[0]}\n")
+                return USAGE
             if fresh and (old := set_aside(folders)):
                 sys.stderr.write(f"regrad: earlier runs are kept in {old}\n")
-            return Reproduction(folders, order).run()
+            return made.run()
     except Timeout:
         holder = lock_note.read_text().strip() if lock_note.exists() else "another process"
         sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder}\n")
