@@ -29,8 +29,14 @@ def wrapped(model, how):
     return fully_shard(model)
 
 
-def main(how, out):
+def main(out):
     dist.init_process_group("gloo")
+    for how in ("ddp", "fully_shard"):
+        measure(how, f"{out}/{how}.pt")
+    dist.destroy_process_group()
+
+
+def measure(how, out):
     rank, world = dist.get_rank(), dist.get_world_size()
     model, batch = problem()
     model = wrapped(model, how)
@@ -49,7 +55,6 @@ def main(how, out):
     if rank == 0:
         torch.save(whole, out)
     dist.barrier()
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
