@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
-from perexample_workloads import Workload
+from perexample_workloads import Workload, token_losses
 from regrad.perexample.engine import gradient_statistics
 
 Step = Callable[[], Any]
@@ -168,7 +168,6 @@ def arms(work: Workload, *, compiled: bool) -> dict[str, Callable[[], Step]]:
     small = 4 if work.chunk is None else work.chunk
     chosen: dict[str, Callable[[], Step]] = {
         "ordinary": lambda: ordinary(work),
-        "ordinary, plain attention": lambda: ordinary(work, fused=False),
         "surgery": lambda: ours(work, TWO),
         "surgery, four": lambda: ours(work, FOUR),
         "vmap": lambda: by_vmap(work),
@@ -178,6 +177,8 @@ def arms(work: Workload, *, compiled: bool) -> dict[str, Callable[[], Step]]:
         "ExpandedWeights, four": lambda: expanded_weights(work, four=True),
         "micro-batch loop": lambda: micro_batches(work),
     }
+    if work.losses is token_losses:
+        chosen["ordinary, plain attention"] = lambda: ordinary(work, fused=False)
     if compiled:
         chosen["ordinary, compiled"] = lambda: ordinary(work, compiled=True)
         chosen["surgery, compiled"] = lambda: ours(work, TWO, compiled=True)
