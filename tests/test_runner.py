@@ -221,6 +221,43 @@ def test_the_schedule_reaches_a_sign_optimizer_too():
     assert curves.export()["validation_loss"].y == pytest.approx([0, -0.3, -0.525, -0.6], rel=1e-5)
 
 
+class Rows(Slope):
+    """A problem whose per-example gradients in the two steps are these."""
+
+    def batch(self, step, size):
+        gradients = ([4.0, -1.0, -1.0, -1.0], [1.0, 1.0, -1.0, 4.0])[step]
+        return Batch(torch.tensor(gradients).unsqueeze(1), torch.zeros(size))
+
+
+@pytest.mark.parametrize(
+    ("arm", "path"),
+    [
+        # Signs averaged: -1/2, then 1/2. EMA with momentum 1/2: -1/4, then -1/8 + 1/4 = 1/8.
+        ("example", [0, 0.25, 0.125]),
+        # Means of pairs: 1.5 and -1, signs averaged 0; then 1 and 1.5, signs averaged 1. EMA 0, then 1/2.
+        ("group-2", [0, 0, -0.5]),
+        # Batch means 1/4 and 5/4, signs 1 and 1. EMA 1/2, then 3/4.
+        ("batch", [0, -0.5, -1.25]),
+        # EMA of the batch means 1/8, then 1/16 + 5/8: signs 1 and 1.
+        ("ema", [0, -1, -2]),
+    ],
+)
+def test_each_placement_of_the_sign_by_hand_from_spec_to_weights(arm, path):
+    """One of the seeded faults: a sign in another place, in the optimizer or in the gradient, fails here."""
+    early = arm not in ("batch", "ema")
+    options = {"lr": 1.0, "momentum": 0.5, "placement": "example" if early else arm}
+    signs = Part(name="example_signs", options={"group_size": 2 if arm == "group-2" else 1})
+    wanted = spec(
+        optimizer=Part(name="sign_sgd", options=options),
+        gradient=signs if early else None,
+        schedule=Schedule(shape="constant", warmup=0),
+        batch_size=4,
+        evaluations=2,
+    )
+    curves, _ = train(wanted, Rows(), slope_at(0.0))
+    assert curves.export()["validation_loss"].y == path
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
