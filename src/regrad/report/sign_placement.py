@@ -195,7 +195,7 @@ def draw_interval(axis: Any, place: int, interval: Any, style: dict[str, Any]) -
     axis.errorbar(place, interval.estimate, yerr=spread, fmt=style["marker"], color=style["color"], capsize=2)
 
 
-def put_legend(figure: Figure, *, loc: str, ncols: int) -> None:
+def put_legend(figure: Figure, *, loc: Any, ncols: int) -> None:
     """Add a legend of all labelled artists; none where every run that would have a label is missing."""
     if any(axis.get_legend_handles_labels()[0] for axis in figure.axes):
         figure.legend(loc=loc, ncols=ncols)
