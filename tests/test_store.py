@@ -14,8 +14,8 @@ import time
 
 import pytest
 
-from regrad.results import Circumstances, canonical, run_id
 from regrad.atomic import write_atomically
+from regrad.results import Circumstances, canonical, run_id
 from regrad.store import Store, seal, unseal
 from tiny_runs import FINGERPRINT, record, spec
 

@@ -130,6 +130,17 @@ def test_circumstances_lie_beside_the_record_and_not_in_it(bench):
     assert "seconds" not in made.model_dump()
 
 
+def test_what_a_killed_writer_left_is_swept_away_once_it_is_old(bench):
+    old, young = bench.store / "ab" / ".tmp-old", bench.store / "ab" / ".tmp-young"
+    old.parent.mkdir(parents=True)
+    for path in (old, young):
+        path.write_text("half a record")
+    os.utime(old, (1, 1))
+    ensure([], bench)
+    assert not old.exists()
+    assert young.exists(), "somebody may still be writing it"
+
+
 def test_one_process_and_two_give_equal_records(bench, tmp_path, topics):
     specs = [spec(seed=s) for s in range(3)]
     ensure(specs, bench)

@@ -87,6 +87,7 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
     Raises:
         RunsFailedError: If runs raised an exception, after others finished; they are tried again next time.
     """
+    Store(bench.store).sweep()
     tasks = missing(specs, bench)
     failures: dict[str, str] = {}
     with SweepProgress(title, len(tasks)) as progress:
