@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
+import micro_adam_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import sign_tables
+from regrad.report import micro_adam_numbers, sign_tables
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
 from regrad.report.export import escape_tex
@@ -30,6 +31,7 @@ QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
+    "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
 }
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(PAPER).as_posix())

@@ -116,12 +116,13 @@ def with_lr(spec: Spec, lr: float) -> Part:
 
 
 def stability(scale: Scale, fresh: Spec) -> list[Spec]:
-    """Return the short runs of one arm and seed at multiples of the learning rate of its fresh run."""
+    """Return the short runs of an arm at multiples of the learning rate of one of its fresh runs."""
     optimum = float(fresh.optimizer.options["lr"])  # type: ignore[arg-type]
     return [
         fresh.model_copy(
             update={
                 "optimizer": with_lr(fresh, optimum * multiple),
+                "seed": seed,
                 "steps": scale.stability_steps,
                 "measures": (),
                 "evaluations": 2,
@@ -129,6 +130,7 @@ def stability(scale: Scale, fresh: Spec) -> list[Spec]:
             }
         )
         for multiple in scale.multiples
+        for seed in range(scale.stability_seeds)
     ]
 
 
@@ -168,12 +170,16 @@ def tuned_part(scale: Scale, part: str, records: list[Record]) -> list[Spec]:
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
     """Return all runs of the study that can be named given the records so far."""
-    scale = PRESETS[preset]
+    return plan(PRESETS[preset], records)
+
+
+def plan(scale: Scale, records: list[Record]) -> list[Spec]:
+    """Return the runs of a study of this scale that can be named given the records so far."""
     found = tuned_part(scale, "language", records)
     fresh = [spec for spec in found if spec.tags["phase"] == "fresh"]
     found += tuned_part(scale, "images", records)
     for spec in fresh:
-        if spec.tags["arm"] in STABILITY_ARMS:
+        if spec.tags["arm"] in STABILITY_ARMS and spec.seed == 0:
             found += stability(scale, spec)
         if spec.tags["arm"] == "adam":
             found += scaling(scale, spec)

@@ -48,9 +48,9 @@ def draw_tuning(axis: Any, records: Sequence[Record], part: str, arm: str) -> No
     style, choice = method(arm), choices(records, part)[arm]
     tuning = rows(of_part(records, part), "validation_loss", "tune")
     points = [(r["lr"], r["value"]) for r in tuning if r["arm"] == arm and not r["diverged"]]
-    axis.scatter(*zip(*points, strict=True), s=4, color=style["color"], alpha=0.5, linewidths=0)
+    axis.scatter([lr for lr, _ in points], [y for _, y in points], s=4, color=style["color"], alpha=0.5, lw=0)
     finite = sorted((lr, mean) for lr, mean in choice.means.items() if math.isfinite(mean))
-    axis.plot(*zip(*finite, strict=True), **style)
+    axis.plot([lr for lr, _ in finite], [mean for _, mean in finite], **style)
     if choice.best is not None:
         axis.plot(choice.best, choice.means[choice.best], "o", mfc="none", mec=style["color"], ms=8, mew=1)
 

@@ -57,7 +57,7 @@ def fig_split(records: Sequence[Record]) -> Figure:
         axes[1].set(xlabel=f"share of the mean squared\nat B = {own}", xlim=(0, 1))
         axes[2].set(xlabel="B at which both\nare equal (log scale)", xscale="log")
         for axis in axes[1:]:
-            axis.set(ylim=(len(names) - 0.5, -0.5), yticks=range(len(names)))
+            axis.set(ylim=(max(1, len(names)) - 0.5, -0.5), yticks=range(len(names)))
             axis.set_yticklabels([short(name) for name in names] if axis is axes[1] else [], fontsize=5.2)
     return figure
 
