@@ -28,7 +28,7 @@ def publish(folders: Folders, name: str) -> list[Path]:
     if target.exists():
         shutil.rmtree(target)
     source, copy = Store(folders.runs), Store(target / "runs")
-    for record in records_of(folders):
+    for record in records_of(folders, name.split("-")[0]):
         copy.put(record, source.circumstances(record.run_id))
     write_atomically(target / "claims.json", folders.claims.read_bytes())
     write_readme(folders)

@@ -25,17 +25,19 @@ def exported(generated: Path) -> dict[str, dict[str, Any]]:
 
 
 def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]:
-    """Return a verdict for every claim of the ledger, in its order; without a study's export it is not tested."""
+    """Return a verdict for every claim of the ledger, in its order; without an export at this preset it is not tested."""
     claims = load(folders.paper / "claims.toml")
     unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
     found = exported(folders.generated)
-    return [found.get(claim.id) or unrun[claim.id] for claim in claims]
+    here = {name: row for name, row in found.items() if row["preset"] == preset}
+    return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 
 
-def records_of(folders: Folders) -> list[Record]:
-    """Return the records behind all exports, as the manifests name them."""
+def records_of(folders: Folders, preset: str) -> list[Record]:
+    """Return the records behind all exports of a preset, as the manifests name them."""
     parts = [p for p in sorted((folders.generated / "manifest").glob("*.json")) if p.stem != NOTEBOOK]
-    ids = sorted({run for part in parts for row in json.loads(part.read_text()) for run in row["runs"]})
+    rows = [row for part in parts for row in json.loads(part.read_text()) if row["preset"] == preset]
+    ids = sorted({run for row in rows for run in row["runs"]})
     store = Store(folders.runs)
     return [record for record in map(store.get, ids) if record is not None]
 
@@ -55,7 +57,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     rows = gather(folders, preset=preset, device=device)
     body = json.dumps({"claims": rows}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomically(folders.claims, (body + "\n").encode())
-    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records_of(folders))
+    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records_of(folders, preset))
     exporter.table("tab-claims", to_latex(rows))
     exporter.numbers(words(rows))
     exporter.finish()
