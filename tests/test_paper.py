@@ -223,13 +223,15 @@ def test_without_any_export_every_claim_is_not_tested_and_says_why(checkout):
 
 
 def test_a_notebook_s_verdict_replaces_not_tested_and_no_other_changes(checkout):
-    row = {**verdicts.gather(checkout, preset="smoke", device="cpu")[0], "verdict": "reproduced"}
+    row = {**verdicts.gather(checkout, preset="small", device="cpu")[0], "verdict": "reproduced"}
     folder = checkout.generated / "claims"
     folder.mkdir(parents=True)
     (folder / "x.json").write_text(json.dumps([row]))
     found = [r["verdict"] for r in verdicts.gather(checkout, preset="small", device="cpu")]
     assert found[0] == "reproduced"
     assert "reproduced" not in found[1:]
+    at_another_preset = [r["verdict"] for r in verdicts.gather(checkout, preset="full", device="cpu")]
+    assert set(at_another_preset) == {"not tested"}
 
 
 def test_the_words_of_a_verdict_are_escaped():
@@ -251,12 +253,14 @@ def test_the_ledger_s_table_is_stamped_with_the_runs_behind_the_exports(checkout
         Store(checkout.runs).put(made)
     folder = checkout.generated / "manifest"
     folder.mkdir(parents=True)
-    (folder / "01.json").write_text(json.dumps([{"runs": [r.run_id for r in records] + ["0" * 64]}]))
-    assert {r.run_id for r in verdicts.records_of(checkout)} == {r.run_id for r in records}
+    here = {"preset": "smoke", "runs": [r.run_id for r in records] + ["0" * 64]}
+    (folder / "01.json").write_text(json.dumps([here]))
+    assert {r.run_id for r in verdicts.records_of(checkout, "smoke")} == {r.run_id for r in records}
+    assert verdicts.records_of(checkout, "small") == []
     verdicts.write(checkout, preset="smoke", device="cpu")
     assert "2 runs" in (checkout.generated / "tables" / "tab-claims.tex").read_text()
-    (folder / "01.json").write_text(json.dumps([{"runs": [records[0].run_id]}]))
-    assert verdicts.records_of(checkout) == [records[0].model_copy(update={"spec": untagged(records[0].spec)})]
+    (folder / "01.json").write_text(json.dumps([here | {"runs": [records[0].run_id]}]))
+    assert verdicts.records_of(checkout, "smoke") == [records[0].model_copy(update={"spec": untagged(records[0].spec)})]
 
 
 def test_the_joint_files_list_every_notebook(tmp_path):

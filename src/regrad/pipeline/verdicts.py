@@ -25,7 +25,7 @@ def exported(generated: Path) -> dict[str, dict[str, Any]]:
 
 
 def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]:
-    """Return a verdict for every claim of the ledger, in its order; without an export at this preset it is not tested."""
+    """Return a verdict for every claim, in the ledger's order; without an export at this preset it is not tested."""
     claims = load(folders.paper / "claims.toml")
     unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
     found = exported(folders.generated)
