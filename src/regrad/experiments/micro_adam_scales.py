@@ -89,8 +89,8 @@ PRESETS: dict[str, Scale] = {
     ),
     "full": Scale(
         language=Task(language("10M", 128, 512), 64, 256, 2e-3),
-        images=Task(pictures("fashion-mnist", 20, 16, 2000), 128, 250, 5e-3),
-        points=6, seeds=(1, 10), extensions=2, batch_sizes=(16, 64, 256), stability_steps=64, stability_seeds=10,
+        images=Task(pictures("fashion-mnist", 20, 16, 2000), 128, 128, 1e-2),
+        points=6, seeds=(1, 10), extensions=2, batch_sizes=(32, 64, 256), stability_steps=64, stability_seeds=8,
         multiples=DOUBLINGS, examples=512, evaluations=8, method="graph",
     ),
     "paper": Scale(

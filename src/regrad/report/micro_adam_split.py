@@ -7,6 +7,7 @@ from statistics import fmean, median
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from regrad.report.kinds.versus import curve_spread
 from regrad.report.micro_adam import diverged, fresh
@@ -56,6 +57,7 @@ def fig_split(records: Sequence[Record]) -> Figure:
         axes[2].axvline(own, **REFERENCE)
         axes[1].set(xlabel=f"share of the mean squared\nat B = {own}", xlim=(0, 1))
         axes[2].set(xlabel="B at which both\nare equal (log scale)", xscale="log")
+        axes[2].xaxis.set_minor_formatter(NullFormatter())
         for axis in axes[1:]:
             axis.set(ylim=(max(1, len(names)) - 0.5, -0.5), yticks=range(len(names)))
             axis.set_yticklabels([short(name) for name in names] if axis is axes[1] else [], fontsize=5.2)
@@ -69,14 +71,14 @@ def draw_over_time(axis: Any, records: Sequence[Record]) -> None:
         kept = [run for run in runs if tensors(run) and not diverged(run)]
         if kept:
             columns = list(zip(*(split(run, size) for run in kept), strict=True))
-            x = [step * size * tokens(kept) for step in checkpoints(kept[0])]
+            x = [step * size * tokens(kept) / 1000 for step in checkpoints(kept[0])]
             color = ramp(place, len(found))
             axis.plot(x, [fmean(c) for c in columns], "o-", color=color, label=f"B = {size}")
             axis.fill_between(
                 x, [min(c) for c in columns], [max(c) for c in columns], color=color, alpha=0.15, linewidth=0
             )
     axis.axhline(0.5, **REFERENCE)
-    axis.set(xlabel="tokens", ylabel="share of the mean squared in E[gbar²]", ylim=(0, 1))
+    axis.set(xlabel="thousand tokens", ylabel="share of the mean squared in E[gbar²]", ylim=(0, 1))
     axis.legend(loc="best")
 
 
@@ -101,7 +103,7 @@ def fig_scaling(records: Sequence[Record]) -> Figure:
     with canvas(width=PAGE_INCHES, height=2.3, ncols=4, width_ratios=(1, 1, 1, 0.75)) as (figure, axes):
         for axis, rule in zip(axes, RULES, strict=False):
             draw_rule(axis, records, rule)
-            axis.set(title=method(rule)["label"], xlabel="tokens", xlim=(0, None))
+            axis.set(title=method(rule)["label"], xlabel="thousand tokens", xlim=(0, None))
         low = min(axis.get_ylim()[0] for axis in axes[:3])
         high = max(axis.get_ylim()[1] for axis in axes[:3])
         for axis in axes[:3]:
@@ -125,7 +127,7 @@ def draw_rule(axis: Any, records: Sequence[Record], rule: str) -> None:
         curves = [run.curves["validation_loss"] for run in runs if not diverged(run)]
         if curves:
             columns = list(zip(*(curve.y[1:] for curve in curves), strict=True))
-            x = [step * size * tokens(runs) for step in curves[0].x[1:]]
+            x = [step * size * tokens(runs) / 1000 for step in curves[0].x[1:]]
             color = ramp(place, len(found))
             axis.plot(x, [fmean(c) for c in columns], color=color, label=f"B = {size}")
             axis.fill_between(
