@@ -321,3 +321,9 @@ def test_the_test_loss_is_taken_once_at_the_end_on_the_test_split(monkeypatch, c
 def test_a_misspelt_field_of_a_spec_is_refused_before_anything_runs():
     with pytest.raises(ValueError, match="did you mean 'optimizer'"):
         parse(type(spec()), spec().model_dump() | {"optimiser": {"name": "sgd"}})
+
+
+def test_a_precision_that_is_not_carried_out_is_refused_and_not_ignored(tmp_path):
+    asked = spec().model_copy(update={"precision": "fp16"})
+    with pytest.raises(ValueError, match="precision 'fp16': not carried out yet; allowed: 'fp32'"):
+        run(asked, FINGERPRINT, cache=tmp_path)
