@@ -11,6 +11,7 @@ from regrad.problems.batch import Batch
 from regrad.problems.language import LanguageProblem
 from regrad.results import Part, Schedule, parse
 from regrad.runner.build import build_measures, build_optimizer, build_problem, learning_rate_factor
+from regrad.runner.measures import Checkpoint, StateMean
 from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS, data_sources, entries
 from regrad.runner.train import Curves, evaluation_steps, run, train
 from regrad.store import seal
@@ -327,3 +328,20 @@ def test_a_precision_that_is_not_carried_out_is_refused_and_not_ignored(tmp_path
     asked = spec().model_copy(update={"precision": "fp16"})
     with pytest.raises(ValueError, match="precision 'fp16': not carried out yet; allowed: 'fp32'"):
         run(asked, FINGERPRINT, cache=tmp_path)
+
+
+def test_a_number_in_the_optimizers_state_is_averaged_over_entries_and_recorded(monkeypatch, cache):
+    optimizer = Part(name="micro_adam", options={"lr": 0.01, "preconditioner": "mean_square"})
+    gradient = Part(name="statistics", options={"names": ["variance"], "method": "vmap"})
+    share = Part(name="state_mean", options={"key": "clipped_share", "every": 2})
+    wanted = spec(steps=3, optimizer=optimizer, gradient=gradient, measures=(share,))
+    curve = run(wanted, FINGERPRINT, cache=cache).curves["clipped_share"]
+    assert curve.x == [2.0, 3.0]
+    assert all(0 < y < 1 for y in curve.y)
+    weights = [nn.Parameter(torch.zeros(3)), nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(9))]
+    sgd = torch.optim.SGD(weights, lr=0.1)
+    sgd.state[weights[0]]["clipped_share"] = torch.tensor(0.5)
+    sgd.state[weights[1]]["clipped_share"] = torch.tensor(0.1)
+    measure = StateMean("clipped_share")
+    assert measure(Checkpoint(nn.Linear(1, 1), None, wanted, sgd)) == {"clipped_share": pytest.approx(0.4)}
+    assert measure(Checkpoint(nn.Linear(1, 1), None, wanted, torch.optim.SGD(weights, lr=0.1))) == {}

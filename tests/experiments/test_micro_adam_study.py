@@ -20,7 +20,7 @@ from regrad.report.ledger import load
 from regrad.results import Part
 from regrad.runner.build import build_gradient, build_measures
 from regrad.runner.gradients import Backward, Elementwise, Statistics
-from regrad.runner.measures import MomentSplit, unbiased_mean_square
+from regrad.runner.measures import Checkpoint, MomentSplit, unbiased_mean_square
 from regrad.runner.registry import data_sources, entries
 from regrad.runner.train import train
 
@@ -231,11 +231,12 @@ def test_the_split_is_the_unbiased_mean_square_and_the_variance_summed_over_a_te
     spec = SCALE.language._replace(steps=3, batch_size=1)
     run = study.make(SCALE._replace(language=spec), "language", "adam", 1e-3, 0, "fresh")
     problem = Stub(X)
-    found = MomentSplit(2, method="loop")(Weight(), problem, run)
+    found = MomentSplit(2, method="loop")(Checkpoint(Weight(), problem, run))
     assert found == {"split/w/mean_square": 17.0, "split/w/variance": 16.0, "split/all/led": 0.5}
     assert problem.asked == [(2, 2)], "examples 0 to 2 are trained on: the first unseen pair is number 2"
     halved = run.model_copy(update={"batch_size": 2})
-    assert MomentSplit(2, method="loop")(Weight(), problem, halved)["split/all/led"] == 1.0, "5 and 12 exceed 8/2"
+    found = MomentSplit(2, method="loop")(Checkpoint(Weight(), problem, halved))
+    assert found["split/all/led"] == 1.0, "5 and 12 exceed 8/2"
 
 
 def test_the_split_is_unbiased_on_drawn_gradients():

@@ -13,6 +13,7 @@ from torch import nn
 from regrad.problems.batch import Batch
 from regrad.results import Part
 from regrad.runner.gradient_noise import CHUNK, GradientNoise, sample_coordinates
+from regrad.runner.measures import Checkpoint
 from regrad.runner.train import run
 from tiny_runs import FINGERPRINT, spec
 
@@ -47,7 +48,7 @@ class Given:
 def measured(rows, *, examples=16, batch_size=4, momentum=0.0, groups=(), **options):
     noise = GradientNoise(examples, batch_size, momentum, groups, **options)
     problem = Given(rows)
-    return noise(Known(len(rows[0])), problem, spec(steps=2, batch_size=batch_size)), problem
+    return noise(Checkpoint(Known(len(rows[0])), problem, spec(steps=2, batch_size=batch_size))), problem
 
 
 def phi(x):
@@ -116,7 +117,8 @@ def test_a_parameter_without_gradient_is_left_out_and_enters_no_average():
 @pytest.mark.parametrize(("steps", "batch_size"), [(2, 4), (25, 16), (200, 16), (7, 3), (1, 100)])
 def test_the_examples_looked_at_are_never_trained_on(steps, batch_size):
     problem = Given([[1.0], [2.0]])
-    GradientNoise(20, 4, 0.0, resamples=2)(Known(), problem, spec(steps=steps, batch_size=batch_size))
+    at = Checkpoint(Known(), problem, spec(steps=steps, batch_size=batch_size))
+    GradientNoise(20, 4, 0.0, resamples=2)(at)
     assert min(problem.asked) >= steps * batch_size
     assert len(problem.asked) == len(set(problem.asked)) == 2 * CHUNK  # 20 rounded up to whole chunks
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from regrad.results import Spec
+from regrad.runner.measures import Checkpoint
 from regrad.transforms.resampling import UpdateQuality, debiased_samples, resampled_update
 from regrad.transforms.signal_to_noise import (
     mean_and_median_agree,
@@ -61,8 +62,9 @@ class GradientNoise:
         """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
-    def __call__(self, model: nn.Module, problem: Any, spec: Spec) -> dict[str, float]:
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
         """Return the measurements of one checkpoint, by ``noise/<parameter>/<what>``."""
+        model, problem, spec = at.model, at.problem, at.spec
         # Batches of CHUNK examples from beyond the end of the run: never trained on before.
         first = math.ceil((spec.steps + 1) * spec.batch_size / CHUNK)
         batches = (problem.batch(first + k, CHUNK) for k in range(math.ceil(self.examples / CHUNK)))
@@ -131,7 +133,5 @@ def gradients_at(model: nn.Module, problem: Any, batch: Any, chosen: dict[str, T
         return problem.losses(lambda inputs: functional_call(model, trial, (inputs,)), single).squeeze(0)
 
     gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, batch)
-    columns = [
-        gradients[name].flatten(1)[:, index.to(gradients[name].device)] for name, index in chosen.items()
-    ]
+    columns = [gradients[name].flatten(1)[:, index.to(gradients[name].device)] for name, index in chosen.items()]
     return torch.cat(columns, dim=1).cpu()

@@ -1,12 +1,31 @@
 """What a run records beside its validation loss."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from regrad.perexample.engine import gradient_statistics
 from regrad.results import Spec
+
+
+class Checkpoint(NamedTuple):
+    """What a measure may look at between two steps; it changes nothing.
+
+    Attributes:
+        model: The model as it is.
+        problem: Where batches and splits come from.
+        spec: The run.
+        optimizer: With its state.
+        scaler: The loss scaler, or None.
+    """
+
+    model: nn.Module
+    problem: Any
+    spec: Spec
+    optimizer: Optimizer | None = None
+    scaler: Any = None
 
 
 class TestLoss:
@@ -16,9 +35,32 @@ class TestLoss:
         """Only after the last step."""
         return step == spec.steps
 
-    def __call__(self, model: nn.Module, problem: Any, spec: Spec) -> dict[str, float]:
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
         """Return the problem's numbers on the test split."""
-        return {f"test_{name}": value for name, value in problem.evaluate(model, "test").items()}
+        return {f"test_{name}": value for name, value in at.problem.evaluate(at.model, "test").items()}
+
+
+class StateMean:
+    """The mean over parameters of a number that the optimizer keeps in each parameter's state.
+
+    Args:
+        key: Key of ``optimizer.state[p]``, such as MicroAdam's ``clipped_share``; recorded under that name.
+        every: Steps between records; the last step is always recorded.
+    """
+
+    def __init__(self, key: str, every: int = 1) -> None:
+        self.key, self.every = key, every
+
+    def wants(self, step: int, spec: Spec) -> bool:
+        """Every ``every`` steps, from the first step that has a state."""
+        return step > 0 and (step % self.every == 0 or step == spec.steps)
+
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
+        """Return the mean, weighted by the parameters' entries; nothing where no parameter has the key."""
+        state = at.optimizer.state if at.optimizer else {}
+        found = [(p.numel(), float(kept[self.key])) for p, kept in state.items() if self.key in kept]
+        entries = sum(count for count, _ in found)
+        return {self.key: sum(count * value for count, value in found) / entries} if entries else {}
 
 
 class MomentSplit:
@@ -50,14 +92,15 @@ class MomentSplit:
         """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
-    def __call__(self, model: nn.Module, problem: Any, spec: Spec) -> dict[str, float]:
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
         """Return the sums of one checkpoint."""
+        spec = at.spec
         # The first block of N examples that lies wholly beyond the end of the run.
         block = math.ceil(spec.steps * spec.batch_size / self.examples)
         found = gradient_statistics(
-            model,
-            problem.losses,
-            problem.batch(block, self.examples),
+            at.model,
+            at.problem.losses,
+            at.problem.batch(block, self.examples),
             ["mean", "variance"],
             method=self.method,
             chunk_size=self.chunk_size,

@@ -32,6 +32,7 @@ SCALERS: dict[str, str] = {}
 
 MEASURES = {
     "test": "regrad.runner.measures:TestLoss",
+    "state_mean": "regrad.runner.measures:StateMean",
     "moment_split": "regrad.runner.measures:MomentSplit",
     "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
 }

@@ -16,6 +16,7 @@ from regrad.runner.build import (
     build_problem,
     build_scheduler,
 )
+from regrad.runner.measures import Checkpoint
 
 
 class Curves:
@@ -54,12 +55,12 @@ def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
     scheduler = build_scheduler(optimizer, spec)
     gradient, measures = build_gradient(spec), build_measures(spec)
     evaluate_after = evaluation_steps(spec.steps, spec.evaluations)
-    curves = Curves()
+    curves, now = Curves(), Checkpoint(model, problem, spec, optimizer)
     for step in range(spec.steps + 1):
         if step in evaluate_after and not curves.add(step, evaluation(problem, model, "validation")):
             return curves, False
         for measure in measures:
-            if measure.wants(step, spec) and not curves.add(step, measure(model, problem, spec)):
+            if measure.wants(step, spec) and not curves.add(step, measure(now)):
                 return curves, False
         if step < spec.steps:
             batch = problem.batch(step, spec.batch_size)
