@@ -324,12 +324,6 @@ def test_a_misspelt_field_of_a_spec_is_refused_before_anything_runs():
         parse(type(spec()), spec().model_dump() | {"optimiser": {"name": "sgd"}})
 
 
-def test_a_precision_that_is_not_carried_out_is_refused_and_not_ignored(tmp_path):
-    asked = spec().model_copy(update={"precision": "fp16"})
-    with pytest.raises(ValueError, match="precision 'fp16': not carried out yet; allowed: 'fp32'"):
-        run(asked, FINGERPRINT, cache=tmp_path)
-
-
 def test_a_number_in_the_optimizers_state_is_averaged_over_entries_and_recorded(monkeypatch, cache):
     optimizer = Part(name="micro_adam", options={"lr": 0.01, "preconditioner": "mean_square"})
     gradient = Part(name="statistics", options={"names": ["variance"], "method": "vmap"})

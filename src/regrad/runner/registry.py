@@ -19,6 +19,8 @@ OPTIMIZERS = {
     "sgd": "torch.optim:SGD",
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",
+    "adagc": "regrad.scaling.third_party:adagc",
+    "lamb": "regrad.scaling.third_party:lamb",
 }
 
 GRADIENTS = {
@@ -28,7 +30,17 @@ GRADIENTS = {
     "elementwise": "regrad.runner.gradients:Elementwise",
 }
 
-SCALERS: dict[str, str] = {}
+# A scaler's factory is called with the device first.
+SCALERS = {
+    "alsdgc": "regrad.runner.scaled:alsdgc",
+    "clipped": "regrad.runner.scaled:clipped",
+}
+
+# Libraries behind modules of ours that import them when asked to.
+LIBRARIES = {
+    "regrad.runner.scaled": ("pytorch-optimizer", "zclip"),
+    "regrad.scaling.third_party": ("pytorch-optimizer", "zclip"),
+}
 
 MEASURES = {
     "test": "regrad.runner.measures:TestLoss",
@@ -74,8 +86,9 @@ def modules(spec: Spec) -> list[str]:
 
 def libraries(spec: Spec) -> dict[str, str]:
     """Return the versions of the other libraries that a spec's parts come from; torch is recorded apart."""
-    others = {entry.split(":")[0].split(".")[0] for entry in entries(spec)} - {"regrad", "torch"}
-    return library_versions(sorted(name.replace("_", "-") for name in others))
+    named = [entry.split(":")[0] for entry in entries(spec)]
+    others = {module.split(".")[0].replace("_", "-") for module in named} - {"regrad", "torch"}
+    return library_versions(sorted(others | {name for module in named for name in LIBRARIES.get(module, ())}))
 
 
 def data_sources(spec: Spec) -> list[str]:

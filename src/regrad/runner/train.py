@@ -2,11 +2,12 @@
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
 from regrad.runner.build import (
@@ -15,8 +16,12 @@ from regrad.runner.build import (
     build_optimizer,
     build_problem,
     build_scheduler,
+    resolve,
 )
 from regrad.runner.measures import Checkpoint
+from regrad.runner.registry import SCALERS, look_up
+
+AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 
 
 class Curves:
@@ -49,13 +54,60 @@ def evaluation(problem: Any, model: nn.Module, split: str) -> dict[str, float]:
     return {f"{split}_{name}": value for name, value in problem.evaluate(model, split).items()}
 
 
+def build_scaler(spec: Spec, problem: Any) -> Any:
+    """Return the loss scaler that a spec names, for the problem's device; None if it names none.
+
+    Raises:
+        ValueError: A gradient other than plain backward: its statistics would be scaled and not unscaled.
+    """
+    plain = spec.gradient is None or (spec.gradient.name == "backward" and not spec.gradient.options)
+    if not plain and (spec.scaler or spec.precision != "fp32"):
+        given = f"gradient {spec.gradient.name!r}"  # type: ignore[union-attr]
+        raise ValueError(f"{given} with scaler or precision {spec.precision!r}; allowed: plain 'backward'")
+    if spec.scaler is None:
+        return None
+    return resolve(look_up(SCALERS, spec.scaler, "scaler"))(problem.device, **spec.scaler.options)
+
+
+def losses_to_differentiate(spec: Spec, problem: Any, scaler: Any) -> Callable[[nn.Module, Any], Tensor]:
+    """Return the problem's losses, scaled if there is a scaler, the model under autocast if asked for.
+
+    Only the model runs in low precision: losses are taken from float32 outputs, as is every evaluation.
+    """
+    if scaler is None and spec.precision == "fp32":
+        return problem.losses
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        def cast(*inputs: Any) -> Tensor:
+            with torch.autocast(problem.device.type, AUTOCAST[spec.precision]):
+                outputs = model(*inputs)
+            return outputs.float()
+
+        found = problem.losses(model if spec.precision == "fp32" else cast, batch)
+        return found if scaler is None else scaler.scale(found)
+
+    return losses
+
+
+def step_with(scaler: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> None:
+    """Take one optimizer step, through the scaler if there is one."""
+    if scaler is None:
+        optimizer.step(**arguments)
+        return
+    scaler.unscale_(optimizer)
+    scaler.step(optimizer)
+    scaler.update()
+
+
 def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
     """Train ``model`` as ``spec`` says; return its curves and whether it stayed finite."""
     optimizer = build_optimizer(spec.optimizer, model)
     scheduler = build_scheduler(optimizer, spec)
     gradient, measures = build_gradient(spec), build_measures(spec)
+    scaler = build_scaler(spec, problem)
+    losses = losses_to_differentiate(spec, problem, scaler)
     evaluate_after = evaluation_steps(spec.steps, spec.evaluations)
-    curves, now = Curves(), Checkpoint(model, problem, spec, optimizer)
+    curves, now = Curves(), Checkpoint(model, problem, spec, optimizer, scaler)
     for step in range(spec.steps + 1):
         if step in evaluate_after and not curves.add(step, evaluation(problem, model, "validation")):
             return curves, False
@@ -64,8 +116,7 @@ def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
                 return curves, False
         if step < spec.steps:
             batch = problem.batch(step, spec.batch_size)
-            arguments = gradient(model, problem.losses, batch)
-            optimizer.step(**arguments)
+            step_with(scaler, optimizer, gradient(model, losses, batch))
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
     return curves, True
@@ -75,12 +126,7 @@ def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path) -> Record:
     """Run ``spec`` on the fingerprint's device and return its record.
 
     One torch thread: the number of threads changes the last bits of a sum.
-
-    Raises:
-        ValueError: A precision that no study uses yet: refused, not ignored.
     """
-    if spec.precision != "fp32":
-        raise ValueError(f"precision {spec.precision!r}: not carried out yet; allowed: 'fp32'")
     torch.set_num_threads(1)
     problem = build_problem(spec, cache=cache, device=fingerprint.device)
     model = problem.init_model()

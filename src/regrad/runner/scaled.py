@@ -1,0 +1,37 @@
+"""Loss scalers as a spec names them: each is called with the device and its options.
+
+Acts on: the loss (scaling) and the gradient (unscaling, clipping).
+"""
+
+from typing import Any
+
+import torch
+
+from regrad.scaling.alsdgc import ALSDGC
+from regrad.scaling.baselines import CLIPPERS, ClippedScaler, FixedScaler
+
+
+def alsdgc(device: torch.device, **options: Any) -> ALSDGC:
+    """Return an ALSDGC scaler; its numbers follow the gradients to whatever device they are on."""
+    return ALSDGC(**options)
+
+
+def clipped(
+    device: torch.device, *, clipper: str = "none", loss_scale: float | str = 1.0, **options: Any
+) -> ClippedScaler:
+    """Return a clipper behind a loss scaler.
+
+    Args:
+        device: Where the gradients are.
+        clipper: Key of ``CLIPPERS``.
+        loss_scale: A constant, or ``"dynamic"`` for ``torch.amp.GradScaler``.
+        options: Keyword arguments of the clipper.
+
+    Raises:
+        ValueError: An unknown clipper.
+    """
+    if clipper not in CLIPPERS:
+        raise ValueError(f"clipper must be one of {', '.join(sorted(CLIPPERS))}, got {clipper!r}")
+    dynamic = loss_scale == "dynamic"
+    scaler = torch.amp.GradScaler(device.type) if dynamic else FixedScaler(scale=loss_scale)  # type: ignore[arg-type]
+    return ClippedScaler(scaler, CLIPPERS[clipper](**options))
