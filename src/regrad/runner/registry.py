@@ -11,6 +11,7 @@ from regrad.results import Part, Spec, suggestion
 PROBLEMS = {
     "language": "regrad.problems.language:LanguageOptions",
     "images": "regrad.problems.images:ImageOptions",
+    "image_networks": "regrad.problems.images_networks:NetworkOptions",
 }
 
 OPTIMIZERS = {
@@ -19,6 +20,9 @@ OPTIMIZERS = {
     "sgd": "torch.optim:SGD",
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",
+    "lars": "pytorch_optimizer:LARS",
+    "dgs": "regrad.optim.dgs:DGS",
+    "resetting": "regrad.runner.dgs_reset:Resetting",
     "adagc": "regrad.scaling.third_party:adagc",
     "lamb": "regrad.scaling.third_party:lamb",
 }
@@ -28,6 +32,7 @@ GRADIENTS = {
     "example_signs": "regrad.runner.gradients:ExampleSigns",
     "statistics": "regrad.runner.gradients:Statistics",
     "elementwise": "regrad.runner.gradients:Elementwise",
+    "dgs_scaled": "regrad.runner.dgs_scaled:Scaled",
 }
 
 # A scaler's factory is called with the device first.
@@ -47,10 +52,12 @@ MEASURES = {
     "state_mean": "regrad.runner.measures:StateMean",
     "moment_split": "regrad.runner.measures:MomentSplit",
     "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
+    "spikes": "regrad.runner.dgs_measures:Spikes",
+    "reading_geometry": "regrad.runner.dgs_measures:ReadingGeometry",
 }
 
 # Option of each problem whose value names a data set of problems/data/sources.py.
-DATA_OPTIONS = {"language": "corpus", "images": "images"}
+DATA_OPTIONS = {"language": "corpus", "images": "images", "image_networks": "images"}
 
 
 def look_up(table: dict[str, str], part: Part, kind: str) -> str:

@@ -1,0 +1,66 @@
+"""What the runs of the DGS study record: spikes per image, and the readings' geometry on a real gradient."""
+
+import copy
+
+import torch
+
+from regrad.problems.models.spiking import SpikingResNet, spikes_per_image
+from regrad.results import Spec
+from regrad.runner.measures import Checkpoint
+from regrad.transforms.dgs import READINGS, dgs_updates
+from regrad.transforms.dgs_geometry import cosine, log_slope
+
+
+class Spikes:
+    """Mean spikes per image, in thousands, over test images at the end of the run.
+
+    Args:
+        examples: Test images, the first of the split.
+    """
+
+    def __init__(self, examples: int = 200) -> None:
+        self.examples = examples
+
+    def wants(self, step: int, spec: Spec) -> bool:
+        """Only after the last step."""
+        return step == spec.steps
+
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
+        """Return "test_spikes", in thousands per image, all neurons and time steps together."""
+        assert isinstance(at.model, SpikingResNet), "only a spiking network has spikes"
+        images = at.problem.first("test", self.examples)
+        return {"test_spikes": float(spikes_per_image(at.model, images).double().mean()) / 1000}
+
+
+class ReadingGeometry:
+    """What each reading of DGS would do to the gradient of the next batch; nothing is changed.
+
+    Recorded are ``cosine/<reading>``, between update and gradient, and ``slope/<reading>``, of log |update|
+    on log |gradient| over the entries whose gradient is not zero.
+
+    Args:
+        shares: When, as shares of the run.
+    """
+
+    def __init__(self, shares: tuple[float, ...] = (0.0, 0.5, 1.0)) -> None:
+        self.shares = tuple(shares)
+
+    def wants(self, step: int, spec: Spec) -> bool:
+        """Whether this is one of the checkpoints."""
+        return step in {round(share * spec.steps) for share in self.shares}
+
+    def __call__(self, at: Checkpoint) -> dict[str, float]:
+        """Return the cosines and slopes of one checkpoint."""
+        model = copy.deepcopy(at.model)  # BatchNorm's running statistics must not see this batch
+        step = at.spec.steps  # a batch that the run does not train on
+        at.problem.losses(model, at.problem.batch(step, at.spec.batch_size)).mean().backward()
+        grads = [p.grad.double() for p in model.parameters() if p.grad is not None]
+        flat = torch.cat([g.reshape(-1) for g in grads])
+        found = {}
+        for reading in READINGS:
+            updates = dgs_updates(grads, reading, lr=1.0, eps=1e-8)
+            update = torch.cat([u.reshape(-1) for u in updates])
+            found[f"cosine/{reading}"] = cosine(updates, grads)
+            moved = (flat != 0) & (update != 0)
+            found[f"slope/{reading}"] = log_slope(flat[moved].abs().tolist(), update[moved].abs().tolist())
+        return found

@@ -1,0 +1,29 @@
+"""The gradient scaled by DGS's four steps on its way to another optimizer."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from regrad.perexample.batches import Losses
+from regrad.transforms.dgs import dgs_updates
+
+
+class Scaled:
+    """The gradient of the mean loss, each entry times its scaling factor 1 / (|g| + eps).
+
+    Args:
+        eps: Of the scaling factors.
+    """
+
+    def __init__(self, eps: float = 1e-8) -> None:
+        self.eps = eps
+
+    def __call__(self, model: nn.Module, losses: Losses, batch: Any, **_: Any) -> dict[str, Any]:
+        """Back-propagate the mean of the losses and scale what arrives."""
+        losses(model, batch).mean().backward()
+        grads = [p.grad for p in model.parameters() if p.grad is not None]
+        with torch.no_grad():
+            for grad, scaled in zip(grads, dgs_updates(grads, "steps", lr=1.0, eps=self.eps), strict=True):
+                grad.copy_(scaled)
+        return {}
