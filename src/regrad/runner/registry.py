@@ -10,6 +10,7 @@ from regrad.results import Part, Spec, suggestion
 # A problem's module has, beside its options, ``build(options, cache=…, seed=…, device=…)``.
 PROBLEMS = {
     "language": "regrad.problems.language:LanguageOptions",
+    "sized_language": "regrad.problems.finetuning_language:SizedLanguageOptions",
     "images": "regrad.problems.images:ImageOptions",
     "image_networks": "regrad.problems.images_networks:NetworkOptions",
 }
@@ -20,6 +21,10 @@ OPTIMIZERS = {
     "sgd": "torch.optim:SGD",
     "adam": "torch.optim:Adam",
     "adamw": "torch.optim:AdamW",
+    "adafactor": "torch.optim:Adafactor",
+    "came": "pytorch_optimizer:CAME",
+    "sgg": "regrad.runner.sgg_optimizers:sgg",
+    "hidden_schedule": "regrad.runner.sgg_optimizers:HiddenSchedule",
     "lars": "pytorch_optimizer:LARS",
     "dgs": "regrad.optim.dgs:DGS",
     "resetting": "regrad.runner.dgs_reset:Resetting",
@@ -49,6 +54,7 @@ LIBRARIES = {
 
 MEASURES = {
     "test": "regrad.runner.measures:TestLoss",
+    "scale_range": "regrad.runner.sgg_measures:ScaleRange",
     "state_mean": "regrad.runner.measures:StateMean",
     "moment_split": "regrad.runner.measures:MomentSplit",
     "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
@@ -57,7 +63,7 @@ MEASURES = {
 }
 
 # Option of each problem whose value names a data set of problems/data/sources.py.
-DATA_OPTIONS = {"language": "corpus", "images": "images", "image_networks": "images"}
+DATA_OPTIONS = {"language": "corpus", "sized_language": "corpus", "images": "images", "image_networks": "images"}
 
 
 def look_up(table: dict[str, str], part: Part, kind: str) -> str:
