@@ -32,8 +32,19 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "lr~B^0": ("η ∝ B⁰", GREY, "v"),
     "lr~B^0.5": ("η ∝ √B", BLUE, "D"),
     "lr~B^1": ("η ∝ B", ORANGE, "o"),
+    "sgd": ("SGD", GREY, "v"),
+    "momentum": ("SGD, momentum", BLACK, "^"),
+    "adamw": ("AdamW", SKY, "<"),
+    "lars": ("LARS", PINK, "P"),
+    "sign": ("signSGD", GREEN, "X"),
+    "E1": ("DGS E1", RED, "o"),
+    "E1L": ("DGS E1L", RED, "s"),
+    "E1T": ("DGS E1T", RED, "^"),
+    "E4": ("DGS E4", YELLOW, "h"),
+    "S1": ("DGS S1", ORANGE, "o"),
+    "S1T": ("DGS S1T", ORANGE, "s"),
 }
-SUFFIXES = {"clip": "clipped", "decay": "decay 0.1"}
+SUFFIXES = {"clip": "clipped", "decay": "decay 0.1", "dgs": "scaled by DGS"}
 # From small to large batches: one hue, darker the larger, readable without colour.
 RAMP = ("#9ECAE1", "#6BAED6", "#4292C6", "#2171B5", "#08519C", "#08306B", "#000000")
 SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
