@@ -12,6 +12,10 @@ PROBLEMS = {
     "language": "regrad.problems.language:LanguageOptions",
     "sized_language": "regrad.problems.finetuning_language:SizedLanguageOptions",
     "images": "regrad.problems.images:ImageOptions",
+    "varied_images": "regrad.problems.varied_images:VariedImageOptions",
+    "long_sequence": "regrad.problems.long_sequence:LongSequenceOptions",
+    "sentiment": "regrad.problems.sentiment:SentimentOptions",
+    "translation": "regrad.problems.translation:TranslationOptions",
     "image_networks": "regrad.problems.images_networks:NetworkOptions",
 }
 
@@ -57,13 +61,24 @@ MEASURES = {
     "scale_range": "regrad.runner.sgg_measures:ScaleRange",
     "state_mean": "regrad.runner.measures:StateMean",
     "moment_split": "regrad.runner.measures:MomentSplit",
+    "split_losses": "regrad.runner.scaled_measures:SplitLosses",
+    "scaler_readings": "regrad.runner.scaled_measures:ScalerReadings",
     "gradient_noise": "regrad.runner.gradient_noise:GradientNoise",
     "spikes": "regrad.runner.dgs_measures:Spikes",
     "reading_geometry": "regrad.runner.dgs_measures:ReadingGeometry",
 }
 
 # Option of each problem whose value names a data set of problems/data/sources.py.
-DATA_OPTIONS = {"language": "corpus", "sized_language": "corpus", "images": "images", "image_networks": "images"}
+DATA_OPTIONS = {
+    "language": "corpus",
+    "sized_language": "corpus",
+    "images": "images",
+    "image_networks": "images",
+    "varied_images": "images",
+    "long_sequence": "images",
+    "sentiment": "reviews",
+    "translation": "verses",
+}
 
 
 def look_up(table: dict[str, str], part: Part, kind: str) -> str:
@@ -109,4 +124,5 @@ def data_sources(spec: Spec) -> list[str]:
     option = DATA_OPTIONS[spec.problem.name]
     if option not in spec.problem.options:
         raise ValueError(f"problem {spec.problem.name!r}: option {option!r} must be given")
-    return [str(spec.problem.options[option])]
+    value = spec.problem.options[option]
+    return list(map(str, value)) if isinstance(value, list) else [str(value)]

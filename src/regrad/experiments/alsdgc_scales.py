@@ -1,0 +1,145 @@
+"""Sizes of the studies of ALSDGC, one set a preset, and the arms of each task."""
+
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+from regrad.results import Part
+
+CLIPS = ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
+RUNGS = ("V0", "V1", "V2", "V3", "V4")
+AUTOCLIPS = ("autoclip-10", "autoclip-50", "autoclip-90")
+LIBRARY = ("zclip", "zclip-capped", "agc", "adagc", "lamb", "ema")
+ALL_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "grad_scaler", *AUTOCLIPS, *LIBRARY)
+MOST_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "ema")
+CORE_ARMS = ("none", *CLIPS, "V0", "V4", "autoclip-10")
+
+
+class Task(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        problem: The problem.
+        batch_size: B.
+        steps: Optimizer steps.
+        optimizer: "sgd", with momentum 0.9, or "adam".
+        center: Learning rate at the middle of the grid without clipping.
+        arms: Names of the arms.
+    """
+
+    problem: Part
+    batch_size: int
+    steps: int
+    optimizer: str
+    center: float
+    arms: tuple[str, ...] = CORE_ARMS
+
+
+class Scale(NamedTuple):
+    """What a preset sets: sizes only.
+
+    Attributes:
+        tasks: Task by name; "plain" is the one that parts beside the tuned ones vary.
+        points: Learning rates in the first grid of every arm; neighbours are a factor 2 apart.
+        seeds: Numbers of tuning and of fresh seeds.
+        extensions: How often a grid with its optimum on the edge may grow.
+        evaluations: How many times the validation loss is taken.
+        warmup: Steps before V3 and V4 have a threshold, and EMA clipping alike.
+        multiples: Learning rates of part "width", over each arm's optimum; 1 is the fresh-seed run itself.
+        percents: Shares of the training images in part "fractions".
+        spikes: Steps at which part "spikes" injects a bad batch.
+        spike_steps: Steps of a run of part "spikes".
+        adam_rate: Untuned learning rate of part "adam".
+    """
+
+    tasks: dict[str, Task]
+    points: int
+    seeds: tuple[int, int]
+    extensions: int
+    evaluations: int
+    warmup: int
+    multiples: tuple[float, ...]
+    percents: tuple[int, ...]
+    spikes: tuple[int, ...]
+    spike_steps: int
+    adam_rate: float = 1e-3
+
+
+def images(kind: str, depth: int, width: int, evaluated: int, *, name: str = "fashion-mnist") -> Part:
+    """Return image classification with a plain network or a residual one with GroupNorm."""
+    options: dict[str, JsonValue] = {"images": name, "network_kind": kind, "depth": depth, "width": width}
+    options |= {"norm": "group", "groups": 2 if width % 4 else 4, "evaluation_examples": evaluated}
+    return Part(name="varied_images", options=options)
+
+
+def digits(name: str, hidden: int, evaluated: int) -> Part:
+    """Return images read pixel by pixel by a recurrent network."""
+    options: dict[str, JsonValue] = {"images": name, "hidden": hidden, "evaluation_examples": evaluated}
+    return Part(name="long_sequence", options=options)
+
+
+def reviews(kind: str, vocabulary: int, words: int, evaluated: int, **more: JsonValue) -> Part:
+    """Return sentiment of sentences."""
+    options: dict[str, JsonValue] = {"reviews": "movie-reviews", "network_kind": kind, "vocabulary": vocabulary}
+    return Part(name="sentiment", options=options | {"words": words, "evaluation_examples": evaluated} | more)
+
+
+def verses(hidden: int, vocabulary: int, words: int, evaluated: int, translated: int) -> Part:
+    """Return translation of verses."""
+    options: dict[str, JsonValue] = {"verses": ["verses-en", "verses-es"], "hidden": hidden}
+    options |= {"vocabulary": vocabulary, "words": words, "evaluation_examples": evaluated}
+    return Part(name="translation", options=options | {"translated": translated})
+
+
+MULTIPLES = (1 / 32, 1 / 8, 1 / 2, 2.0, 8.0, 32.0)
+
+PRESETS: dict[str, Scale] = {
+    "smoke": Scale(
+        tasks={
+            "plain": Task(images("plain", 3, 4, 20), 4, 3, "sgd", 5e-2, ALL_ARMS),
+            "resnet": Task(images("resnet", 8, 4, 20), 4, 2, "sgd", 5e-2, MOST_ARMS),
+            "rnn": Task(digits("digits", 8, 20), 4, 2, "sgd", 5e-2),
+            "lstm": Task(reviews("lstm", 100, 8, 20, hidden=8), 4, 2, "adam", 1e-2),
+            "transformer": Task(reviews("transformer", 100, 8, 20), 4, 2, "adam", 2e-3),
+            "translation": Task(verses(8, 100, 8, 20, 2), 4, 2, "adam", 1e-2),
+        },
+        points=1, seeds=(1, 1), extensions=0, evaluations=2, warmup=1,
+        multiples=(0.5, 2.0), percents=(10,), spikes=(2,), spike_steps=5,
+    ),
+    "small": Scale(
+        tasks={
+            "plain": Task(images("plain", 8, 8, 300), 32, 100, "sgd", 1e-1, ALL_ARMS),
+            "resnet": Task(images("resnet", 20, 4, 200), 32, 60, "sgd", 1e-1, MOST_ARMS),
+            "rnn": Task(digits("digits", 32, 300), 32, 150, "sgd", 1e-1),
+            "lstm": Task(reviews("lstm", 2000, 24, 400), 32, 120, "adam", 1e-2),
+            "transformer": Task(reviews("transformer", 1000, 16, 400), 16, 80, "adam", 2e-3),
+            "translation": Task(verses(32, 500, 12, 200, 50), 32, 100, "adam", 1e-2),
+        },
+        points=5, seeds=(1, 5), extensions=1, evaluations=6, warmup=20,
+        multiples=MULTIPLES, percents=(10, 30), spikes=(40, 70), spike_steps=100,
+    ),
+    "full": Scale(
+        tasks={
+            "plain": Task(images("plain", 12, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
+            "resnet": Task(images("resnet", 20, 16, 2000), 128, 500, "sgd", 1e-1, MOST_ARMS),
+            "rnn": Task(digits("mnist-5k", 128, 500), 64, 500, "sgd", 2e-2),
+            "lstm": Task(reviews("lstm", 8000, 32, 1000, hidden=128), 64, 400, "adam", 3e-3),
+            "transformer": Task(reviews("transformer", 8000, 32, 1000, model="1M"), 64, 400, "adam", 1e-3),
+            "translation": Task(verses(256, 4000, 24, 500, 200), 64, 1500, "adam", 3e-3),
+        },
+        points=6, seeds=(1, 10), extensions=2, evaluations=10, warmup=100,
+        multiples=MULTIPLES, percents=(10, 30), spikes=(200, 350), spike_steps=500,
+    ),
+    "paper": Scale(
+        tasks={
+            "plain": Task(images("plain", 12, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
+            "resnet": Task(images("resnet", 20, 16, 5000, name="cifar10"), 128, 60_000, "sgd", 1e-1, MOST_ARMS),
+            "rnn": Task(digits("mnist-5k", 128, 500), 64, 10_000, "sgd", 1e-2),
+            "lstm": Task(reviews("lstm", 16_000, 48, 1000, hidden=256), 64, 2000, "adam", 2e-3),
+            "transformer": Task(reviews("transformer", 16_000, 48, 1000, model="3M"), 64, 2000, "adam", 1e-3),
+            "translation": Task(verses(512, 16_000, 48, 1000, 500), 64, 30_000, "adam", 1e-3),
+        },
+        points=6, seeds=(3, 10), extensions=2, evaluations=30, warmup=100,
+        multiples=MULTIPLES, percents=(10, 30), spikes=(8000, 14_000), spike_steps=20_000,
+    ),
+}  # fmt: skip

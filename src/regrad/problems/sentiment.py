@@ -1,0 +1,170 @@
+"""Say whether a sentence of a film review is favourable, with an LSTM or a small transformer."""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from regrad.problems.batch import Batch, check_position, evaluating
+from regrad.problems.data.movie_reviews import movie_reviews
+from regrad.problems.data.splits import Split, hash_share
+from regrad.problems.models.decoder import CONFIGS, Decoder
+from regrad.problems.models.lstm import PAD, DecoderClassifier, LSTMClassifier
+from regrad.problems.options import Count, Options
+from regrad.problems.randomness import permutation, torch_generator
+
+WORD = re.compile(r"\w+|[^\w\s]")
+UNKNOWN = 1
+HELD_OUT = 10
+Split3 = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+class SentimentOptions(Options):
+    """Options of a sentiment problem.
+
+    Attributes:
+        reviews: Name of the sentences' source.
+        network_kind: "lstm" or "transformer", whose size is named by ``model``.
+        model: Size of the transformer.
+        hidden: Width of the LSTM.
+        vocabulary: Number of ids: padding, unknown, and the most frequent words of the training split.
+        words: T, words of a sentence that are read.
+        evaluation_examples: Sentences of a split that `evaluate` uses, at most; the seed says which.
+    """
+
+    reviews: Literal["movie-reviews"] = "movie-reviews"
+    network_kind: Literal["lstm", "transformer"] = "lstm"
+    model: Literal["0.1M", "0.3M", "1M", "3M", "10M"] = "0.1M"
+    hidden: Count = 32
+    vocabulary: Annotated[int, Field(strict=True, ge=4)] = 2000
+    words: Count = 24
+    evaluation_examples: Count = 2000
+
+
+def split_words(text: str) -> list[str]:
+    """Return the words and marks of a text in lower case."""
+    return WORD.findall(text.lower())
+
+
+def most_frequent(texts: Sequence[list[str]], count: int) -> list[str]:
+    """Return the ``count`` most frequent words, ties in alphabetical order."""
+    found = Counter(word for words in texts for word in words)
+    return [word for word, _ in sorted(found.items(), key=lambda pair: (-pair[1], pair[0]))[:count]]
+
+
+def encode(texts: Sequence[list[str]], ids: dict[str, int], length: int) -> np.ndarray:
+    """Return ids [N, length] of texts, cut or padded at the left, so that the last place is the last word."""
+    table = np.full((len(texts), length), PAD, dtype=np.int64)
+    for row, words in zip(table, texts, strict=True):
+        kept = [ids.get(word, UNKNOWN) for word in words[:length]]
+        if kept:
+            row[-len(kept) :] = kept
+    return table
+
+
+def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) -> Split3:
+    """Return ids and labels by split: 80 % train, 10 % each validation and test, by the sentence's hash."""
+    parts: dict[str, list[tuple[int, list[str]]]] = {"train": [], "validation": [], "test": []}
+    for rating, text in pairs:
+        share = hash_share(text.encode("utf-8"))
+        name = "validation" if share < HELD_OUT else "test" if share < 2 * HELD_OUT else "train"
+        if rating != 0:
+            parts[name].append((int(rating > 0), split_words(text)))
+    words = most_frequent([text for _, text in parts["train"]], vocabulary - 2)
+    ids = {word: k + 2 for k, word in enumerate(words)}
+    return {
+        name: (encode([text for _, text in part], ids, length), np.array([label for label, _ in part]))
+        for name, part in parts.items()
+    }
+
+
+@dataclass
+class SentimentProblem:
+    """Favourable or not.
+
+    Attributes:
+        options: What was asked for.
+        arrays: Ids [N, T] and labels [N] by split.
+        seed: Of initialisation, data order and evaluation subset, which use separate streams.
+        device: Where models and batches live.
+    """
+
+    options: SentimentOptions
+    arrays: Split3
+    seed: int = 0
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+
+    def init_model(self) -> nn.Module:
+        """A new model, the same for every call and device."""
+        options, generator = self.options, torch_generator(self.seed, "init")
+        if options.network_kind == "lstm":
+            return LSTMClassifier(options.vocabulary, options.hidden, 2, generator=generator).to(self.device)
+        config = replace(CONFIGS[options.model], vocabulary=options.vocabulary, context=options.words)
+        return DecoderClassifier(Decoder(config, generator=generator), 2).to(self.device)
+
+    def batch(self, step: int, batch_size: int) -> Batch:
+        """Training batch number ``step``: ids [B, T] and labels [B], computed without the earlier ones."""
+        check_position(step, batch_size)
+        count = len(self.arrays["train"][1])
+        numbers = range(step * batch_size, (step + 1) * batch_size)
+        return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
+
+    def _chosen(self, epoch: int, position: int) -> int:
+        if self._order is None or self._order[0] != epoch:
+            self._order = epoch, permutation(len(self.arrays["train"][1]), self.seed, "order", epoch)
+        return int(self._order[1][position])
+
+    def _examples(self, split: Split, where: np.ndarray) -> Batch:
+        ids, labels = (torch.from_numpy(part[where]).to(self.device) for part in self.arrays[split])
+        return Batch(ids, labels)
+
+    def losses(self, model: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> torch.Tensor:
+        """Negative log-likelihood of each sentence's label in nats, [B], not divided by B."""
+        return cross_entropy(model(batch.inputs), batch.targets, reduction="none")
+
+    def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
+        """Mean "loss" in nats and "accuracy" (0 … 1) over the evaluation subset of a split."""
+        count = len(self.arrays[split][1])
+        chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_examples])
+        loss, correct = 0.0, 0
+        with evaluating(model):
+            for part in np.array_split(chosen, math.ceil(len(chosen) / 250)):
+                batch = self._examples(split, part)
+                logits = model(batch.inputs)
+                loss += float(cross_entropy(logits, batch.targets, reduction="sum"))
+                correct += int((logits.argmax(dim=1) == batch.targets).sum())
+        return {"loss": loss / len(chosen), "accuracy": correct / len(chosen)}
+
+
+def build(
+    options: SentimentOptions,
+    *,
+    cache: Path,
+    seed: int = 0,
+    device: str | torch.device = "cpu",
+    offline: bool = False,
+) -> SentimentProblem:
+    """A sentiment problem with its sentences read from the cache (fetched and parsed on first use).
+
+    Args:
+        options: What to build.
+        cache: Cache folder for data.
+        seed: Of everything random in the problem, >= 0.
+        device: Where models and batches live.
+        offline: Never use the network.
+
+    Raises:
+        DataError: The sentences are missing or damaged.
+    """
+    arrays = prepare(movie_reviews(cache, offline=offline), options.vocabulary, options.words)
+    return SentimentProblem(options, arrays, seed, torch.device(device))
