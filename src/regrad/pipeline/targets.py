@@ -57,6 +57,23 @@ NOTEBOOKS = (
         "own_statistics",
         ("fig-own-statistic", "fig-own-training"),
     ),
+    Target(
+        "dgs",
+        "07_dgs",
+        "dgs",
+        (
+            "fig-dgs-theorems",
+            "fig-dgs-lr",
+            "fig-dgs-bars",
+            "tab-dgs-audit",
+            "tab-dgs-images",
+            "tab-dgs-reset",
+            "tab-dgs-spiking-lars",
+            "tab-dgs-spiking-adam",
+            "tab-dgs-beyond",
+            "tab-dgs-tuning",
+        ),
+    ),
 )
 DOCUMENTS = ("paper", "site")
 

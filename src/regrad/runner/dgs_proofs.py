@@ -36,7 +36,8 @@ def proof_rows(proofs: Iterable[str], root: Path) -> list[dict[str, Any]]:
 def module(path: Path) -> ModuleType:
     """Import a test file by its path."""
     spec = importlib.util.spec_from_file_location(f"proofs_{path.stem}", path)
-    assert spec and spec.loader, path
+    if spec is None or spec.loader is None:
+        raise ValueError(f"{path}: not a Python file")
     loaded = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(loaded)
     return loaded
