@@ -13,10 +13,11 @@ import pytest
 
 import dgs_records
 import micro_adam_records
+import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import dgs_numbers, micro_adam_numbers, sign_tables
+from regrad.report import dgs_numbers, micro_adam_numbers, sgg_numbers, sign_tables
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
 from regrad.report.export import escape_tex
@@ -33,6 +34,7 @@ QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
+    "05_sgg": lambda: sgg_numbers.numbers(sgg_records.study_records()),
     "07_dgs": lambda: dgs_numbers.numbers(dgs_records.study_records(), dgs_records.REPAIRED),
 }
 

@@ -98,7 +98,7 @@ def fig_scales(records: Sequence[Record]) -> Figure:
             color, marker = variant_style(place)
             dashed = {"ls": "--", "marker": ""} if arm.startswith("schedule") else {"marker": marker}
             axes[0].plot(events, y, color=color, label=arm.removeprefix("variant="), **dashed)
-        axes[0].set(xlabel="reclusters", ylabel="mean scale S (log scale)", yscale="log")
+        axes[0].set(xlabel="reclusters", ylabel="mean scale S")
         axes[0].legend()
         others = [arm for arm in names if arm != "no SGG"]
         entries = []
@@ -106,7 +106,7 @@ def fig_scales(records: Sequence[Record]) -> Figure:
             color, marker = variant_style(shown.index(arm)) if arm in shown else (GREY, "o")
             entries.append((arm.removeprefix("variant="), gap(records, arm, "no SGG"), color, marker))
         forest(axes[1], entries)
-        axes[1].set(xlabel="test loss minus AdamW's, same rate (nats per byte)")
+        axes[1].set(xlabel="test loss minus AdamW's (nats per byte)")
     return figure
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from regrad.report.sgg_figures import divergences
-from regrad.report.sgg_printed import LATER, TABLE_4, reachable
+from regrad.report.sgg_printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
 from regrad.report.sgg_rows import (
     CONTROL,
     DEFAULT,
@@ -48,6 +48,8 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "sgg/printed-sgg": f"{TABLE_4['Adam+SGG'][0]}",
         "sgg/later-adam": f"{LATER['AdamW'][0]}",
         "sgg/later-sgg": f"{LATER['SGG+AdamW'][0]}",
+        "sgg/beta3": f"{BETA3:g}",
+        "sgg/printed-interval": str(LONGEST_INTERVAL),
         "sgg/reach-low": f"{low:.2f}",
         "sgg/reach-high": f"{high:.2f}",
     }
