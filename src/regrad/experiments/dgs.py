@@ -30,7 +30,7 @@ BASELINES: dict[str, tuple[str, dict[str, JsonValue], float]] = {
     "momentum": ("sgd", {"momentum": 0.9}, 0.1),
     "adam": ("adam", {}, 1e-2),
     "adamw": ("adamw", {"weight_decay": 0.01}, 1e-2),
-    "lars": ("lars", {}, 5.0),
+    "lars": ("lars", {"trust_coefficient": 0.02}, 0.5),
     "sign": ("sign_sgd", {"momentum": 0.0}, 2e-3),
 }
 CENTERS = {"E1": 3e-3, "E1L": 3e-3, "E1T": 0.05, "E4": 0.02, "S1": 2e-3, "S1T": 0.1}

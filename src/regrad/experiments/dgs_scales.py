@@ -99,9 +99,9 @@ PRESETS: dict[str, Scale] = {
     ),
     "small": Scale(
         images=residual((20, 32), 4, 500, (32, 50), "fashion-mnist"),
-        spiking=neurons((20, 32), 300, (16, 70), width=8, halved=True), cells=TABLE,
+        spiking=neurons((20, 32), 300, (16, 100), width=8, halved=True), cells=TABLE,
         beyond=beyond(4, 500, 40, 32, text=Task(language("0.1M", 32, 64), 16, 60)),
-        points=4, seeds=(1, 5), extensions=1, multiples=(0.1, 1 / NOTCH, NOTCH, 10.0), evaluations=5,
+        points=4, seeds=(1, 5), extensions=1, multiples=(0.1, NOTCH, 10.0), evaluations=5,
         spike_examples=100,
     ),
     "full": Scale(

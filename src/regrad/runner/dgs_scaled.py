@@ -10,20 +10,23 @@ from regrad.transforms.dgs import dgs_updates
 
 
 class Scaled:
-    """The gradient of the mean loss, each entry times its scaling factor 1 / (|g| + eps).
+    """The gradient of the mean loss, each entry times its adaptive learning rate, lr / (|g| + eps).
+
+    Adam does not see lr, and LARS only in the parameters that it does not normalise, biases and norms.
 
     Args:
-        eps: Of the scaling factors.
+        lr: Base rate of the adaptive learning rates; the printed one.
+        eps: Of the scaling factors; the printed one.
     """
 
-    def __init__(self, eps: float = 1e-8) -> None:
-        self.eps = eps
+    def __init__(self, lr: float = 1e-3, eps: float = 1e-8) -> None:
+        self.lr, self.eps = lr, eps
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any, **_: Any) -> dict[str, Any]:
         """Back-propagate the mean of the losses and scale what arrives."""
         losses(model, batch).mean().backward()
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         with torch.no_grad():
-            for grad, scaled in zip(grads, dgs_updates(grads, "steps", lr=1.0, eps=self.eps), strict=True):
+            for grad, scaled in zip(grads, dgs_updates(grads, "steps", lr=self.lr, eps=self.eps), strict=True):
                 grad.copy_(scaled)
         return {}
