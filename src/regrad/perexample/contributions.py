@@ -10,9 +10,8 @@ from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-# Wide convolutions of few channels are slow: with so few inputs to an output, patches and a product are faster.
+# Grouped convolutions of few channels are slow: with so few inputs to an output, a call for each example is faster.
 _NARROW = 32
 
 
@@ -104,9 +103,12 @@ class Convolved:
     groups: int
 
     def chunk(self, examples: slice) -> Tensor:
-        """The gradients [c, *weight] of those examples, in one call: examples become groups of a wider convolution."""
-        if self.groups == 1 and len(self.stride) == 2 and prod(self.shape[1:]) <= _NARROW:
-            return self._from_patches(examples)
+        """The gradients [c, *weight] of those examples, as a rule in one call: examples become groups."""
+        narrow = prod(self.shape[1:]) <= _NARROW
+        calls = [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]] if narrow else [self._call(examples)]
+        return calls[0] if len(calls) == 1 else torch.cat(calls)
+
+    def _call(self, examples: slice) -> Tensor:
         G, A = (x[examples].transpose(0, 1).flatten(1, 2) for x in (self.G, self.A))
         c = len(self.G[examples])
         weight = A.new_empty(1).expand(c * self.shape[0], *self.shape[1:])
@@ -114,12 +116,6 @@ class Convolved:
         arguments = (None, self.stride, self.padding, self.dilation, False, none, self.groups * c, (False, True, False))
         gradient = torch.ops.aten.convolution_backward(G, A, weight, *arguments)[1]
         return gradient.unflatten(0, (c, self.shape[0]))
-
-    def _from_patches(self, examples: slice) -> Tensor:
-        G, A = self.G[examples], self.A[examples]
-        patches = functional.unfold(A.flatten(0, 1), self.shape[2:], self.dilation, self.padding, self.stride)
-        patches = patches.unflatten(0, A.shape[:2]).transpose(1, 2).flatten(2)
-        return torch.bmm(G.flatten(3).transpose(1, 2).flatten(2), patches.transpose(1, 2)).unflatten(2, self.shape[1:])
 
 
 Contribution = Factors | Rows | Dense | Convolved

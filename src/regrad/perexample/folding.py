@@ -6,7 +6,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from regrad.perexample.contributions import Contribution, Convolved, Factors, Rows, examples_of
+from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of
+from regrad.perexample.products import prefers_onednn, product
 from regrad.perexample.sums import FUNCTIONS, Sums, accumulator_dtype
 
 # Elements of one product block. Measured on layers of 64 K to 256 K weights: smaller blocks, which with their sums
@@ -17,6 +18,8 @@ CHUNK = 1 << 20
 
 View = Callable[[Tensor], Tensor]
 Segments = tuple[Tensor, Tensor, Tensor]
+# One example's block of the product and the example's index.
+Fold = Callable[[Tensor, int], object]
 
 
 class Folder:
@@ -47,28 +50,40 @@ class Folder:
         elif isinstance(contribution, Rows) and not self.request.functions:
             self._fold_rows(contribution)
         else:
-            # More than 16 at once slow a grouped convolution down.
+            # More at once slow a grouped convolution down.
             most = 16 if isinstance(contribution, Convolved) else CHUNK
-            self.fold_chunks(examples_of(contribution), contribution.chunk, most=most)
+            own = not isinstance(contribution, Dense)
+            self.fold_chunks(examples_of(contribution), contribution.chunk, most=most, own=own)
 
-    def fold_chunks(self, n: int, chunk: Callable[[slice], Tensor], *, most: int = 16) -> None:
-        """Add blocks of a few examples each, for layers without a cheaper way."""
+    def fold_chunks(self, n: int, chunk: Callable[[slice], Tensor], *, most: int = 16, own: bool = False) -> None:
+        """Add blocks of a few examples each, for layers without a cheaper way; `own` ones may be overwritten."""
         weight = self.sums.like[self.name]
         elements = (weight if self.view is None else self.view(weight)).numel()
         size = max(1, min(most, CHUNK // max(1, elements)))
         for start in range(0, n, size):
-            self._fold_block(chunk(slice(start, min(n, start + size))), start)
+            self._fold_block(chunk(slice(start, min(n, start + size))), start, own=own)
 
-    def _fold_block(self, block: Tensor, start: int) -> None:
-        for kind in self.request.kinds:
-            total = self.of(kind)
-            value = FUNCTIONS[kind](block.to(total.dtype)) if kind in FUNCTIONS else block
-            total.add_(value.sum(0), alpha=self.weight)
+    def _fold_block(self, block: Tensor, start: int, *, own: bool) -> None:
+        """Add a block [c, *weight]; a block of the folder's own is overwritten by its squares."""
         for key, function in self.request.functions.items():
-            self.of(key).add_(function(block.to(self.dtype)).sum(0), alpha=self.weight)
+            self._add(key, function(block.to(self.dtype)).sum(0))
         if self.request.norms:
             flat = block.reshape(len(block), -1).to(self.sums.squared_norms.dtype)
             self._add_norms(torch.linalg.vector_norm(flat, dim=1).square_(), start)
+        for kind in sorted(self.request.kinds, key="square".__eq__):  # the squares last
+            value = block.to(self.dtype)
+            if kind == "square":
+                value = value.square_() if own else value.square()
+            elif kind in FUNCTIONS:
+                value = FUNCTIONS[kind](value)
+            self._add(kind, value.sum(0))
+
+    def _add(self, kind: str, summed: Tensor) -> None:
+        """Add a sum over examples; the first becomes the running average."""
+        if self.view is None and self.sums.is_empty(kind, self.name):
+            self.sums.put(kind, self.name, summed.mul_(self.weight))
+        else:
+            self.of(kind).add_(summed, alpha=self.weight)
 
     def _add_norms(self, squares: Tensor, start: int = 0) -> None:
         part = slice(self.first + start, self.first + start + len(squares))
@@ -101,10 +116,15 @@ class Folder:
             self._add_norms(norms)
 
     def _add_product(self, kind: str, G: Tensor, A: Tensor) -> None:
-        """Add Gᵀ A over all positions, straight into the sum if that is empty."""
-        beta = 0 if self.view is None and self.sums.claim(kind, self.name) else 1
-        total = self.of(kind)
-        total.addmm_(G.t().to(total.dtype), A.to(total.dtype), alpha=self.weight, beta=beta)
+        """Add Gᵀ A over all positions; if the sum is empty, the product is the sum."""
+        dtype = self.dtype
+        left, right = G.t().to(dtype), A.to(dtype)
+        fresh = self.view is None and self.sums.is_empty(kind, self.name)
+        if prefers_onednn(left, right) and fresh:
+            self.sums.put(kind, self.name, product(left * self.weight, right))
+        else:
+            beta = 0 if fresh and self.sums.claim(kind, self.name) else 1
+            self.of(kind).addmm_(left, right, alpha=self.weight, beta=beta)
 
     def _fold_rank_one(self, G: Tensor, A: Tensor) -> None:
         """With one position the gradient is g aᵀ, and powers, absolute values and signs factor over it."""
@@ -122,40 +142,39 @@ class Folder:
         inputs = A.unbind(0)
         for start in range(0, out, step):
             part = slice(start, min(out, start + step))
-            product = G.new_empty(part.stop - part.start, width)
-            steps, squares = self._steps(part, product, n)
+            steps, squares = self._steps(part, n, G)
             extra = None if segments is None else _rows_of_block(segments, part, n)
             for example, g in enumerate(G[:, :, part].transpose(1, 2).unbind(0)):
-                torch.mm(g, inputs[example], out=product)
+                block = product(g, inputs[example])
                 if extra is not None and len(extra[example][0]):
-                    product.index_add_(0, *extra[example])
+                    block.index_add_(0, *extra[example])
                 for fold in steps:
-                    fold(example)
+                    fold(block, example)
             if squares is not None:
                 self._add_norms(squares)
 
-    def _steps(self, part: slice, product: Tensor, n: int) -> tuple[list[Callable[[int], object]], Tensor | None]:
-        """How one example's product is folded; the last step may overwrite it."""
-        steps: list[Callable[[int], object]] = []
+    def _steps(self, part: slice, n: int, like: Tensor) -> tuple[list[Fold], Tensor | None]:
+        """How one example's block is folded; the last step may overwrite it."""
+        steps: list[Fold] = []
         kinds, weight, squares = self.request.kinds, self.weight, None
         totals = {kind: self.of(kind)[part] for kind in (*kinds, *self.request.functions)}
         if "sum" in kinds:
-            steps.append(lambda _: totals["sum"].add_(product, alpha=weight))
+            steps.append(lambda block, _: totals["sum"].add_(block, alpha=weight))
         if "square" in kinds:
-            steps.append(lambda _: totals["square"].addcmul_(product, product, value=weight))
+            steps.append(lambda block, _: totals["square"].addcmul_(block, block, value=weight))
         if self.request.norms:
-            squares, flat = torch.empty(n, dtype=self.dtype, device=product.device), product.view(-1)
+            squares = torch.empty(n, dtype=self.dtype, device=like.device)
             slots = squares.unbind(0)
-            if product.dtype == self.dtype:
-                steps.append(lambda example: torch.dot(flat, flat, out=slots[example]))
+            if like.dtype == self.dtype:
+                steps.append(lambda block, e: torch.dot(block.view(-1), block.view(-1), out=slots[e]))
             else:
-                steps.append(lambda example: slots[example].copy_(flat.to(self.dtype).square().sum()))
+                steps.append(lambda block, e: slots[e].copy_(block.to(self.dtype).square().sum()))
         for key, function in self.request.functions.items():
-            steps.append(_averaging(function, product, totals[key], weight=weight))
+            steps.append(_averaging(function, totals[key], weight=weight))
         if "abs" in kinds:
-            steps.append(lambda _: totals["abs"].add_(product.abs(), alpha=weight))
+            steps.append(lambda block, _: totals["abs"].add_(block.abs(), alpha=weight))
         if "sign" in kinds:
-            steps.append(lambda _: totals["sign"].add_(product.sign_(), alpha=weight))
+            steps.append(lambda block, _: totals["sign"].add_(block.sign_(), alpha=weight))
         return steps, squares
 
     def _fold_rows(self, contribution: Rows) -> None:
@@ -169,10 +188,8 @@ class Folder:
             self._add_norms(squares.new_zeros(len(contribution.G)).index_add_(0, example, squares))
 
 
-def _averaging(
-    function: Callable[[Tensor], Tensor], product: Tensor, total: Tensor, *, weight: float
-) -> Callable[[int], object]:
-    return lambda _: total.add_(function(product.to(total.dtype)), alpha=weight)
+def _averaging(function: Callable[[Tensor], Tensor], total: Tensor, *, weight: float) -> Fold:
+    return lambda block, _: total.add_(function(block.to(total.dtype)), alpha=weight)
 
 
 def _rows_of_block(segments: Segments, part: slice, n: int) -> list[tuple[Tensor, Tensor]]:

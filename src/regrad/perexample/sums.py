@@ -54,6 +54,14 @@ class Sums:
         total = self.sums[kind][name]
         return total.zero_() if fresh else total
 
+    def is_empty(self, kind: str, name: str) -> bool:
+        """Whether nothing was added yet."""
+        return name not in self.sums.get(kind, {})
+
+    def put(self, kind: str, name: str, average: Tensor) -> None:
+        """Take a tensor of the accumulator's shape and dtype as the running average of an empty sum."""
+        self.sums.setdefault(kind, {})[name] = average
+
     def claim(self, kind: str, name: str) -> bool:
         """Whether nothing was added yet; the caller, if so told, must overwrite the running average."""
         by_name = self.sums.setdefault(kind, {})
