@@ -15,7 +15,7 @@ def finetuning(scale: Scale, records: list[Record]) -> list[Spec]:
     task = scale.finetuning
     if task is None:
         return []
-    arms = {f"minilm-{mode}{suffix}": mode for mode in RANKS for suffix in ("", SGG)}
+    arms = {f"minilm-{mode}{suffix}": mode for mode in task.centers for suffix in ("", SGG)}
     grids = {arm: log_grid(task.centers[mode], task.points, 2.0) for arm, mode in arms.items()}
 
     def of_task(arm: str, lr: float, seed: int, phase: str) -> Spec:
@@ -31,7 +31,7 @@ def make(task: Finetuning, arm: str, lr: float, seed: int, phase: str) -> Spec:
     base = base_part("adamw", lr)
     options: dict[str, JsonValue] = {"lr": lr, "base": base.model_dump(), "interval": max(1, task.steps // EVENTS)}
     return Spec(
-        problem=Part(name="sentiment", options={**task.problem, "rank": RANKS[mode]}),
+        problem=Part(name="minilm", options={**task.problem, "rank": RANKS[mode]}),
         optimizer=Part(name="sgg", options=options) if arm.endswith(SGG) else base,
         steps=task.steps,
         batch_size=task.batch_size,

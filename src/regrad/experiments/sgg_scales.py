@@ -56,7 +56,7 @@ class Finetuning(NamedTuple):
         problem: Options of the problem, without ``rank``.
         batch_size: B, sentences.
         steps: Optimizer steps.
-        centers: Learning rate at the middle of the grid, by mode: ``full``, ``r4``, ``r8``.
+        centers: Learning rate at the middle of the grid, by mode: ``full``, ``r4``, ``r8``; those left out do not run.
         points: Learning rates in the first grid; neighbours are a factor 2 apart.
         seeds: Numbers of tuning and of fresh seeds.
     """
@@ -67,6 +67,17 @@ class Finetuning(NamedTuple):
     centers: dict[str, float]
     points: int
     seeds: tuple[int, int]
+
+
+def sentences(layers: int, tokens: int, evaluation_examples: int, *, train_embeddings: bool) -> dict[str, JsonValue]:
+    """Return the options of the fine-tuning problem, without ``rank``."""
+    return {
+        "reviews": "movie-reviews",
+        "layers": layers,
+        "tokens": tokens,
+        "evaluation_examples": evaluation_examples,
+        "train_embeddings": train_embeddings,
+    }
 
 
 def language(hidden: int, heads: int, length: int, evaluation_sequences: int, **more: JsonValue) -> Part:
@@ -96,21 +107,31 @@ PRESETS: dict[str, Scale] = {
         sizes=(language(8, 1, 16, 16), language(12, 1, 16, 16), language(16, 1, 16, 16)), wide=1,
         low_rank=language(8, 1, 16, 16, rank=2), batch_size=4, steps=4, centers=TOY, points=2, seeds=(1, 1),
         extensions=0, batches=(2, 4), rates=(1e-4, 1e-1), grid_seeds=1, evaluations=2,
+        finetuning=Finetuning(sentences(1, 8, 16, train_embeddings=False), 2, 4, {"r4": 1e-2}, 1, (1, 1)),
     ),
     "small": Scale(
         sizes=(language(16, 1, 64, 128), language(32, 2, 64, 128), language(64, 4, 64, 128)), wide=2,
         low_rank=language(16, 1, 64, 128, rank=4), batch_size=16, steps=200, centers=TOY, points=4, seeds=(1, 5),
         extensions=2, batches=(4, 16, 64), rates=RATES, grid_seeds=2,
+        finetuning=Finetuning(
+            sentences(3, 24, 400, train_embeddings=False), 8, 40, {"full": 3e-4, "r4": 1e-2, "r8": 1e-2}, 3, (1, 5)
+        ),
     ),
     "full": Scale(
         sizes=(named("1M", 128, 512), named("10M", 128, 512), LLAMA_60M),
         wide=2, low_rank=named("1M", 128, 512, rank=16), batch_size=64, steps=1000, centers=LARGE, points=5,
         seeds=(2, 8), extensions=2, batches=(16, 64, 256), rates=RATES, grid_seeds=3, evaluations=10,
+        finetuning=Finetuning(
+            sentences(6, 64, 1200, train_embeddings=True), 16, 1000, {"full": 5e-5, "r4": 1e-3, "r8": 1e-3}, 5, (2, 8)
+        ),
     ),
     "paper": Scale(
         sizes=(named("60M", 256, 2048, **C4), named("130M", 256, 2048, **C4), named("350M", 256, 2048, **C4)),
         wide=3, low_rank=named("60M", 256, 2048, rank=128, **C4), batch_size=512, steps=10_000,
         centers={"adamw": 1e-3, "came": 5e-4, "adafactor": 1e-2, "lamb": 1e-2, "lora": 1e-3}, points=5, seeds=(1, 5),
         extensions=2, batches=(128, 512, 1024), rates=RATES, grid_seeds=3, evaluations=50,
+        finetuning=Finetuning(
+            sentences(6, 64, 1200, train_embeddings=True), 16, 1000, {"full": 5e-5, "r4": 1e-3, "r8": 1e-3}, 5, (2, 8)
+        ),
     ),
 }  # fmt: skip

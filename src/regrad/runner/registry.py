@@ -11,6 +11,7 @@ from regrad.results import Part, Spec, suggestion
 PROBLEMS = {
     "language": "regrad.problems.language:LanguageOptions",
     "sized_language": "regrad.problems.finetuning_language:SizedLanguageOptions",
+    "minilm": "regrad.problems.finetuning_sentiment:FinetuningOptions",
     "images": "regrad.problems.images:ImageOptions",
     "varied_images": "regrad.problems.varied_images:VariedImageOptions",
     "long_sequence": "regrad.problems.long_sequence:LongSequenceOptions",
@@ -52,6 +53,7 @@ SCALERS = {
 
 # Libraries behind modules of ours that import them when asked to.
 LIBRARIES = {
+    "regrad.problems.finetuning_sentiment": ("peft", "tokenizers", "transformers"),
     "regrad.runner.scaled": ("pytorch-optimizer", "zclip"),
     "regrad.scaling.third_party": ("pytorch-optimizer", "zclip"),
 }
@@ -77,6 +79,7 @@ DATA_OPTIONS = {
     "varied_images": "images",
     "long_sequence": "images",
     "sentiment": "reviews",
+    "minilm": "reviews",
     "translation": "verses",
 }
 
