@@ -11,17 +11,19 @@ from pathlib import Path
 
 import pytest
 
+import alsdgc_records
 import dgs_records
 import micro_adam_records
 import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import dgs_numbers, micro_adam_numbers, sgg_numbers, sign_tables
+from regrad.report import alsdgc_numbers, dgs_numbers, micro_adam_numbers, sgg_numbers, sign_tables
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
 from regrad.report.export import escape_tex
 from regrad.report.ledger import load
+from regrad.runner.scaled_theorems import theorem_curves
 from regrad.store import Store
 from sign_records import study_records
 
@@ -35,6 +37,9 @@ NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
     "05_sgg": lambda: sgg_numbers.numbers(sgg_records.study_records()),
+    "06_alsdgc": lambda: (
+        alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())
+    ),
     "07_dgs": lambda: dgs_numbers.numbers(dgs_records.study_records(), dgs_records.REPAIRED),
 }
 

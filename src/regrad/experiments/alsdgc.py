@@ -36,7 +36,7 @@ def scaler(arm: str, warmup: int) -> Part | None:
         "grad_scaler": {"loss_scale": "dynamic"},
         "scale": {"loss_scale": float(value or 1)},
         "autoclip": {"clipper": "autoclip", "percent": float(value or 10)},
-        "ema": {"clipper": "ema", "warmup_steps": warmup},
+        "emaclip": {"clipper": "ema", "warmup_steps": warmup},
     } if value != "capped" else {"zclip": {"clipper": "zclip", "capped": True}}  # fmt: skip
     return Part(name="clipped", options=options.get(name) or {"clipper": name})
 

@@ -9,9 +9,9 @@ from regrad.results import Part
 CLIPS = ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
 RUNGS = ("V0", "V1", "V2", "V3", "V4")
 AUTOCLIPS = ("autoclip-10", "autoclip-50", "autoclip-90")
-LIBRARY = ("zclip", "zclip-capped", "agc", "adagc", "lamb", "ema")
+LIBRARY = ("zclip", "zclip-capped", "agc", "adagc", "lamb", "emaclip")
 ALL_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "grad_scaler", *AUTOCLIPS, *LIBRARY)
-MOST_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "ema")
+MOST_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "emaclip")
 CORE_ARMS = ("none", *CLIPS, "V0", "V4", "autoclip-10")
 
 
@@ -96,7 +96,7 @@ MULTIPLES = (1 / 32, 1 / 8, 1 / 2, 2.0, 8.0, 32.0)
 PRESETS: dict[str, Scale] = {
     "smoke": Scale(
         tasks={
-            "plain": Task(images("plain", 3, 4, 20), 4, 3, "sgd", 5e-2, ALL_ARMS),
+            "plain": Task(images("plain", 8, 4, 20), 4, 3, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 8, 4, 20), 4, 2, "sgd", 5e-2, MOST_ARMS),
             "rnn": Task(digits("digits", 8, 20), 4, 2, "sgd", 5e-2),
             "lstm": Task(reviews("lstm", 100, 8, 20, hidden=8), 4, 2, "adam", 1e-2),
@@ -120,7 +120,7 @@ PRESETS: dict[str, Scale] = {
     ),
     "full": Scale(
         tasks={
-            "plain": Task(images("plain", 12, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
+            "plain": Task(images("plain", 14, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 20, 16, 2000), 128, 500, "sgd", 1e-1, MOST_ARMS),
             "rnn": Task(digits("mnist-5k", 128, 500), 64, 500, "sgd", 2e-2),
             "lstm": Task(reviews("lstm", 8000, 32, 1000, hidden=128), 64, 400, "adam", 3e-3),
@@ -132,7 +132,7 @@ PRESETS: dict[str, Scale] = {
     ),
     "paper": Scale(
         tasks={
-            "plain": Task(images("plain", 12, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
+            "plain": Task(images("plain", 14, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 20, 16, 5000, name="cifar10"), 128, 60_000, "sgd", 1e-1, MOST_ARMS),
             "rnn": Task(digits("mnist-5k", 128, 500), 64, 10_000, "sgd", 1e-2),
             "lstm": Task(reviews("lstm", 16_000, 48, 1000, hidden=256), 64, 2000, "adam", 2e-3),

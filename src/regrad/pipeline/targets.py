@@ -76,6 +76,22 @@ NOTEBOOKS = (
         ),
     ),
     Target(
+        "alsdgc",
+        "06_alsdgc",
+        "alsdgc",
+        (
+            "fig-alsdgc-theorems",
+            "fig-alsdgc-tasks",
+            "fig-alsdgc-width",
+            "fig-alsdgc-adaptation",
+            "fig-alsdgc-spikes",
+            "tab-alsdgc",
+            "tab-alsdgc-tasks",
+            "tab-alsdgc-control",
+            "tab-alsdgc-tuning",
+        ),
+    ),
+    Target(
         "dgs",
         "07_dgs",
         "dgs",

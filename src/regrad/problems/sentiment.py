@@ -15,7 +15,9 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from regrad.problems.batch import Batch, check_position, evaluating
+from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.movie_reviews import movie_reviews
+from regrad.problems.data.sources import fingerprint
 from regrad.problems.data.splits import Split, hash_share
 from regrad.problems.models.decoder import CONFIGS, Decoder
 from regrad.problems.models.lstm import PAD, DecoderClassifier, LSTMClassifier
@@ -25,7 +27,7 @@ from regrad.problems.randomness import permutation, torch_generator
 WORD = re.compile(r"\w+|[^\w\s]")
 UNKNOWN = 1
 HELD_OUT = 10
-Split3 = dict[str, tuple[np.ndarray, np.ndarray]]
+FORMAT = 1
 
 
 class SentimentOptions(Options):
@@ -71,7 +73,7 @@ def encode(texts: Sequence[list[str]], ids: dict[str, int], length: int) -> np.n
     return table
 
 
-def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) -> Split3:
+def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) -> Arrays:
     """Return ids and labels by split: 80 % train, 10 % each validation and test, by the sentence's hash."""
     parts: dict[str, list[tuple[int, list[str]]]] = {"train": [], "validation": [], "test": []}
     for rating, text in pairs:
@@ -81,10 +83,9 @@ def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) ->
             parts[name].append((int(rating > 0), split_words(text)))
     words = most_frequent([text for _, text in parts["train"]], vocabulary - 2)
     ids = {word: k + 2 for k, word in enumerate(words)}
-    return {
-        name: (encode([text for _, text in part], ids, length), np.array([label for label, _ in part]))
-        for name, part in parts.items()
-    }
+    tables = {f"{name}_ids": encode([text for _, text in part], ids, length) for name, part in parts.items()}
+    labels = {f"{name}_labels": np.array([label for label, _ in part]) for name, part in parts.items()}
+    return tables | labels
 
 
 @dataclass
@@ -93,13 +94,13 @@ class SentimentProblem:
 
     Attributes:
         options: What was asked for.
-        arrays: Ids [N, T] and labels [N] by split.
+        arrays: As `prepare` returns them.
         seed: Of initialisation, data order and evaluation subset, which use separate streams.
         device: Where models and batches live.
     """
 
     options: SentimentOptions
-    arrays: Split3
+    arrays: Arrays
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
@@ -115,17 +116,20 @@ class SentimentProblem:
     def batch(self, step: int, batch_size: int) -> Batch:
         """Training batch number ``step``: ids [B, T] and labels [B], computed without the earlier ones."""
         check_position(step, batch_size)
-        count = len(self.arrays["train"][1])
+        count = len(self.arrays["train_labels"])
         numbers = range(step * batch_size, (step + 1) * batch_size)
         return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
 
     def _chosen(self, epoch: int, position: int) -> int:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(len(self.arrays["train"][1]), self.seed, "order", epoch)
+            self._order = epoch, permutation(len(self.arrays["train_labels"]), self.seed, "order", epoch)
         return int(self._order[1][position])
 
     def _examples(self, split: Split, where: np.ndarray) -> Batch:
-        ids, labels = (torch.from_numpy(part[where]).to(self.device) for part in self.arrays[split])
+        ids, labels = (
+            torch.from_numpy(np.asarray(self.arrays[f"{split}_{name}"][where])).to(self.device)
+            for name in ("ids", "labels")
+        )
         return Batch(ids, labels)
 
     def losses(self, model: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> torch.Tensor:
@@ -134,7 +138,7 @@ class SentimentProblem:
 
     def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
         """Mean "loss" in nats and "accuracy" (0 … 1) over the evaluation subset of a split."""
-        count = len(self.arrays[split][1])
+        count = len(self.arrays[f"{split}_labels"])
         chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_examples])
         loss, correct = 0.0, 0
         with evaluating(model):
@@ -166,5 +170,10 @@ def build(
     Raises:
         DataError: The sentences are missing or damaged.
     """
-    arrays = prepare(movie_reviews(cache, offline=offline), options.vocabulary, options.words)
-    return SentimentProblem(options, arrays, seed, torch.device(device))
+    key = {"what": "sentiment", "format": FORMAT, "data": fingerprint(options.reviews)}
+    key |= {"vocabulary": options.vocabulary, "words": options.words}
+
+    def read() -> Arrays:
+        return prepare(movie_reviews(cache, offline=offline), options.vocabulary, options.words)
+
+    return SentimentProblem(options, derived(cache, key, read), seed, torch.device(device))
