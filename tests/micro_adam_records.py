@@ -58,6 +58,8 @@ def record(spec: Spec, lost: bool = False) -> Record:
     if not lost and "moment_split" in measured:
         for layer in LAYERS:
             curves |= {f"split/{layer}/{k}": Curve(x=[0.0, x[-1]], y=[v, v]) for k, v in SPLIT.items()}
+    if not lost and "state_mean" in measured:
+        curves["clipped_share"] = Curve(x=x[1:], y=[0.25] * (len(x) - 2) + [0.5])
     return Record(
         run_id=run_id(spec, FINGERPRINT),
         spec=spec,

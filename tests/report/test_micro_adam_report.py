@@ -251,6 +251,8 @@ def test_numbers_have_printable_keys_and_say_what_was_run():
     assert all(KEY.fullmatch(key) for key in found)
     assert all(found.values())
     assert found["adam/tokens"] == "1,024"
+    curves = [r.curves["clipped_share"].y for r in RECORDS if "clipped_share" in r.curves]
+    assert found["adam/clipped"] == f"{sum(100 * sum(y) / len(y) for y in curves) / len(curves):.1f}" + r"\,\%"
     assert found["adam/share-own"] == "0.50"
     assert found["adam/order"].startswith("MicroAdamMSQ, Adam, c = 0.25")
     assert found["adam/decay-gap"].startswith("0.2")

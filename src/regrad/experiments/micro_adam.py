@@ -91,6 +91,9 @@ def make(scale: Scale, part: str, arm: str, lr: float, seed: int, phase: str) ->
     measures: tuple[Part, ...] = (Part(name="test"),) if phase == "fresh" else ()
     if phase == "fresh" and (part, arm) == ("language", "adam"):
         measures += (split(scale),)
+    if phase == "fresh" and base(arm) == "micro_adam_msq":
+        every = max(1, task.steps // scale.evaluations)
+        measures += (Part(name="state_mean", options={"key": "clipped_share", "every": every}),)
     return Spec(
         problem=task.problem,
         optimizer=Part(name="micro_adam", options=optimizer),

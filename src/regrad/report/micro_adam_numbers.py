@@ -40,7 +40,14 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         found["adam/share-own"] = significant(of_size[spec.batch_size], 2)
         found["adam/share-largest"] = significant(of_size[max(of_size)], 2)
         found["adam/largest-batch"] = str(max(of_size))
+    found["adam/clipped"] = clipped_share(records)
     return found | settings(records) | images(records) | ends(records)
+
+
+def clipped_share(records: Sequence[Record]) -> str:
+    """Return the share of coordinates that MicroAdamMSQ bounded from below, averaged over its runs and seeds."""
+    curves = [r.curves["clipped_share"].y for r in fresh(records, "micro_adam_msq") if "clipped_share" in r.curves]
+    return rf"{100 * fmean(map(fmean, curves)):.1f}\,\%" if curves else "no number"
 
 
 def settings(records: Sequence[Record]) -> dict[str, str]:
