@@ -18,7 +18,8 @@ def proofs(ledger: Any, study: str) -> list[str]:
 
 def claim_rows(records: Sequence[Record], passed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return what the claims are decided from: runs, and the proofs that passed."""
-    found = [*passed]
+    # the tests on runs select by arm and metric, so that a proof needs both
+    found = [{**row, "arm": row["proof"], "metric": "proof"} for row in passed]
     for model in MODELS:
         for arm in arms(records, "images"):
             name = f"{arm}@{model}"
