@@ -3,7 +3,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -176,9 +175,10 @@ def bleu_library():
         DataError: It is not installed.
     """
     try:
-        return import_module("sacrebleu")
+        import sacrebleu
     except ImportError:
         raise DataError("BLEU needs the package sacrebleu; install it") from None
+    return sacrebleu
 
 
 def build(
