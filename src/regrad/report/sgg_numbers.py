@@ -61,7 +61,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
 
 def effects(records: Sequence[Record]) -> dict[str, str]:
     """Return each base's differences with SGG and the mean scale."""
-    found = {}
+    found: dict[str, str] = {}
     for base in bases(records):
         wrapped, control = base.replace(":", f"{SGG}:"), base.replace(":", f"{CONTROL}:")
         found[f"sgg/{base}/gap"] = text(gap(records, wrapped, base), NO_GAP)
@@ -72,7 +72,7 @@ def effects(records: Sequence[Record]) -> dict[str, str]:
 
 def variants(records: Sequence[Record]) -> dict[str, str]:
     """Return each variant's last mean scale and range, its difference to AdamW and to the schedule."""
-    found = {}
+    found: dict[str, str] = {}
     for arm in arms(records, "variants"):
         key = "sgg/" + arm.replace(" ", "-")
         last = {which: scale_curve(records, arm, which)[1] for which in ("low", "mean", "high")}
