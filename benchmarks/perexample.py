@@ -161,6 +161,41 @@ def earlier(path: str, now: dict[str, Any]) -> dict[str, Any]:
     return {"environment": now, "workloads": {}}
 
 
+def parameters(workloads: dict[str, Callable[[], Any]]) -> dict[str, int]:
+    """Weights of each workload's model."""
+    return {name: sum(p.numel() for p in build().make(True).parameters()) for name, build in workloads.items()}
+
+
+def kept_bytes(widths: tuple[int, ...] = (64, 128, 256), times: tuple[int, ...] = (1, 2, 4)) -> list[dict[str, int]]:
+    """Bytes that one decoder block keeps for its backward pass, and those of its per-example gradients.
+
+    For widths D and sequence lengths L of `times` D; counted, not timed: tensors that autograd saves, each
+    storage once and parameters left out, against B times the parameters, in float32 with B = 2.
+    """
+    import torch
+
+    from perexample_workloads import DecoderBlock
+
+    found = []
+    for width in widths:
+        for length in (width * k for k in times):
+            block, x = DecoderBlock(width, 4, True), torch.randn(2, length, width)
+            own = {p.untyped_storage().data_ptr() for p in block.parameters()}
+            storages: dict[int, int] = {}
+
+            def keep(t: Any, storages: dict[int, int] = storages) -> Any:
+                storages[t.untyped_storage().data_ptr()] = t.untyped_storage().nbytes()
+                return t
+
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+                answer = block(x)
+            kept = sum(size for pointer, size in storages.items() if pointer not in own)
+            parameters = sum(p.numel() for p in block.parameters())
+            del answer
+            found.append({"D": width, "L": length, "per_example_gradients": 2 * 4 * parameters, "activations": kept})
+    return found
+
+
 def main() -> None:
     """Measure the chosen workloads and write one JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -184,6 +219,7 @@ def main() -> None:
     if options.workloads:
         chosen = {name: chosen[name] for name in options.workloads}
     record = earlier(options.out, environment(options))
+    record |= {"bytes": kept_bytes(), "parameters": parameters(workloads(options.device))}
     for name, build in chosen.items():
         record["workloads"][name] = measure(name, build, options)
         with open(options.out, "w") as file:

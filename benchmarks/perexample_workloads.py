@@ -150,5 +150,7 @@ def workloads(device: str) -> dict[str, Callable[[], Workload]]:
         "decoder B4 T512": lambda: decoder(4, device, T=512),
         "ResNet-20 GroupNorm B64": labelled(resnet20, 3, 32, 32),
         "MLP B64": labelled(mlp, 784),
+        "decoder B16 d128": lambda: decoder(16, device, d=128),
+        "decoder B16 d512": lambda: decoder(16, device, d=512),
         "decoder B64 in chunks of 16": lambda: decoder(64, device, chunk=16),
     }

@@ -18,7 +18,7 @@ import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import alsdgc_numbers, dgs_numbers, micro_adam_numbers, sgg_numbers, sign_tables
+from regrad.report import alsdgc_numbers, dgs_numbers, engine, micro_adam_numbers, sgg_numbers, sign_tables
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
 from regrad.report.export import escape_tex
@@ -36,6 +36,7 @@ QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
+    "04_engine": lambda: engine.numbers(engine.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
     "05_sgg": lambda: sgg_numbers.numbers(sgg_records.study_records()),
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from regrad.pipeline.estimates import operations
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.notebooks import NotebookError
 from regrad.pipeline.reproduce import DONE, ENVIRONMENT, FAILED, Order, set_aside
-from regrad.pipeline.targets import Target
+from regrad.pipeline.targets import NOTEBOOKS, Target, plan_of
 from regrad.report.export import Exporter
 from regrad.results import Part
 from regrad.store import Store
@@ -278,3 +279,13 @@ def test_a_moved_checkout_trains_and_executes_nothing(world, tmp_path):
     world.folders = Folders(moved, world.folders.cache)
     assert world.run() == DONE
     assert (world.performed, world.executed) == ([], [])
+
+
+def test_every_study_at_preset_paper_has_an_estimate_and_a_language_model_counts_six_operations():
+    for target in NOTEBOOKS:
+        plan = plan_of(target)
+        if plan:
+            assert sum(map(operations, {spec.problem.name: spec for spec in plan("paper", [])}.values())) >= 0
+    sign = next(spec for spec in plan_of(NOTEBOOKS[1])("small", []))
+    length = int(sign.problem.options["sequence_length"])
+    assert operations(sign) == 6.0 * 115_008 * length * sign.batch_size * sign.steps

@@ -105,7 +105,9 @@ class Convolved:
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, *weight] of those examples, as a rule in one call: examples become groups."""
         narrow = prod(self.shape[1:]) <= _NARROW
-        calls = [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]] if narrow else [self._call(examples)]
+        calls = (
+            [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]] if narrow else [self._call(examples)]
+        )
         return calls[0] if len(calls) == 1 else torch.cat(calls)
 
     def _call(self, examples: slice) -> Tensor:

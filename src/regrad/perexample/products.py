@@ -1,4 +1,4 @@
-"""Acts on: per-example gradients. The matrix products that give a weight's gradient, by the faster of torch's two libraries.
+"""Acts on: per-example gradients. The products that give a weight's gradient, by the faster of torch's libraries.
 
 For float32 on a CPU torch.mm calls the BLAS that torch was built with, on x86 MKL; oneDNN, which torch brings
 along for convolutions and compiled models, is about as fast on Intel's processors and twice as fast on AMD's

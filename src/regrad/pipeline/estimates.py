@@ -46,7 +46,10 @@ def past_seconds(specs: Iterable[Spec], bench: Bench) -> Iterable[float]:
 
 
 def operations(spec: Spec) -> float:
-    """Return the floating-point operations of a run: for a language model 6 per parameter and token."""
+    """Return the floating-point operations of a run: for a language model 6 per parameter and token.
+
+    0 for problems whose network is not known from the options alone: what they add up to is a lower bound.
+    """
     if spec.problem.name == "images":
         return image_operations(spec)
     import torch
@@ -54,6 +57,8 @@ def operations(spec: Spec) -> float:
     from regrad.problems.models.decoder import CONFIGS, Decoder
 
     options = spec.problem.options
+    if options.get("model") not in CONFIGS or "sequence_length" not in options:
+        return 0.0
     config = replace(CONFIGS[str(options["model"])], vocabulary=int(str(options.get("vocabulary", 256))))
     with torch.device("meta"):
         entries = sum(p.numel() for p in Decoder(config).parameters())

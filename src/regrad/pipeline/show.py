@@ -36,5 +36,5 @@ def announce(folders: Folders, order: Order) -> str:
     text = f"regrad: preset {order.preset} on {order.device}, results in {folders.root}\n"
     if order.preset == "paper":
         hours = sum(work.gpu_hours() for _, work in works(folders, order))
-        text += f"regrad: about {hours:.0f} GPU hours for tuning, by 6 operations a parameter and token\n"
+        text += f"regrad: at least {hours:.0f} GPU hours for tuning, by 6 operations a parameter and token\n"
     return text

@@ -57,6 +57,7 @@ NOTEBOOKS = (
         "own_statistics",
         ("fig-own-statistic", "fig-own-training"),
     ),
+    Target("engine", "04_engine", None, ("fig-engine-cost", "tab-engine-cost")),
     Target(
         "sgg",
         "05_sgg",

@@ -74,18 +74,26 @@ class Exporter:
         notebook: Name of the notebook, as in the manifest.
         preset: Preset of its records.
         records: Records that its figures and tables are made from, unless a call names others.
+        source: What the stamp says in place of runs, for a notebook that reads a benchmark.
     """
 
     def __init__(
-        self, generated: str | Path, *, notebook: str, preset: str, records: Sequence[Record]
+        self, generated: str | Path, *, notebook: str, preset: str, records: Sequence[Record], source: str = ""
     ) -> None:
         self.generated = Path(generated)
         self.notebook, self.preset, self.records = notebook, preset, list(records)
+        self.source = source
         self.rows: list[dict[str, Any]] = []
+
+    def stamp(self, records: Sequence[Record] | None = None) -> str:
+        """Return the line under a figure or table: its source, or preset, device and runs; and the commit."""
+        if self.source:
+            return f"{self.source} · commit {commit()}"
+        return stamp_text(self.preset, self.records if records is None else records)
 
     def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> "Picture":
         """Stamp ``figure`` and write it as ``figures/<name>.pdf``; return it as a picture, to be shown."""
-        text = stamp_text(self.preset, self.records if records is None else records)
+        text = self.stamp(records)
         put_stamp(figure, text)
         metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
         self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records)
@@ -93,7 +101,7 @@ class Exporter:
 
     def table(self, name: str, latex: str, records: Sequence[Record] | None = None) -> None:
         """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line."""
-        text = stamp_text(self.preset, self.records if records is None else records)
+        text = self.stamp(records)
         body = f"% {text}\n{latex.rstrip()}\n\\stamp{{{escape_tex(text)}}}\n"
         self._write(f"tables/{name}.tex", body.encode(), records)
 
@@ -115,7 +123,7 @@ class Exporter:
         """Write the manifest of this notebook; its last act. Return a sentence about it."""
         body = json.dumps(sorted(self.rows, key=lambda row: row["name"]), indent=1, sort_keys=True)
         write_atomically(self.generated / "manifest" / f"{self.notebook}.json", (body + "\n").encode())
-        return f"exported {len(self.rows)} files of {self.notebook}: {stamp_text(self.preset, self.records)}"
+        return f"exported {len(self.rows)} files of {self.notebook}: {self.stamp()}"
 
     def _write(self, relative: str, data: bytes, records: Sequence[Record] | None) -> None:
         stem = relative.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass

@@ -22,7 +22,13 @@ def scale_label(records: Sequence[Record]) -> str:
 
 
 def decide(
-    ledger: Path, study: str, rows: Iterable[Mapping[str, Any]], *, preset: str, records: Sequence[Record]
+    ledger: Path,
+    study: str,
+    rows: Iterable[Mapping[str, Any]],
+    *,
+    preset: str,
+    records: Sequence[Record] = (),
+    device: str = "",
 ) -> list[dict[str, Any]]:
     """Return the verdicts on a study's claims, as plain rows.
 
@@ -32,10 +38,11 @@ def decide(
         rows: What the claims are decided from.
         preset: Preset of the records.
         records: All records of the study; they name device and scale.
+        device: Device of rows that come from a benchmark and not from records.
     """
     claims = [claim for claim in load(ledger) if claim.study == study]
-    devices = "+".join(sorted({r.fingerprint.device for r in records}))
-    about = {"preset": preset, "device": devices, "label": scale_label(records)}
+    devices = "+".join(sorted({r.fingerprint.device for r in records})) or device
+    about = {"preset": preset, "device": devices, "label": scale_label(records) if records else ""}
     return as_rows(evaluate_all(claims, {study: list(rows)}, **about))
 
 

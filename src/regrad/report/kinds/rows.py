@@ -11,7 +11,7 @@ Rows = Sequence[Row]
 def select(rows: Iterable[Row], metric: str, arms: Iterable[str]) -> list[Row]:
     """Return the rows of these arms with this metric; a row that names no metric has the one asked for."""
     wanted = set(arms)
-    return [row for row in rows if row.get("metric", metric) == metric and row["arm"] in wanted]
+    return [row for row in rows if row.get("metric", metric) == metric and row.get("arm") in wanted]
 
 
 def reading(row: Row, better: str = "lower") -> float:
@@ -46,5 +46,5 @@ def shared_seeds(table: Mapping[str, Mapping[Any, float]], arms: Iterable[str]) 
 def diverged_runs(rows: Iterable[Row], arms: Iterable[str]) -> tuple[tuple[str, int], ...]:
     """Return how many runs of each arm diverged, arms without any left out."""
     listed = list(rows)
-    counts = [(arm, sum(bool(row.get("diverged")) for row in listed if row["arm"] == arm)) for arm in arms]
+    counts = [(arm, sum(bool(row.get("diverged")) for row in listed if row.get("arm") == arm)) for arm in arms]
     return tuple((arm, count) for arm, count in counts if count)
