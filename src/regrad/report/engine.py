@@ -39,6 +39,11 @@ def read(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def largest_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """Return the largest absolute difference of two answers {parameter name: tensor}."""
+    return max(float((first[name] - second[name]).abs().max()) for name in second)
+
+
 def source(benchmark: Benchmark) -> str:
     """Return the words of the stamp: machine, rounds, threads, torch."""
     about = benchmark["environment"]
