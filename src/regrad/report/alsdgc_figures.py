@@ -138,6 +138,6 @@ def fig_spikes(records: Sequence[Record]) -> Figure:
         for spike in fresh(records, "clip-1", "spikes")[0].spec.problem.options["spike_steps"]:  # type: ignore[union-attr]
             axis.axvline(float(spike), color=GREY, lw=0.7, ls="--")  # type: ignore[arg-type]
         untrained = max(run.curves["validation_loss"].y[0] for run in fresh(records, "clip-1", "spikes"))
-        axis.set(xlabel="step", ylabel="validation loss (nats)", ylim=(None, 1.5 * untrained))
+        axis.set(xlabel="step", ylabel="validation loss (nats)", ylim=(0.0, 1.5 * untrained))
         axis.legend(loc="best")
     return figure
