@@ -8,7 +8,7 @@ from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.report.claim_tables import as_rows, to_latex
 from regrad.report.claims import evaluate_all
-from regrad.report.export import Exporter, escape_tex
+from regrad.report.export import Exporter, breakable, escape_tex
 from regrad.report.ledger import load
 from regrad.report.tables import significant
 from regrad.results import Record
@@ -48,7 +48,7 @@ def words(rows: list[dict[str, Any]]) -> dict[str, str]:
     for row in rows:
         scale = f" ({row['label']})" if row["label"] else ""
         sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
-        found[f"why/{row['id']}"] = escape_tex(sentence)
+        found[f"why/{row['id']}"] = breakable(escape_tex(sentence))
     return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
 
 

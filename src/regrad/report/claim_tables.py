@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from regrad.report.claims import Verdict
-from regrad.report.export import escape_tex
+from regrad.report.export import breakable, escape_tex
 from regrad.report.kinds.outcome import NOT_TESTED, Outcome, number
 
 Plain = dict[str, Any]
@@ -109,7 +109,7 @@ def _finding(outcome: Outcome) -> Plain:
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:
-    verdict, why = escape_tex(row["verdict"] + _scale(row)), escape_tex(row["why"])
+    verdict, why = escape_tex(row["verdict"] + _scale(row)), breakable(escape_tex(row["why"]))
     p = f"${_p(row['p_holm'])}$" if row["p_holm"] is not None else ""
     return [escape_tex(row["id"]), _latex_estimate(row), _n(row), p, verdict, why]
 

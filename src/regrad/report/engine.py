@@ -94,13 +94,12 @@ def cost_table(benchmark: Benchmark) -> pd.DataFrame:
     """Return time / memory ratios, a line a workload: ours and each peer."""
     shown = {
         "surgery": ("surgery",),
-        "surgery, 4 stat.": ("surgery, four",),
+        "four stat.": ("surgery, four",),
         "vmap": ("vmap",),
         "chunked": ("vmap, chunks of 4", "vmap, chunks of 16"),
         "ExpandedW.": ("ExpandedWeights",),
         "Opacus": ("Opacus hooks",),
         "BackPACK": ("BackPACK SumGradSquared",),
-        "loop": ("micro-batch loop",),
     }
     lines = []
     for name in benchmark["workloads"]:

@@ -35,6 +35,11 @@ def escape_tex(text: str) -> str:
     return "".join(TEX_SPECIAL.get(c, c) for c in text)
 
 
+def breakable(tex: str) -> str:
+    """Return escaped text in which LaTeX may break a line inside the name of a test or a path."""
+    return re.sub(r"(\\_|/|::)", r"\1\\allowbreak{}", tex)
+
+
 def stamp_text(preset: str, records: Sequence[Record]) -> str:
     """Return the line that says what a figure was made from."""
     devices = "+".join(sorted({r.fingerprint.device for r in records})) or "no device"
