@@ -21,7 +21,7 @@ from regrad.pipeline.targets import NOTEBOOKS, notebook_path
 from regrad.report import alsdgc_numbers, dgs_numbers, engine, micro_adam_numbers, sgg_numbers, sign_tables
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
-from regrad.report.export import escape_tex
+from regrad.report.export import breakable, escape_tex
 from regrad.report.ledger import load
 from regrad.runner.scaled_theorems import theorem_curves
 from regrad.store import Store
@@ -248,7 +248,7 @@ def test_the_words_of_a_verdict_are_escaped():
     row = as_rows(evaluate_all(CLAIMS[:1], {}, preset="small", device="cpu"))[0]
     row |= {"verdict": "reproduced", "why": r"50 % of \input{x} & more_", "label": ""}
     words = verdicts.words([row])
-    assert words[f"why/{row['id']}"] == f"{row['id']}: reproduced; {escape_tex(row['why'])}."
+    assert words[f"why/{row['id']}"] == f"{row['id']}: reproduced; {breakable(escape_tex(row['why']))}."
     assert words[f"verdict/{row['id']}"] == "reproduced"
 
 

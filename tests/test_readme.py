@@ -1,6 +1,5 @@
 """The README's generated parts are those of the published records."""
 
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from regrad.pipeline.reference import filled, readme_parts
 from regrad.results import run_id
 from regrad.store import Store
 
-COUNTS = {"": 2660}
 ROOT = Path(__file__).parents[1]
 FOLDERS = Folders(ROOT, ROOT)
 
@@ -22,8 +20,7 @@ def test_the_readme_shows_the_published_verdicts_and_the_table_of_data():
 
 def test_every_published_record_is_intact_and_has_its_own_name():
     records = list(Store(ROOT / "results" / "reference" / "small-cpu" / "runs"))
-    counts = Counter(record.spec.tags.get("study", "") for record in records)
-    assert counts == COUNTS
+    assert len(records) == 2660  # all studies; records keep no tags, so which run is whose only the plans know
     assert all(record.run_id == run_id(record.spec, record.fingerprint) for record in records)
 
 

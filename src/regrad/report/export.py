@@ -37,7 +37,7 @@ def escape_tex(text: str) -> str:
 
 def breakable(tex: str) -> str:
     """Return escaped text in which LaTeX may break a line inside the name of a test or a path."""
-    return re.sub(r"(\\_|/|::)", r"\1\\allowbreak{}", tex)
+    return re.sub(r"(\\_|::)", r"\1\\allowbreak{}", tex)
 
 
 def stamp_text(preset: str, records: Sequence[Record]) -> str:
