@@ -18,7 +18,15 @@ import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import alsdgc_numbers, dgs_numbers, engine, micro_adam_numbers, sgg_numbers, sign_tables
+from regrad.report import (
+    alsdgc_numbers,
+    compute_ledger,
+    dgs_numbers,
+    engine,
+    micro_adam_numbers,
+    sgg_numbers,
+    sign_tables,
+)
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
 from regrad.report.export import breakable, escape_tex
@@ -32,6 +40,8 @@ PAPER = ROOT / "paper"
 SOURCES = [PAPER / "report.tex", *sorted((PAPER / "sections").glob("*.tex"))]
 CLAIMS = load(PAPER / "claims.toml")
 QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
+# What pipeline/verdicts.py makes of the whole ledger, after every notebook.
+LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute"}
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
@@ -72,7 +82,7 @@ def test_the_report_includes_every_section_once_and_nothing_else():
 def test_the_report_includes_what_the_notebooks_make_and_the_notebooks_make_what_it_includes():
     included = everywhere(r"\\(?:figurefile|tablefile)(?:\[[^]]*\])?\{([^}]*)\}")
     assert len(included) == len(set(included)), "included twice"
-    made = {name for target in NOTEBOOKS for name in target.figures} | {"tab-claims"}
+    made = {name for target in NOTEBOOKS for name in target.figures} | LEDGER_TABLES
     assert set(included) == made
 
 
@@ -102,6 +112,7 @@ def literal_keys(path):
 
 def exported_keys():
     keys = set(verdicts.words(as_rows(evaluate_all(CLAIMS, {}, preset="small", device="cpu"))))
+    keys |= set(compute_ledger.numbers({}))
     for target in NOTEBOOKS:
         keys |= literal_keys(notebook_path(ROOT / "notebooks", target))
         keys |= set(NUMBERS[target.notebook]()) if target.notebook in NUMBERS else set()

@@ -8,9 +8,14 @@ from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.report.claim_tables import as_rows, to_latex
 from regrad.report.claims import evaluate_all
+from regrad.report.compute_ledger import Cost, compute_table, cost
+from regrad.report.compute_ledger import numbers as cost_numbers
 from regrad.report.export import Exporter, breakable, escape_tex
 from regrad.report.ledger import load
+from regrad.report.synthesis import deviation_table, power_table
+from regrad.report.synthesis import numbers as ledger_numbers
 from regrad.report.tables import significant
+from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.statistics.power import detectable_effect
 from regrad.store import Store
@@ -42,6 +47,16 @@ def records_of(folders: Folders, preset: str) -> list[Record]:
     return [record for record in map(store.get, ids) if record is not None]
 
 
+def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
+    """Return what the runs behind each notebook's exports took, as the manifests name them."""
+    store, runs, found = Store(folders.runs), {record.run_id: record for record in records}, {}
+    for part in sorted((folders.generated / "manifest").glob("*.json")):
+        rows = [row for row in json.loads(part.read_text()) if row["preset"] == preset]
+        ids = sorted({run for row in rows for run in row["runs"] if run in runs}) if part.stem != NOTEBOOK else []
+        found[part.stem] = [cost(runs[name], store.circumstances(name)) for name in ids]
+    return found
+
+
 def words(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Return what the prose cites: each verdict, the reason as a sentence, and what seeds can see."""
     found = {f"verdict/{row['id']}": row["verdict"] for row in rows}
@@ -49,6 +64,7 @@ def words(rows: list[dict[str, Any]]) -> dict[str, str]:
         scale = f" ({row['label']})" if row["label"] else ""
         sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
         found[f"why/{row['id']}"] = breakable(escape_tex(sentence))
+    found |= ledger_numbers(rows)
     return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
 
 
@@ -57,8 +73,13 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     rows = gather(folders, preset=preset, device=device)
     body = json.dumps({"claims": rows}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomically(folders.claims, (body + "\n").encode())
-    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records_of(folders, preset))
+    records = records_of(folders, preset)
+    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records)
+    spent = costs(folders, preset, records)
     exporter.table("tab-claims", to_latex(rows))
-    exporter.numbers(words(rows))
+    exporter.table("tab-power", power_table(rows))
+    exporter.table("tab-deviations", deviation_table(rows))
+    exporter.table("tab-compute", plain_table(compute_table(spent)))
+    exporter.numbers(words(rows) | cost_numbers(spent))
     exporter.finish()
     return rows

@@ -1,0 +1,106 @@
+"""What the report cost: runs, core hours and an estimate of energy, a line a study; plain values in, texts out.
+
+Seconds were measured and lie beside each record; watts were not. The energy is an estimate from the two
+constants below, which the report prints with it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+import pandas as pd
+
+from regrad.report.tables import significant
+from regrad.results import Circumstances, Record
+
+# Watts of what a run keeps busy. Source: thermal design power by the makers' data sheets, of a 64-core AMD EPYC
+# 7763 (280 W) divided by its cores, and of an NVIDIA H200 (700 W).
+WATTS = {"cpu": 280 / 64, "cuda": 700.0}
+# Memory, power supply and cooling on top of the processor: our assumption, no measurement.
+OVERHEAD = 2.0
+NAMES = {"cpu": "processors", "cuda": "a GPU"}
+
+STUDIES = {
+    "01_sign_placement": "Where the sign goes",
+    "02_micro_adam": "Adam's preconditioner",
+    "03_own_statistics": "A statistic of one's own",
+    "05_sgg": "SGG",
+    "06_alsdgc": "ALSDGC",
+    "07_dgs": "DGS",
+}
+
+
+class Cost(NamedTuple):
+    """What one run took.
+
+    Attributes:
+        run: Its name; a run that two studies share is counted once in the total.
+        seconds: Wall-clock seconds, 0 where they were not kept.
+        cores: Cores it kept busy.
+        device: ``"cpu"`` or ``"cuda"``.
+        diverged: Whether it became non-finite.
+    """
+
+    run: str
+    seconds: float
+    cores: int
+    device: str
+    diverged: bool
+
+    @property
+    def core_hours(self) -> float:
+        """Hours times cores."""
+        return self.seconds * self.cores / 3600
+
+    @property
+    def watt_hours(self) -> float:
+        """Hours times the watts of what was busy, and of what stands around it."""
+        busy = self.core_hours if self.device == "cpu" else self.seconds / 3600
+        return busy * WATTS[self.device] * OVERHEAD
+
+
+def cost(record: Record, circumstances: Circumstances | None) -> Cost:
+    """Return the cost of a record from what was kept beside it."""
+    seconds, cores = (circumstances.seconds, circumstances.threads) if circumstances else (0.0, 1)
+    return Cost(record.run_id, seconds, cores, record.fingerprint.device, record.diverged)
+
+
+def once(costs: Iterable[Cost]) -> list[Cost]:
+    """Return the costs of different runs."""
+    return list({c.run: c for c in costs}.values())
+
+
+def compute_table(studies: Mapping[str, Iterable[Cost]]) -> pd.DataFrame:
+    """Return a line a study and one for all: runs, non-finite ones, core hours, watt hours.
+
+    Args:
+        studies: Notebook to the costs of its runs; notebooks that trained nothing are left out.
+    """
+    found = {STUDIES.get(name, name): once(costs) for name, costs in studies.items()}
+    lines = [_line(name, costs) for name, costs in found.items() if costs]
+    total = once(c for costs in found.values() for c in costs)
+    return pd.DataFrame([*lines, _line("All, each run once", total)])
+
+
+def _line(name: str, costs: list[Cost]) -> dict[str, str]:
+    return {
+        "study": name,
+        "runs": f"{len(costs):,}",
+        "non-finite": str(sum(c.diverged for c in costs)),
+        "core hours": significant(sum(c.core_hours for c in costs), 2),
+        "Wh": significant(sum(c.watt_hours for c in costs), 2),
+    }
+
+
+def numbers(studies: Mapping[str, Iterable[Cost]]) -> dict[str, str]:
+    """Return what the prose cites of the cost, by key."""
+    total = once(c for costs in studies.values() for c in costs)
+    return {
+        "compute/runs": f"{len(total):,}",
+        "compute/core-hours": significant(sum(c.core_hours for c in total), 2),
+        "compute/watt-hours": significant(sum(c.watt_hours for c in total), 2),
+        "compute/longest": significant(max((c.seconds for c in total), default=0.0), 2),
+        "compute/watts-cpu": significant(WATTS["cpu"], 2),
+        "compute/watts-cuda": significant(WATTS["cuda"], 3),
+        "compute/overhead": f"{OVERHEAD:g}",
+        "compute/devices": " and ".join(sorted({NAMES[c.device] for c in total})) or "no machine",
+    }

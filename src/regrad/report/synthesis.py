@@ -1,0 +1,86 @@
+"""The ledger as a whole: how many verdicts of which kind, what a null could have seen, where we deviate.
+
+Pure functions of the plain rows of ``results/claims.json``.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from regrad.report.claim_tables import text_column
+from regrad.report.export import breakable, escape_tex
+from regrad.report.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED, number
+from regrad.report.overview import PAPERS
+
+Plain = Mapping[str, Any]
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)
+
+
+def summary(rows: Sequence[Plain]) -> str:
+    """Return the verdicts counted, in words: ``"2 reproduced, 1 not tested"``; kinds that are absent left out."""
+    counts = Counter(row["verdict"] for row in rows)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS if counts[verdict])
+
+
+def nulls(rows: Sequence[Plain]) -> list[Plain]:
+    """Return the inconclusive rows that rest on a comparison with a margin; ties and reversals are no nulls."""
+    return [row for row in rows if row["verdict"] == INCONCLUSIVE and row["detectable"] and row["margin"]]
+
+
+def power_sentence(rows: Sequence[Plain]) -> str:
+    """Return what the comparisons without the claimed effect could have seen, as a sentence."""
+    found = nulls(rows)
+    if not found:
+        return "At this preset no comparison was left open, so there is no power to state."
+    ratios = [row["detectable"] / row["margin"] for row in found]
+    blind = sum(ratio > 1 for ratio in ratios)
+    return (
+        f"Of {len(found)} comparisons left open, {blind} had a margin below what their seeds could have seen at "
+        f"that power; at the median this was {median(ratios):.1f} times the margin."
+    )
+
+
+def numbers(rows: Sequence[Plain]) -> dict[str, str]:
+    """Return what the prose cites of the ledger as a whole, by key."""
+    found = {"ledger/claims": str(len(rows)), "ledger/summary": summary(rows), "ledger/power": power_sentence(rows)}
+    decided = [row for row in rows if row["verdict"] != NOT_TESTED]
+    found["ledger/decided"] = str(len(decided))
+    for paper in PAPERS:
+        found[f"ledger/{paper}"] = summary([row for row in rows if row["paper"] == paper]) or "no claim"
+    return found
+
+
+def power_table(rows: Sequence[Plain]) -> str:
+    """Return a ``longtable`` of the comparisons left open: margin, what could have been seen, seeds."""
+    lines = [
+        [*(escape_tex(row[key]) for key in ("id", "comparison", "unit")), *_seen(row)] for row in nulls(rows)
+    ]
+    head = ["Claim", "Comparison", "Unit", "$n$", "Margin", r"Seen at 80\,\%", "$n$ needed"]
+    return longtable("l" + text_column(0.4) + "lrrrr", head, lines)
+
+
+def _seen(row: Plain) -> list[str]:
+    needed = f"{row['needed_n']:,}" if row["needed_n"] else "--"
+    return [str(row["n"]), number(row["margin"]), number(row["detectable"]), needed]
+
+
+def deviation_table(rows: Sequence[Plain]) -> str:
+    """Return a ``longtable``: what would falsify a claim, and where its test departs from the paper."""
+    lines = [
+        [escape_tex(row["id"]), row["source"], *(breakable(escape_tex(row[key])) for key in ("falsified", "note"))]
+        for row in rows
+    ]
+    columns = "ll" + text_column(0.33) + text_column(0.43)
+    return longtable(columns, ["Claim", "Source", "Falsified if", "Our decisions and deviations"], lines)
+
+
+def longtable(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    r"""Return a ``longtable`` with booktabs rules that repeats its head; cells are LaTeX.
+
+    A table without lines says so, as at preset smoke.
+    """
+    body = [" & ".join(line) + r" \\" for line in lines]
+    body = body or [rf"\multicolumn{{{len(head)}}}{{@{{}}l@{{}}}}{{nothing at this preset}} \\"]
+    opening = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
+    return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"
