@@ -4,7 +4,7 @@ import math
 import zlib
 
 from regrad.experiments import sgg as study
-from regrad.experiments.sgg_scales import PRESETS, Finetuning
+from regrad.experiments.sgg_scales import PRESETS, Finetuning, StandIn, captions, preference
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
@@ -13,9 +13,14 @@ UNTRAINED = 5.5
 EFFECT = {"": 0.0, "+sgg": -0.1, "+matched": -0.04}
 MEAN_SCALE = 1.2
 TASK = Finetuning({"layers": 1}, 4, 20, {"full": 1e-4, "r4": 1e-3, "r8": 1e-3}, 3, (1, 5))
+STANDINS = {
+    "dpo": StandIn(preference(8, 8, 2, 16), 2, 40, 1e-2, 3, (1, 5)),
+    "caption": StandIn(captions(8, 16), 2, 40, 1e-2, 3, (1, 5)),
+}
 SCALE = PRESETS["smoke"]._replace(
-    seeds=(1, 5), points=3, steps=40, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2, finetuning=TASK
-)
+    seeds=(1, 5), points=3, steps=40, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2,
+    finetuning=TASK, standins=STANDINS,
+)  # fmt: skip
 
 
 def jitter(arm: str, seed: int) -> float:
@@ -40,7 +45,7 @@ def record(spec: Spec) -> Record:
     measured = {part.name for part in spec.measures}
     if "test" in measured:
         curves["test_loss"] = Curve(x=x[-1:], y=[last])
-        if arm.startswith("minilm"):
+        if arm.startswith(("minilm", "dpo", "caption")):
             curves["test_accuracy"] = Curve(x=x[-1:], y=[1 - last / 10])
     if "scale_range" in measured or arm.startswith("schedule"):
         steps = [float(k * SCALE.interval) for k in range(1, 21)]

@@ -1,4 +1,4 @@
-"""Whether scaling by gradient groups (SGG) helps, and what it is (C1 to C4, C8, C10 to C12).
+"""Whether scaling by gradient groups (SGG) helps, and what it is (C1 to C4, C6b, C7b, C8, C10 to C12).
 
 ``base:k`` is a base optimizer at the k-th model size with its learning rate tuned, ``base+sgg:k`` the same with
 SGG around it, tuned with as many trials, ``base+matched:k`` the base at SGG's learning rate times the mean of
@@ -13,8 +13,9 @@ from pydantic import JsonValue
 
 from regrad.experiments.grids import log_grid, tuning_then_fresh
 from regrad.experiments.sgg_finetuning import finetuning
-from regrad.experiments.sgg_parts import CONTROL, SGG, ablations, base_part, number, robustness, variants
+from regrad.experiments.sgg_parts import CONTROL, SGG, ablations, base_part, mean_scale, number, robustness, variants
 from regrad.experiments.sgg_scales import PRESETS, Scale
+from regrad.experiments.sgg_standins import standins
 from regrad.results import Part, Record, Schedule, Spec
 
 STUDY = "sgg"
@@ -69,15 +70,6 @@ def make(scale: Scale, arm: str, lr: float, seed: int, phase: str) -> Spec:
     )
 
 
-def mean_scale(record: Record) -> float:
-    """Return the mean over a run of S, itself a mean over entries; it is 1 until the first recluster.
-
-    Recorded every interval, right after a recluster, so each value holds for the steps that follow.
-    """
-    points = record.curves["scale/mean"].y if "scale/mean" in record.curves else []
-    return fmean([1.0, *points[:-1]]) if points else 1.0
-
-
 def matched(scale: Scale, found: list[Spec], records: list[Record]) -> list[Spec]:
     """Return the fresh-seed runs of the bases at SGG's learning rate times the mean of S in its tuning run."""
     specs = []
@@ -112,4 +104,4 @@ def plan(scale: Scale, records: list[Record]) -> list[Spec]:
         if spec.tags["arm"] == f"adamw{SGG}:1":
             found += variants(scale, spec) + ablations(scale, spec)
     found += robustness(scale, make(scale, "adamw:1", 1.0, 0, "grid"))
-    return found + finetuning(scale, records)
+    return found + finetuning(scale, records) + standins(scale, records)

@@ -1,11 +1,12 @@
 """The parts of the study of SGG that change one thing about a given run: variants, ablations, robustness."""
 
+from statistics import fmean
 from typing import Any
 
 from pydantic import JsonValue
 
 from regrad.experiments.sgg_scales import EVENTS, Scale
-from regrad.results import Part, Spec
+from regrad.results import Part, Record, Spec
 
 SGG = "+sgg"
 CONTROL = "+matched"
@@ -33,6 +34,7 @@ ABLATIONS: dict[str, dict[str, JsonValue]] = {
     "beta3=0.9": {"beta3": 0.9},
     "beta3=0.999": {"beta3": 0.999},
 }
+CLUSTERINGS = ("gmm", "dbscan")  # of figure 3, beside k-means
 INTERVALS = {"T=half": 0.5, "T=double": 2.0, "T=fivefold": 5.0, "T=printed": None}
 PRINTED_INTERVAL = 500
 
@@ -40,6 +42,15 @@ PRINTED_INTERVAL = 500
 def number(spec: Spec) -> float:
     """Return a spec's learning rate."""
     return float(spec.optimizer.options["lr"])  # type: ignore[arg-type]
+
+
+def mean_scale(record: Record) -> float:
+    """Return the mean over a run of S, itself a mean over entries; it is 1 until the first recluster.
+
+    Recorded every interval, right after a recluster, so each value holds for the steps that follow.
+    """
+    points = record.curves["scale/mean"].y if "scale/mean" in record.curves else []
+    return fmean([1.0, *points[:-1]]) if points else 1.0
 
 
 def base_part(base: str, lr: float) -> Part:
@@ -76,6 +87,10 @@ def variants(scale: Scale, fresh: Spec) -> list[Spec]:
 def ablations(scale: Scale, fresh: Spec) -> list[Spec]:
     """Return SGG with one setting changed at a time; ``T=printed`` is the paper's interval of 500 steps."""
     found = [changed(fresh, "ablations", arm, options) for arm, options in ABLATIONS.items()]
+    for grouping in CLUSTERINGS:
+        other = changed(fresh, "ablations", f"grouping={grouping}", {"grouping": grouping})
+        compared = Part(name="sgg_compared", options=other.optimizer.options)
+        found.append(other.model_copy(update={"optimizer": compared}))
     for arm, factor in INTERVALS.items():
         interval = PRINTED_INTERVAL if factor is None else max(1, round(scale.interval * factor))
         found.append(changed(fresh, "ablations", arm, {"interval": interval}))

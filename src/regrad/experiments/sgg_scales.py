@@ -1,5 +1,7 @@
 """Sizes of the study of SGG, one set a preset."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -26,6 +28,7 @@ class Scale(NamedTuple):
         rates: Its learning rates.
         grid_seeds: Its seeds.
         finetuning: The fine-tuning task, None where the preset has none.
+        standins: Small tasks in place of some that are out of reach, by name.
     """
 
     sizes: tuple[Part, ...]
@@ -42,6 +45,7 @@ class Scale(NamedTuple):
     grid_seeds: int
     evaluations: int = 4
     finetuning: "Finetuning | None" = None
+    standins: "Mapping[str, StandIn]" = MappingProxyType({})
 
     @property
     def interval(self) -> int:
@@ -67,6 +71,39 @@ class Finetuning(NamedTuple):
     centers: dict[str, float]
     points: int
     seeds: tuple[int, int]
+
+
+class StandIn(NamedTuple):
+    """A small task in place of one that is out of reach.
+
+    Attributes:
+        problem: Data, model and loss.
+        batch_size: B, pairs of sentences or images.
+        steps: Optimizer steps.
+        center: Learning rate at the middle of the grid.
+        points: Learning rates in the first grid; neighbours are a factor 2 apart.
+        seeds: Numbers of tuning and of fresh seeds.
+    """
+
+    problem: Part
+    batch_size: int
+    steps: int
+    center: float
+    points: int
+    seeds: tuple[int, int]
+
+
+def preference(hidden: int, words: int, pretraining: int, evaluation_pairs: int) -> Part:
+    """Return the problem of preference tuning."""
+    options: dict[str, JsonValue] = {"reviews": "movie-reviews", "hidden": hidden, "words": words}
+    options |= {"pretraining_steps": pretraining, "evaluation_pairs": evaluation_pairs}
+    return Part(name="preference", options=options)
+
+
+def captions(hidden: int, evaluation_examples: int) -> Part:
+    """Return the problem of naming what is in an image."""
+    options: dict[str, JsonValue] = {"images": "fashion-mnist", "hidden": hidden}
+    return Part(name="captions", options=options | {"evaluation_examples": evaluation_examples})
 
 
 def sentences(layers: int, tokens: int, evaluation_examples: int, *, train_embeddings: bool) -> dict[str, JsonValue]:
@@ -108,6 +145,10 @@ PRESETS: dict[str, Scale] = {
         low_rank=language(8, 1, 16, 16, rank=2), batch_size=4, steps=4, centers=TOY, points=2, seeds=(1, 1),
         extensions=0, batches=(2, 4), rates=(1e-4, 1e-1), grid_seeds=1, evaluations=2,
         finetuning=Finetuning(sentences(1, 8, 16, train_embeddings=False), 2, 4, {"r4": 1e-2}, 1, (1, 1)),
+        standins={
+            "dpo": StandIn(preference(8, 8, 2, 16), 2, 4, 3e-3, 1, (1, 1)),
+            "caption": StandIn(captions(8, 16), 2, 4, 1e-2, 1, (1, 1)),
+        },
     ),
     "small": Scale(
         sizes=(language(16, 1, 64, 128), language(32, 2, 64, 128), language(64, 4, 64, 128)), wide=2,
@@ -116,6 +157,10 @@ PRESETS: dict[str, Scale] = {
         finetuning=Finetuning(
             sentences(3, 24, 400, train_embeddings=False), 8, 40, {"full": 3e-4, "r4": 1e-2, "r8": 1e-2}, 3, (1, 5)
         ),
+        standins={
+            "dpo": StandIn(preference(32, 16, 200, 400), 8, 200, 4e-3, 3, (1, 5)),
+            "caption": StandIn(captions(32, 400), 16, 200, 1e-2, 3, (1, 5)),
+        },
     ),
     "full": Scale(
         sizes=(named("1M", 128, 512), named("10M", 128, 512), LLAMA_60M),
@@ -124,6 +169,10 @@ PRESETS: dict[str, Scale] = {
         finetuning=Finetuning(
             sentences(6, 64, 1200, train_embeddings=True), 16, 1000, {"full": 5e-5, "r4": 1e-3, "r8": 1e-3}, 5, (2, 8)
         ),
+        standins={
+            "dpo": StandIn(preference(256, 24, 2000, 1000), 32, 1000, 1e-4, 5, (2, 8)),
+            "caption": StandIn(captions(128, 2000), 64, 2000, 2e-3, 5, (2, 8)),
+        },
     ),
     "paper": Scale(
         sizes=(named("60M", 256, 2048, **C4), named("130M", 256, 2048, **C4), named("350M", 256, 2048, **C4)),
@@ -133,5 +182,9 @@ PRESETS: dict[str, Scale] = {
         finetuning=Finetuning(
             sentences(6, 64, 1200, train_embeddings=True), 16, 1000, {"full": 5e-5, "r4": 1e-3, "r8": 1e-3}, 5, (2, 8)
         ),
+        standins={
+            "dpo": StandIn(preference(256, 24, 2000, 1000), 32, 1000, 1e-4, 5, (2, 8)),
+            "caption": StandIn(captions(128, 2000), 64, 2000, 2e-3, 5, (2, 8)),
+        },
     ),
 }  # fmt: skip
