@@ -1,5 +1,6 @@
 """Intervals, tests, power, tuning and curves: functions of plain numbers."""
 
+from regrad.statistics.bootstrap import stratified_interval
 from regrad.statistics.curves import Width, lr_width, performance_profile, steps_to_target
 from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, pair_gains, sign_p
@@ -23,4 +24,5 @@ __all__ = [
     "performance_profile",
     "sign_p",
     "steps_to_target",
+    "stratified_interval",
 ]
