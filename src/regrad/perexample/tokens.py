@@ -1,0 +1,121 @@
+"""Acts on: per-example gradients. Statistics of tokens: one product of the weight gradient's size for each."""
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from regrad.perexample.batches import Losses, batch_size, chunks, take
+from regrad.perexample.distributed import group_of, unwrapped
+from regrad.perexample.graph import _backward
+from regrad.perexample.probing import probe, recall, run_under
+from regrad.perexample.refusals import refuse_dependent_examples
+from regrad.perexample.requests import Request, parse_statistics
+from regrad.perexample.rules.builtin import BUILTIN
+from regrad.perexample.sums import Sums
+from regrad.perexample.token_ledger import TokenLedger
+from regrad.perexample.token_surgery import TokenSurgery
+
+STATISTICS = ("mean", "mean_square", "mean_sign", "mean_abs", "norm")
+
+
+def token_statistics(
+    model: nn.Module,
+    losses: Losses,
+    batch: Any,
+    statistics: Iterable[str] | Mapping[str, str],
+    *,
+    chunk_size: int | None = None,
+) -> dict[str, Any]:
+    """Statistics over the tokens of a batch of what each contributes to the gradient.
+
+    A token is a position (e, t): example e, and one of the T vectors of it that a layer is applied to, all axes
+    between the first and the features counted as one. What it contributes to a weight is the gradient c_et of its
+    example's own loss, `losses(model, batch)[e]`, with respect to a copy of the weight that acts at that position
+    alone; it is not the gradient of that token's loss, which reaches earlier positions too. The contributions of an
+    example add up to its gradient. The statistics are those of g_et = T c_et over all B T tokens: so "mean" is the
+    ordinary gradient of the mean loss, with T = 1 all equal those of `gradient_statistics`, and under a loss that is
+    the mean over T tokens nothing but the mean is divided by T. T is each layer's own: 1 after pooling.
+
+    For a linear layer c_et is the product g aᵀ of two vectors, and squares, signs and absolute values of all of
+    them add up to f(G)ᵀ f(A): one product for each statistic in place of the ordinary weight gradient's one.
+
+    A table that is also the head adds what it contributes at (e, t) as table and as head before any function sees
+    it; the positions of both must be equally many, and the k-th are taken for the same token. A scale or shift used
+    twice likewise. A linear layer called twice is refused: a token's contribution has no longer rank one.
+
+    Args:
+        model: made of linear layers, embeddings, LayerNorm and RMSNorm, and of anything without trainable
+            parameters; frozen ones are skipped. Positions may see each other between these layers.
+        losses: called as `losses(model, batch)`; returns unreduced losses [B], one an example.
+        batch: a tensor, or a nest of lists, tuples and dicts of tensors that share their first axis [B, …].
+        statistics: "mean", "mean_square", "mean_sign" (sign(0) = 0; a product that underflows keeps its factors'
+            sign), "mean_abs" and "norm" (Euclidean, over all trainable parameters; needs the same T everywhere),
+            listed or as a mapping from the name wanted in the answer.
+        chunk_size: at most so many examples go through the model at once; all if None.
+
+    Returns:
+        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B, T].
+        Parameters in half precision have float32 statistics. A parameter no loss reaches has zeros.
+
+    Raises:
+        ValueError: for a bad argument, a model whose examples depend on each other, several processes, and a
+            parameter whose use has no rule here (convolutions, GroupNorm, bare parameters, nn.MultiheadAttention),
+            by name and with the remedy.
+
+    Source: Roulet and Agarwala, "Per-example gradients" (arXiv 2510.00236): factorable functions of rank-one
+        gradients, for dense layers and for single tokens.
+    Departures: tables, scales and shifts too; tied weights are added for each token before the function.
+    """
+    request = _parse(statistics)
+    size = batch_size(batch)
+    chunk = size if chunk_size is None else chunk_size
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk_size={chunk_size!r}: an integer >= 1 or None is required")
+    refuse_dependent_examples(model)
+    if group_of(model) is not None:
+        raise ValueError("model: token_statistics works in one process; use gradient_statistics, or the module inside")
+    inner = unwrapped(model)
+    trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise ValueError("model: no parameter requires a gradient")
+    sums = Sums(request, trainable, size, size)
+    for part in chunks(size, chunk):
+        _fold(inner, losses, take(batch, part), ledger=TokenLedger(sums, dict(trainable), part.start, 1))
+    if request.norms and sums.squared_norms.ndim == 1:
+        sums.squared_norms = sums.squared_norms.unsqueeze(1)
+    # Rounding can leave the norm of what cancels between table and head a hair below zero.
+    sums.squared_norms.clamp_(min=0)
+    return sums.finish()
+
+
+def _parse(statistics: Any) -> Request:
+    request = parse_statistics(statistics)
+    others = [*request.clips, *request.functions, *(key for key, s in request.named.items() if s not in STATISTICS)]
+    if others:
+        allowed = ", ".join(STATISTICS)
+        raise ValueError(f"statistics: {others[0]!r} is not one of {allowed}; others are gradient_statistics' alone")
+    return request
+
+
+def _fold(model: nn.Module, losses: Losses, batch: Any, *, ledger: TokenLedger) -> None:
+    """Add one micro-batch."""
+    surgery, values = _forward(model, losses, batch, ledger=ledger)
+    if values.requires_grad:
+        _backward(surgery, values, torch.ones_like(values), keep=False)
+
+
+def _forward(model: nn.Module, losses: Losses, batch: Any, *, ledger: TokenLedger) -> tuple[TokenSurgery, Tensor]:
+    """Run the losses under the surgery, with a fresh probe if the remembered one does not fit."""
+    assert BUILTIN
+    size = batch_size(batch)
+    remembered = recall(model, losses, batch)
+    if remembered is not None:
+        surgery = TokenSurgery(replace(ledger, expected={}, arrived={}, derived=set()), size, remembered)
+        with suppress(ValueError):
+            return surgery, run_under(surgery, model, losses, batch=batch)
+    surgery = TokenSurgery(ledger, size, probe(model, losses, batch, sums=ledger.sums))
+    return surgery, run_under(surgery, model, losses, batch=batch)
