@@ -1,10 +1,12 @@
 """Cost of SGG's steps beside the unwrapped optimizers, in one process, interleaved, on one thread.
 
-    OMP_NUM_THREADS=1 python benchmarks/sgg_step.py --out sgg_step.json
+    OMP_NUM_THREADS=1 python benchmarks/sgg_step.py --out results/reference/benchmarks/sgg-step-cpu.json
 
-Process CPU time per optimizer step (no forward or backward pass), medians over rounds in which every arm
-takes one step after the other, so that other load on the machine hits all of them. Two decoder-only language
-models in shape: 5 M and 25 M parameters. Ratios are to the unwrapped optimizer of the same round.
+Process CPU time per optimizer step, medians over rounds in which every arm takes one step after the other, so
+that other load on the machine hits all of them. Two decoder-only language models in shape: 5 M and 25 M
+parameters. Ratios are to the unwrapped optimizer's step. Beside AdamW's the forward and backward pass of a
+decoder of that shape is timed too (``training``: seconds, round by round), and, at the smallest model, a step
+that reclusters with each clustering algorithm (``clusterings``).
 """
 
 import argparse
@@ -12,13 +14,17 @@ import json
 import platform
 import statistics
 import time
+from pathlib import Path
 
 import pytorch_optimizer
 import torch
 
 from regrad.optim.sgg import SGG
+from regrad.optim.sgg_compared import ComparedSGG
+from regrad.problems.models.decoder import Decoder, DecoderConfig
 
 INTERVAL = 500
+SEQUENCES, LENGTH = 4, 128  # of the forward and backward pass
 BASES = {
     "AdamW": lambda p: torch.optim.AdamW(p),
     "AdamW fused": lambda p: torch.optim.AdamW(p, fused=True),
@@ -39,7 +45,15 @@ def shapes(width: int, depth: int, vocabulary: int) -> list[tuple[int, ...]]:
     return [(vocabulary, width), *(layer * depth), (width,)]
 
 
-MODELS = {"5M": shapes(256, 5, 4096), "25M": shapes(512, 6, 10240)}
+SIZES = {"5M": (256, 5, 4096), "25M": (512, 6, 10240)}
+MODELS = {name: shapes(*size) for name, size in SIZES.items()}
+CLUSTERINGS = {
+    "histogram": (SGG, "near-exact k-means by histogram (default)"),
+    "exact": (SGG, "exact k-means by sorting"),
+    "minibatch": (SGG, "mini-batch k-means (scikit-learn)"),
+    "gmm": (ComparedSGG, "Gaussian mixture (scikit-learn, 512 values)"),
+    "dbscan": (ComparedSGG, "DBSCAN (scikit-learn, 512 values)"),
+}
 
 
 def parameters(model: str, seed: int = 0) -> list[torch.nn.Parameter]:
@@ -117,6 +131,48 @@ def measure_base(model: str, name: str, rounds: int) -> dict[str, object]:
     }
 
 
+def training_pass(model: str):
+    """One forward and backward pass of a decoder of the model's shape, as a function of nothing."""
+    width, depth, vocabulary = SIZES[model]
+    config = DecoderConfig(width, 8 * width // 3 // 32 * 32, 4, depth, vocabulary, context=LENGTH, tied=True)
+    random = torch.Generator().manual_seed(0)
+    decoder = Decoder(config, generator=random)
+    ids = torch.randint(vocabulary, (SEQUENCES, LENGTH + 1), generator=random)
+
+    def once() -> None:
+        decoder.zero_grad(set_to_none=True)
+        logits = decoder(ids[:, :-1])
+        torch.nn.functional.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).backward()
+
+    return once
+
+
+def measure_training(model: str, rounds: int) -> dict[str, list[float]]:
+    """Seconds of a training step's parts around AdamW, round by round; the first, cold round is left out."""
+    plain = BASES["AdamW"](parameters(model))
+    wrapped = after_recluster(BASES["AdamW"], parameters(model))
+    arms = {
+        "forward_backward": training_pass(model),
+        "adamw": plain.step,
+        "sgg_ordinary": lambda: ordinary_step(wrapped),
+        "sgg_recluster": lambda: recluster_step(wrapped),
+    }
+    times = {name: [] for name in arms}
+    for _ in range(rounds + 1):
+        for name, step in arms.items():
+            times[name].append(seconds(step))
+    return {name: t[1:] for name, t in times.items()}
+
+
+def measure_clusterings(model: str, rounds: int) -> dict[str, dict[str, float]]:
+    """Milliseconds of a step around AdamW that reclusters, by clustering algorithm."""
+    arms = {}
+    for name, (kind, words) in CLUSTERINGS.items():
+        optimizer = kind(BASES["AdamW"](parameters(model)), interval=INTERVAL, grouping=name)
+        arms[words] = lambda optimizer=optimizer: recluster_step(optimizer)
+    return interleaved(arms, rounds)
+
+
 def saved_bytes(model: str) -> dict[str, float]:
     """Size of the wrapper's saved state, without the base optimizer's."""
     optimizer = after_recluster(BASES["AdamW"], parameters(model))
@@ -125,6 +181,23 @@ def saved_bytes(model: str) -> dict[str, float]:
     total = sum(t.numel() * t.element_size() for t in tensors)
     scaled = sum(entry["index"].numel() for entry in state)
     return {"bytes": total, "scaled_entries": scaled, "bytes_per_scaled_entry": total / scaled}
+
+
+def environment() -> dict[str, object]:
+    """Where this is measured."""
+    names = [line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": torch.get_num_threads(),
+        "tokens": SEQUENCES * LENGTH,
+    }
+
+
+def cpu_lines() -> list[str]:
+    """The kernel's description of the processors, where there is one."""
+    path = Path("/proc/cpuinfo")
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 def main() -> None:
@@ -136,7 +209,8 @@ def main() -> None:
     parser.add_argument("--out")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    report = {"torch": torch.__version__, "machine": platform.processor() or platform.machine(), "models": {}}
+    report = {"environment": environment(), "interval": INTERVAL, "rounds": arguments.rounds, "models": {}}
+    few = max(arguments.rounds // 3, 5)
     for model in arguments.models:
         entries = sum(p.numel() for p in parameters(model))
         results = {name: measure_base(model, name, arguments.rounds) for name in arguments.bases}
@@ -144,6 +218,7 @@ def main() -> None:
             "entries": entries,
             "state": saved_bytes(model),
             "bases": results,
+            "training": measure_training(model, few),
         }
         for name, r in results.items():
             print(
@@ -152,6 +227,7 @@ def main() -> None:
                 f"  without materialized scale x{r['ordinary_ratio_without_materialized_scale']:.2f}"
                 f"  recluster {r['recluster_in_steps']:.1f} steps  amortised x{r['amortised_ratio']:.3f}"
             )
+    report["clusterings"] = {"model": arguments.models[0], "ms": measure_clusterings(arguments.models[0], 3)}
     document = json.dumps(report, indent=1)
     if arguments.out:
         with open(arguments.out, "w", encoding="utf-8") as file:

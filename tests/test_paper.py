@@ -24,7 +24,7 @@ from regrad.report import (
     dgs_numbers,
     engine,
     micro_adam_numbers,
-    sgg_numbers,
+    sgg_document,
     sign_tables,
 )
 from regrad.report.claim_tables import as_rows
@@ -47,7 +47,7 @@ NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
     "04_engine": lambda: engine.numbers(engine.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
-    "05_sgg": lambda: sgg_numbers.numbers(sgg_records.study_records()),
+    "05_sgg": lambda: sgg_document.all_numbers(sgg_records.study_records(), ROOT),
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())
     ),

@@ -20,6 +20,7 @@ from regrad.report.sgg_rows import (
     runs,
     scale_curve,
 )
+from regrad.report.sgg_standins import standins_numbers
 from regrad.report.sgg_tables import text
 from regrad.results import Record
 
@@ -56,7 +57,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     for arm in ("robust-adamw", "robust-sgg"):
         lost, count = divergences(records, arm)
         found[f"sgg/{arm}/diverged"] = f"{lost} of {count}"
-    return found | effects(records) | variants(records) | finetuning(records)
+    return found | effects(records) | variants(records) | finetuning(records) | standins_numbers(records)
 
 
 def effects(records: Sequence[Record]) -> dict[str, str]:
@@ -92,6 +93,10 @@ def finetuning(records: Sequence[Record]) -> dict[str, str]:
     for mode in ("full", "r4", "r8"):
         gain = gap(records, f"minilm-{mode}{SGG}", f"minilm-{mode}", "test_accuracy")
         found[f"sgg/minilm/{mode}/gain"] = text(gain, "not run at this preset", digits=4)
+    given = own[0].spec.problem.options if own else {}
+    # What the options leave out is the problem's default: all layers, embeddings trained.
+    found["sgg/minilm/layers"] = str(given.get("layers", "all"))
+    found["sgg/minilm/embeddings"] = "trained" if given.get("train_embeddings", True) else "frozen"
     if own:
         found["sgg/minilm/steps"] = str(own[0].spec.steps)
         found["sgg/minilm/trainable"] = f"{fmean(r.parameters for r in own if '-r4' in r.spec.tags['arm']):,.0f}"

@@ -1,7 +1,8 @@
 """Tables of the study of SGG: records in, data frames out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -123,14 +124,21 @@ def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
     )
 
 
+def trains_embeddings(options: Mapping[str, Any]) -> bool:
+    """Return whether the fine-tuning problem of these options trains the embeddings; LoRA never does."""
+    return bool(options.get("train_embeddings", True)) and options.get("rank") is None
+
+
 def finetuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return test accuracy of fine-tuning without and with SGG; no line where it did not run."""
-    columns = ["weights", "AdamW", "AdamW + SGG", "difference"]
+    columns = ["weights", "layers", "embeddings", "AdamW", "AdamW + SGG", "difference"]
     modes = {"full": "all", "r4": "LoRA, r = 4", "r8": "LoRA, r = 8"}
     lines = []
     for mode, words in modes.items():
         base, wrapped = f"minilm-{mode}", f"minilm-{mode}{SGG}"
         if ends(records, base, "test_accuracy"):
             cells = [text(mean(records, arm, "test_accuracy")) for arm in (base, wrapped)]
-            lines.append([words, *cells, text(gap(records, wrapped, base, "test_accuracy"))])
+            given = runs(records, base)[0].spec.problem.options
+            kept = [str(given.get("layers", 6)), "trained" if trains_embeddings(given) else "frozen"]
+            lines.append([words, *kept, *cells, text(gap(records, wrapped, base, "test_accuracy"))])
     return pd.DataFrame(lines, columns=columns)

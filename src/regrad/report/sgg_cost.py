@@ -1,0 +1,90 @@
+"""What SGG costs: tables, numbers and claim rows from the record of ``benchmarks/sgg_step.py``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+Benchmark = Mapping[str, Any]
+
+
+def source(benchmark: Benchmark) -> str:
+    """Return the words of the stamp: machine, rounds, threads, torch."""
+    about = benchmark["environment"]
+    rounds = f"medians of {benchmark['rounds']} rounds"
+    return f"{about['cpu']}, torch {about['torch']}, {about['threads']} thread, {rounds} of process CPU time"
+
+
+def largest(benchmark: Benchmark) -> str:
+    """Return the name of the model with the most weights."""
+    return max(benchmark["models"], key=lambda name: benchmark["models"][name]["entries"])
+
+
+def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
+    """Return seconds of a training step with AdamW and with SGG around it, round by round.
+
+    A share 1/T of the steps reclusters, T the printed interval.
+    """
+    parts, every = benchmark["models"][model]["training"], benchmark["interval"]
+    rounds = list(zip(*(parts[key] for key in PARTS), strict=True))
+    plain = [backward + adamw for backward, adamw, _, _ in rounds]
+    wrapped = [b + ((every - 1) * ordinary + recluster) / every for b, _, ordinary, recluster in rounds]
+    return {"adamw": plain, "adamw+sgg": wrapped}
+
+
+PARTS = ("forward_backward", "adamw", "sgg_ordinary", "sgg_recluster")
+
+
+def claim_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
+    """Return the rounds of the larger model as rows: seconds of a training step of ``adamw`` and ``adamw+sgg``."""
+    steps = training_steps(benchmark, largest(benchmark))
+    return [
+        {"arm": arm, "seed": round_, "value": value, "diverged": False, "metric": "seconds"}
+        for arm, times in steps.items()
+        for round_, value in enumerate(times)
+    ]
+
+
+def cost_table(benchmark: Benchmark) -> pd.DataFrame:
+    """Return a base optimizer a line: its step, and SGG's steps around it over that, a column a model."""
+    lines = []
+    for base in next(iter(benchmark["models"].values()))["bases"]:
+        line = {"base": base}
+        for model, measured in benchmark["models"].items():
+            found = measured["bases"][base]
+            line[f"{model}: step (ms)"] = f"{found['ms']['plain']['median']:.1f}"
+            line[f"{model}: ordinary"] = f"{found['ordinary_ratio']:.2f}"
+            line[f"{model}: recluster"] = f"{found['recluster_in_steps']:.1f}"
+            line[f"{model}: amortised"] = f"{found['amortised_ratio']:.2f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def clusterings_table(benchmark: Benchmark) -> pd.DataFrame:
+    """Return the milliseconds of a step that reclusters, a clustering algorithm a line."""
+    found = benchmark["clusterings"]["ms"]
+    fastest = min(times["median"] for times in found.values())
+    return pd.DataFrame(
+        {"clustering": name, "step (ms)": f"{t['median']:,.0f}", "over the fastest": f"{t['median'] / fastest:.1f}"}
+        for name, t in found.items()
+    )
+
+
+def cost_numbers(benchmark: Benchmark) -> dict[str, str]:
+    """Return what the prose cites."""
+    model = largest(benchmark)
+    bases = benchmark["models"][model]["bases"]
+    everywhere = [m["bases"] for m in benchmark["models"].values()]
+    state = benchmark["models"][model]["state"]["bytes_per_scaled_entry"]
+    plain = [found["SGD"]["ordinary_ratio"] for found in everywhere]
+    return {
+        "sgg/cost/machine": source(benchmark),
+        "sgg/cost/interval": str(benchmark["interval"]),
+        "sgg/cost/tokens": str(benchmark["environment"]["tokens"]),
+        "sgg/cost/weights": f"{benchmark['models'][model]['entries'] / 1e6:.0f} million",
+        "sgg/cost/adamw": f"{bases['AdamW']['amortised_ratio']:.2f}",
+        "sgg/cost/fused": f"{bases['AdamW fused']['amortised_ratio']:.2f}",
+        "sgg/cost/sgd": f"{min(plain):.2f} to {max(plain):.2f}",
+        "sgg/cost/recluster": f"{bases['AdamW']['recluster_in_steps']:.1f}",
+        "sgg/cost/bytes": f"{state:.2f}",
+    }
