@@ -29,8 +29,9 @@ def runs(records: Iterable[Record], part: str, arm: str, **tags: str) -> dict[in
 
 
 def arms(records: Iterable[Record], part: str) -> list[str]:
-    """Return the arms of a part, baselines first."""
-    return sorted({record.spec.tags["arm"] for record in of_part(records, part)}, key=ORDER.index)
+    """Return the arms of a part, baselines first, an arm that somebody added last."""
+    found = {record.spec.tags["arm"] for record in of_part(records, part)}
+    return [arm for arm in ORDER if arm in found] + sorted(found - set(ORDER))
 
 
 def cells(records: Iterable[Record]) -> list[tuple[str, str]]:

@@ -34,7 +34,7 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": claim.id,
-            "paper": PAPERS[claim.paper],
+            "paper": PAPERS.get(claim.paper, claim.paper),
             "sentence": claim.sentence,
             "study": claim.study,
             "decided at": ", ".join(claim.presets),
