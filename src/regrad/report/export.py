@@ -104,9 +104,14 @@ class Exporter:
         self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records)
         return Picture(rendered(figure, "png", {"Software": None}))
 
-    def table(self, name: str, latex: str, records: Sequence[Record] | None = None) -> None:
-        """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line."""
-        text = self.stamp(records)
+    def table(
+        self, name: str, latex: str, records: Sequence[Record] | None = None, *, source: str = ""
+    ) -> None:
+        """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line.
+
+        ``source`` is what the stamp says in place of runs, for the table of a benchmark among those of runs.
+        """
+        text = f"{source} · commit {commit()}" if source else self.stamp(records)
         body = f"% {text}\n{latex.rstrip()}\n\\stamp{{{escape_tex(text)}}}\n"
         self._write(f"tables/{name}.tex", body.encode(), records)
 

@@ -22,6 +22,11 @@ def benchmark(root: Path) -> dict[str, Any]:
     return read(root / "results" / "reference" / "benchmarks" / "sgg-step-cpu.json")
 
 
+def cost_source(root: Path) -> str:
+    """Return what the stamp of the benchmark's tables says."""
+    return sgg_cost.source(benchmark(root))
+
+
 def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
     """Return every table of the section in LaTeX, by name."""
     measured = benchmark(root)

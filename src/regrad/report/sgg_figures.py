@@ -43,8 +43,8 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
                 style = {"color": COLORS[suffix], "marker": MARKERS[suffix]}
                 means = sorted((lr, y) for lr, y in found[own].means.items() if math.isfinite(y))
                 axis.plot(*zip(*means, strict=True), label=f"AdamW{' + SGG' if suffix else ''}", **style)
-                if found[own].best is not None:
-                    best = found[own].best
+                best = found[own].best
+                if best is not None:
                     axis.plot(best, found[own].means[best], "o", mfc="none", mec=style["color"], ms=8, mew=1)
             axis.set(xscale="log", xlabel="learning rate (log scale)")
             axis.set_title(f"{parameters(records, arm):,} parameters")
