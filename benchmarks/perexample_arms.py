@@ -11,6 +11,7 @@ from torch.func import functional_call, grad, vmap
 
 from perexample_workloads import Workload, token_losses
 from regrad.perexample.engine import gradient_statistics
+from regrad.perexample.tokens import token_statistics
 
 Step = Callable[[], Any]
 TWO, FOUR = ["mean", "mean_square"], ["mean", "mean_square", "mean_sign", "norm"]
@@ -37,6 +38,16 @@ def ours(work: Workload, statistics: list[str], *, compiled: bool = False) -> St
         return work.losses(model(batch[0]), batch[1])
 
     return lambda: gradient_statistics(called, losses, work.batch, statistics, chunk_size=work.chunk)
+
+
+def ours_by_token(work: Workload) -> Step:
+    """Mean and mean square over tokens; layers for which a token is not defined are refused."""
+    model = work.make(True)
+
+    def losses(model: nn.Module, batch: Any) -> Tensor:
+        return work.losses(model(batch[0]), batch[1])
+
+    return lambda: token_statistics(model, losses, work.batch, TWO, chunk_size=work.chunk)
 
 
 def reduce(gradients: Iterable[Tensor], four: bool) -> list[Any]:
@@ -170,6 +181,7 @@ def arms(work: Workload, *, compiled: bool) -> dict[str, Callable[[], Step]]:
         "ordinary": lambda: ordinary(work),
         "surgery": lambda: ours(work, TWO),
         "surgery, four": lambda: ours(work, FOUR),
+        "surgery, tokens": lambda: ours_by_token(work),
         "vmap": lambda: by_vmap(work),
         f"vmap, chunks of {small}": lambda: by_vmap(work, chunk=small),
         "vmap, four": lambda: by_vmap(work, four=True),

@@ -1,6 +1,7 @@
 """What noise cannot fake: multiplications counted, allocations watched, and the same answers under composition."""
 
 import gc
+import shutil
 import weakref
 
 import perexample_models as models
@@ -105,8 +106,10 @@ def test_a_compiled_model_gives_the_same(float64, make):
 
 
 @pytest.mark.slow
-def test_a_model_compiled_by_inductor_gives_the_same(float64):
-    model, batch = Untied(), torch.randint(0, 11, (6, 9))
+@pytest.mark.skipif(shutil.which("c++") is None, reason="Inductor builds its kernels with a C++ compiler")
+@pytest.mark.parametrize("make", [Untied, models.Decoder])
+def test_a_model_compiled_by_inductor_gives_the_same(float64, make):
+    model, batch = make(), torch.randint(0, 11, (6, 9))
     expected = gradient_statistics(model, next_token_losses, batch, SAFE, method="loop")
     assert_same(expected, gradient_statistics(torch.compile(model), next_token_losses, batch, SAFE), rtol=1e-11)
 
