@@ -49,7 +49,8 @@ MAY_IMPORT = {
         "statistics",
         "store",
     },
-    "cli": {"pipeline", "problems", "results", "store", "report"},
+    "cite": {"pipeline", "results"},
+    "cli": {"cite", "pipeline", "problems", "results", "store", "report"},
     "__main__": {"cli"},
 }
 NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "statistics", "report", "experiments", "cli"}

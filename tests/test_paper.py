@@ -1,6 +1,7 @@
 """The article holds no number that a person typed, includes what the notebooks make, and cites what it lists."""
 
 import ast
+import hashlib
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from matplotlib.figure import Figure
 
 import alsdgc_records
 import dgs_records
@@ -29,8 +31,10 @@ from regrad.report import (
 )
 from regrad.report.claim_tables import as_rows
 from regrad.report.claims import evaluate_all
-from regrad.report.export import breakable, escape_tex
+from regrad.report.export import Exporter, breakable, escape_tex, rendered
 from regrad.report.ledger import load
+from regrad.report.stamps import unstamped
+from regrad.report.synthesis import VERDICTS
 from regrad.runner.scaled_theorems import theorem_curves
 from regrad.store import Store
 from sign_records import study_records
@@ -223,7 +227,55 @@ def test_what_is_generated_is_not_in_git():
     assert subprocess.run(listed, cwd=ROOT, capture_output=True, text=True).stdout == ""
 
 
+# -- stamps
+
+
+def test_figures_are_written_by_the_exporter_alone_which_stamps_them():
+    """No module and no notebook saves a picture by another route."""
+    modules = [p for p in (ROOT / "src" / "regrad").rglob("*.py") if p.name != "export.py"]
+    for path in [*modules, *(ROOT / "notebooks").glob("*.ipynb")]:
+        assert not re.search(r"\.savefig\(|\.print_figure\(", path.read_text(encoding="utf-8")), path
+
+
+def test_a_figure_or_table_without_a_stamp_is_named(tmp_path):
+    exporter = Exporter(tmp_path, notebook="x", preset="smoke", records=study_records(seeds=1)[:1])
+    exporter.figure("fig-x", Figure())
+    exporter.table("tab-x", "a & b")
+    exporter.finish()
+    assert unstamped(tmp_path) == []
+    (tmp_path / "figures" / "fig-x.pdf").write_bytes(rendered(Figure(), "pdf", {}))
+    (tmp_path / "tables" / "tab-y.tex").write_text("by hand")
+    assert unstamped(tmp_path) == [
+        "figures/fig-x.pdf: changed since its export", "tables/tab-y.tex: in no notebook's manifest",
+    ]  # fmt: skip
+    manifest = tmp_path / "manifest" / "x.json"
+    changed = (tmp_path / "figures" / "fig-x.pdf").read_bytes()
+    rows = [row | {"sha256": hashlib.sha256(changed).hexdigest()} for row in json.loads(manifest.read_text())]
+    manifest.write_text(json.dumps(rows))
+    assert "figures/fig-x.pdf: no stamp" in unstamped(tmp_path)
+
+
+def test_what_was_made_here_is_stamped():
+    included = everywhere(r"\\(?:figurefile|tablefile)(?:\[[^]]*\])?\{([^}]*)\}")
+    assert [line for line in unstamped(PAPER / "generated") if re.split(r"[/.]", line)[1] in included] == []
+
+
 # -- verdicts and typesetting
+
+
+def test_every_claim_has_one_of_five_verdicts_and_a_row_in_the_report(checkout):
+    rows = verdicts.write(checkout, preset="small", device="cpu")
+    table = (checkout.generated / "tables" / "tab-claims.tex").read_text()
+    for row in rows:
+        assert row["verdict"] in VERDICTS
+        assert f"\n{escape_tex(row['id'])} & " in table
+
+
+def test_a_verdict_that_the_prose_names_is_that_of_a_claim():
+    named = everywhere(r"\\val\{(?:why|verdict)/([^}]*)\}")
+    assert set(named) <= {claim.id for claim in CLAIMS}
+    studies = {claim.study for claim in CLAIMS if claim.id in named}
+    assert studies >= {"sign_placement", "micro_adam", "sgg", "alsdgc", "dgs"}
 
 
 @pytest.fixture

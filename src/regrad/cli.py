@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from regrad.cite import cite
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import PRESETS, select
 from regrad.results import suggestion
@@ -180,4 +181,4 @@ def publish(words: list[str], folders: Folders) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish}
+COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite}
