@@ -47,13 +47,7 @@ def shapes(width: int, depth: int, vocabulary: int) -> list[tuple[int, ...]]:
 
 SIZES = {"5M": (256, 5, 4096), "25M": (512, 6, 10240)}
 MODELS = {name: shapes(*size) for name, size in SIZES.items()}
-CLUSTERINGS = {
-    "histogram": (SGG, "near-exact k-means by histogram (default)"),
-    "exact": (SGG, "exact k-means by sorting"),
-    "minibatch": (SGG, "mini-batch k-means (scikit-learn)"),
-    "gmm": (ComparedSGG, "Gaussian mixture (scikit-learn, 512 values)"),
-    "dbscan": (ComparedSGG, "DBSCAN (scikit-learn, 512 values)"),
-}
+CLUSTERINGS = {"histogram": SGG, "exact": SGG, "minibatch": SGG, "gmm": ComparedSGG, "dbscan": ComparedSGG}
 
 
 def parameters(model: str, seed: int = 0) -> list[torch.nn.Parameter]:
@@ -167,9 +161,9 @@ def measure_training(model: str, rounds: int) -> dict[str, list[float]]:
 def measure_clusterings(model: str, rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of a step around AdamW that reclusters, by clustering algorithm."""
     arms = {}
-    for name, (kind, words) in CLUSTERINGS.items():
+    for name, kind in CLUSTERINGS.items():
         optimizer = kind(BASES["AdamW"](parameters(model)), interval=INTERVAL, grouping=name)
-        arms[words] = lambda optimizer=optimizer: recluster_step(optimizer)
+        arms[name] = lambda optimizer=optimizer: recluster_step(optimizer)
     return interleaved(arms, rounds)
 
 

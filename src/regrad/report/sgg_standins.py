@@ -8,7 +8,7 @@ from regrad.report.sgg_rows import CONTROL, SGG, choices, gap, mean, mean_scale,
 from regrad.report.sgg_tables import lost, rate, text
 from regrad.results import Record
 
-TASKS = {"dpo": "DPO, rated sentences", "caption": "captions of clothes"}
+TASKS = {"dpo": "preferences", "caption": "captions"}
 ARMS = {"": "AdamW", SGG: "AdamW + SGG", CONTROL: "AdamW, matched LR"}
 ABSENT = "not run at this preset"
 
@@ -27,10 +27,10 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
                         "arm": name,
                         "LR": rate(records, arm),
                         "mean S": f"{mean_scale(records, arm):.3f}" if suffix == SGG else "",
-                        "test accuracy [95 %]": text(mean(records, arm, "test_accuracy"), "diverged"),
-                        "test loss": text(mean(records, arm), "diverged"),
-                        "minus tuned AdamW": text(against[0]) if suffix else "",
-                        "minus matched LR": text(against[1]) if suffix == SGG else "",
+                        "test acc. [95 %]": text(mean(records, arm, "test_accuracy"), "diverged"),
+                        "test loss": text(mean(records, arm), "diverged").partition(" ")[0],
+                        "minus AdamW": text(against[0]) if suffix else "",
+                        "minus matched": text(against[1]) if suffix == SGG else "",
                         "div.": lost(records, arm),
                     }
                 )
