@@ -12,7 +12,7 @@ from regrad.report.synthesis import deviation_table, nulls, numbers, power_sente
 
 def row(name, verdict, paper="sgg", **fields):
     base = {"id": name, "paper": paper, "verdict": verdict, "detectable": None, "margin": None, "needed_n": None}
-    return base | {"n": 5, "unit": "nats", "comparison": "a_b minus c", "source": "primary"} | fields
+    return base | {"preset": "small", "n": 5, "unit": "nats", "comparison": "a_b minus c", "source": "primary"} | fields
 
 
 ROWS = [
@@ -30,6 +30,8 @@ def test_verdicts_are_counted_in_one_order_and_absent_kinds_left_out():
     assert (found["ledger/claims"], found["ledger/decided"]) == ("5", "4")
     assert found["ledger/dgs"] == "1 inconclusive, 1 not tested"
     assert found["ledger/alsdgc"] == "no claim"
+    assert found["ledger/note"] == ""
+    assert "decides nothing" in numbers([ROWS[4] | {"preset": "smoke"}])["ledger/note"]
 
 
 def test_power_is_said_of_the_comparisons_left_open_by_hand():

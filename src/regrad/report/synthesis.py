@@ -14,6 +14,7 @@ from regrad.report.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED
 from regrad.report.overview import PAPERS
 
 Plain = Mapping[str, Any]
+SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)
 
 
@@ -46,6 +47,7 @@ def numbers(rows: Sequence[Plain]) -> dict[str, str]:
     found = {"ledger/claims": str(len(rows)), "ledger/summary": summary(rows), "ledger/power": power_sentence(rows)}
     decided = [row for row in rows if row["verdict"] != NOT_TESTED]
     found["ledger/decided"] = str(len(decided))
+    found["ledger/note"] = SMOKE if any(row["preset"] == "smoke" for row in rows) else ""
     for paper in PAPERS:
         found[f"ledger/{paper}"] = summary([row for row in rows if row["paper"] == paper]) or "no claim"
     return found
