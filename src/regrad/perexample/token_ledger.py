@@ -18,6 +18,9 @@ from regrad.perexample.sums import FUNCTIONS, accumulator_dtype
 
 REMEDY = "freeze it (requires_grad_(False)) or use gradient_statistics, whose unit is the whole example"
 
+# Tokens whose factors are transformed and transposed at once; they stay in the cache until their product is formed.
+_TOKENS = 256
+
 
 def positions_of(contribution: Any) -> int:
     """How many positions T of each example the contribution holds."""
@@ -87,13 +90,16 @@ class TokenLedger(Ledger):
 
     def _fold_products(self, target: Target, factors: Factors, scales: dict[str, float]) -> None:
         dtype = accumulator_dtype(target.tensor)
-        G, A = factors.G.flatten(0, 1).to(dtype), factors.A.flatten(0, 1).to(dtype)
-        for kind in self.sums.request.kinds:
-            left, right = (FUNCTIONS[kind](x) if kind in FUNCTIONS else x for x in (G, A))
-            self._total(target, kind).add_(product(left.t(), right), alpha=scales[kind])
+        G, A = factors.G.flatten(0, 1), factors.A.flatten(0, 1)
+        totals = {kind: self._total(target, kind) for kind in self.sums.request.kinds}
+        for g, a in zip(G.split(_TOKENS), A.split(_TOKENS), strict=True):
+            g, a = g.to(dtype), a.to(dtype)
+            for kind, total in totals.items():
+                left, right = (FUNCTIONS[kind](x) if kind in FUNCTIONS else x for x in (g, a))
+                total.add_(product(left.t(), right), alpha=scales[kind])
         if self.sums.request.norms:
-            squares = G.square().sum(1) * A.square().sum(1)
-            self._add_norms(target, squares.view(factors.G.shape[:2]), scales)
+            squares = [torch.linalg.vector_norm(x, dim=2, dtype=dtype).square() for x in (factors.G, factors.A)]
+            self._add_norms(target, squares[0] * squares[1], scales)
 
     def _fold_rows(self, target: Target, rows: Rows, tied: Factors | None, scales: dict[str, float]) -> None:
         """A table read by index. A tied product was folded before; here it is corrected in the one row both touch."""
