@@ -17,6 +17,7 @@ from regrad.report.alsdgc import (
     width,
     widths,
 )
+from regrad.report.alsdgc_across import numbers as across_tasks
 from regrad.report.alsdgc_tables import gap, text_of
 from regrad.report.tables import significant
 from regrad.results import Record
@@ -57,7 +58,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         found[f"alsdgc/width/{arm}"] = f"{fmean(decades):.2f}" if decades else "no number"
         back = [recovery(run) for run in fresh(records, arm, "spikes") if not run.diverged]
         found[f"alsdgc/recovery/{arm}"] = significant(fmean(back), 3) if back else "no number"
-    return found
+    return found | across_tasks(records)
 
 
 def of_task(records: Sequence[Record], task: str) -> dict[str, str]:
