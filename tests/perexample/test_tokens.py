@@ -251,6 +251,25 @@ def test_activation_checkpointing_and_autocast_agree():
             torch.testing.assert_close(answer[key][name].double(), value, rtol=0, atol=0.1 * float(value.max()))
 
 
+def test_a_compiled_model_is_run_as_it_was_written():
+    model, x = nn.Linear(4, 3), torch.randn(2, 5, 4)
+    expected = token_statistics(model, square_losses, x, ALL)
+    assert_same(expected, token_statistics(torch.compile(model), square_losses, x, ALL))
+
+
+def test_other_names_other_shapes_and_other_lengths_follow_each_other():
+    # What one batch's forward pass looked like is remembered, and must not be held against the next.
+    model = Language(tied=True, layers=0)
+    for n, T in ((4, 6), (2, 6), (4, 3), (1, 5), (4, 6)):
+        batch = torch.randint(0, 7, (n, T))
+        expected = by_copies(model, next_token_losses, batch, ALL)
+        named = {"a": "mean_square", "b": "norm"}
+        answer = token_statistics(model, next_token_losses, batch, named)
+        assert_same({"a": expected["mean_square"], "b": expected["norm"]}, answer)
+        # The surgery for examples shares that memory.
+        gradient_statistics(model, next_token_losses, batch, ["mean"])
+
+
 class Scaled(nn.Module):
     def __init__(self):
         super().__init__()

@@ -49,7 +49,8 @@ def token_statistics(
 
     Args:
         model: made of linear layers, embeddings, LayerNorm and RMSNorm, and of anything without trainable
-            parameters; frozen ones are skipped. Positions may see each other between these layers.
+            parameters; frozen ones are skipped. Positions may see each other between these layers. Of a compiled
+            model the module inside is run.
         losses: called as `losses(model, batch)`; returns unreduced losses [B], one an example.
         batch: a tensor, or a nest of lists, tuples and dicts of tensors that share their first axis [B, …].
         statistics: "mean", "mean_square", "mean_sign" (sign(0) = 0; a product that underflows keeps its factors'
