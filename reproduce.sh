@@ -79,6 +79,10 @@ case $command in
 test)
     shift
     ensure_environment
+    case ${1:-} in
+    --slow) shift && set -- -m slow "$@" ;;
+    --reliability) shift && set -- -m reliability tests/reliability "$@" ;;
+    esac
     exec "$PYTHON" -m pytest "$@"
     ;;
 lab)

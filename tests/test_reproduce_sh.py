@@ -118,6 +118,8 @@ def test_a_changed_lock_is_installed_again(checkout, file):
         (("data", "--fetch", "news"), "-m|regrad|data|--fetch|news|"),
         (("tset",), "-m|regrad|tset|"),
         (("test", "-k", "a or b"), "-m|pytest|-k|a or b|"),
+        (("test", "--slow", "-x"), "-m|pytest|-m|slow|-x|"),
+        (("test", "--reliability", "-x"), "-m|pytest|-m|reliability|tests/reliability|-x|"),
         (("lab", "--no-browser"), "-m|jupyter|lab|--notebook-dir=.|notebooks/00_overview.ipynb|--no-browser|"),
     ],
     ids=str,

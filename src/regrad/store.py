@@ -59,12 +59,16 @@ class Store:
         return self.root / run_id[:2] / f"{run_id}.json"
 
     def put(self, record: Record, circumstances: Circumstances | None = None) -> None:
-        """Write a record, and how its run went beside it."""
+        """Write a record, and how its run went beside it.
+
+        Raises:
+            OSError: When the disk is full or not writable; the message names the path, nothing partial is left.
+        """
         if circumstances is not None:
             beside = self.path(record.run_id).with_suffix(".circumstances.json")
-            write_atomically(beside, seal(circumstances.model_dump(mode="json")))
+            self._write(beside, circumstances.model_dump(mode="json"))
         payload = record.model_dump(mode="json", exclude={"spec": {"tags"}})
-        write_atomically(self.path(record.run_id), seal(payload))
+        self._write(self.path(record.run_id), payload)
 
     def get(self, run_id: str) -> Record | None:
         """Return a record, or None; a damaged or misplaced one is quarantined and counts as none."""
@@ -111,6 +115,14 @@ class Store:
         for path in stale:
             path.unlink(missing_ok=True)
         return len(stale)
+
+    def _write(self, path: Path, payload: Any) -> None:
+        try:
+            write_atomically(path, seal(payload))
+        except OSError as error:
+            if error.filename is None:  # a failing write or fsync does not know its file; the message must
+                error.filename = str(path)
+            raise
 
     def _read(self, path: Path) -> Any:
         try:
