@@ -137,6 +137,7 @@ def test_after_the_walk_the_newcomer_passes_the_tests_of_every_optimizer(walked)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_after_the_walk_the_study_runs_at_the_smallest_scale(walked):
     folder, _ = walked
     python(folder, "-m", "regrad", "reproduce", "--preset", "smoke", "--only", "dgs", "--no-pdf", timeout=1200)
