@@ -142,15 +142,13 @@ def training_pass(model: str):
 
 
 def measure_training(model: str, rounds: int) -> dict[str, list[float]]:
-    """Seconds of a training step's parts around AdamW, round by round; the first, cold round is left out."""
-    plain = BASES["AdamW"](parameters(model))
-    wrapped = after_recluster(BASES["AdamW"], parameters(model))
-    arms = {
-        "forward_backward": training_pass(model),
-        "adamw": plain.step,
-        "sgg_ordinary": lambda: ordinary_step(wrapped),
-        "sgg_recluster": lambda: recluster_step(wrapped),
-    }
+    """Seconds of a training step's parts around both AdamWs, round by round; the first, cold round is left out."""
+    arms = {"forward_backward": training_pass(model)}
+    for name, base in {"adamw": BASES["AdamW"], "fused": BASES["AdamW fused"]}.items():
+        wrapped = after_recluster(base, parameters(model))
+        arms[name] = base(parameters(model)).step
+        arms[f"{name}+sgg ordinary"] = lambda wrapped=wrapped: ordinary_step(wrapped)
+        arms[f"{name}+sgg recluster"] = lambda wrapped=wrapped: recluster_step(wrapped)
     times = {name: [] for name in arms}
     for _ in range(rounds + 1):
         for name, step in arms.items():
@@ -204,7 +202,6 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     report = {"environment": environment(), "interval": INTERVAL, "rounds": arguments.rounds, "models": {}}
-    few = max(arguments.rounds // 3, 5)
     for model in arguments.models:
         entries = sum(p.numel() for p in parameters(model))
         results = {name: measure_base(model, name, arguments.rounds) for name in arguments.bases}
@@ -212,7 +209,7 @@ def main() -> None:
             "entries": entries,
             "state": saved_bytes(model),
             "bases": results,
-            "training": measure_training(model, few),
+            "training": measure_training(model, max(arguments.rounds, 5)),
         }
         for name, r in results.items():
             print(

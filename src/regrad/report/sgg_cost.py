@@ -1,6 +1,7 @@
 """What SGG costs: tables, numbers and claim rows from the record of ``benchmarks/sgg_step.py``."""
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 import pandas as pd
@@ -20,18 +21,6 @@ def largest(benchmark: Benchmark) -> str:
     return max(benchmark["models"], key=lambda name: benchmark["models"][name]["entries"])
 
 
-def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
-    """Return seconds of a training step with AdamW and with SGG around it, round by round.
-
-    A share 1/T of the steps reclusters, T the printed interval.
-    """
-    parts, every = benchmark["models"][model]["training"], benchmark["interval"]
-    rounds = list(zip(*(parts[key] for key in PARTS), strict=True))
-    plain = [backward + adamw for backward, adamw, _, _ in rounds]
-    wrapped = [b + ((every - 1) * ordinary + recluster) / every for b, _, ordinary, recluster in rounds]
-    return {"adamw": plain, "adamw+sgg": wrapped}
-
-
 CLUSTERINGS = {
     "histogram": "k-means by histogram (default)",
     "exact": "k-means, exact, by sorting",
@@ -39,11 +28,31 @@ CLUSTERINGS = {
     "gmm": "Gaussian mixture, of a sample",
     "dbscan": "DBSCAN, of a sample",
 }
-PARTS = ("forward_backward", "adamw", "sgg_ordinary", "sgg_recluster")
+
+
+def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
+    """Return seconds of a training step with torch's AdamW, its fused one, and SGG around each, round by round.
+
+    A share 1/T of the steps reclusters, T the printed interval.
+    """
+    parts, every = benchmark["models"][model]["training"], benchmark["interval"]
+    backward, found = parts["forward_backward"], {}
+    for base in ("adamw", "fused"):
+        ordinary, recluster = parts[f"{base}+sgg ordinary"], parts[f"{base}+sgg recluster"]
+        found[base] = [b + step for b, step in zip(backward, parts[base], strict=True)]
+        rounds = zip(backward, ordinary, recluster, strict=True)
+        found[f"{base}+sgg"] = [b + ((every - 1) * o + r) / every for b, o, r in rounds]
+    return found
+
+
+def overhead(benchmark: Benchmark, base: str) -> str:
+    """Return the median over rounds of a training step with SGG over that without, of the larger model."""
+    steps = training_steps(benchmark, largest(benchmark))
+    return f"{median(a / b for a, b in zip(steps[f'{base}+sgg'], steps[base], strict=True)):.3f}"
 
 
 def claim_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
-    """Return the rounds of the larger model as rows: seconds of a training step of ``adamw`` and ``adamw+sgg``."""
+    """Return the rounds of the larger model as rows: seconds of a training step of each arm of `training_steps`."""
     steps = training_steps(benchmark, largest(benchmark))
     return [
         {"arm": arm, "seed": round_, "value": value, "diverged": False, "metric": "seconds"}
@@ -93,5 +102,7 @@ def cost_numbers(benchmark: Benchmark) -> dict[str, str]:
         "sgg/cost/fused": f"{bases['AdamW fused']['amortised_ratio']:.2f}",
         "sgg/cost/sgd": f"{min(plain):.2f} to {max(plain):.2f}",
         "sgg/cost/recluster": f"{bases['AdamW']['recluster_in_steps']:.1f}",
+        "sgg/cost/training-adamw": overhead(benchmark, "adamw"),
+        "sgg/cost/training-fused": overhead(benchmark, "fused"),
         "sgg/cost/bytes": f"{state:.2f}",
     }
