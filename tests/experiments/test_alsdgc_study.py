@@ -87,6 +87,19 @@ def test_float16_differs_in_precision_and_scaler_alone():
         assert spec.problem == base.problem
 
 
+def test_float16_on_two_more_tasks_pairs_four_arms_on_the_seeds_of_the_task():
+    for task in ("resnet", "rnn"):
+        base = {r.spec.seed: r.spec for r in RECORDS if kind(r) == (task, "fresh") and r.spec.tags["arm"] == "none"}
+        found = [r.spec for r in RECORDS if r.spec.tags["part"] == f"fp16-{task}"]
+        assert Counter((s.tags["arm"], s.seed) for s in found) == Counter(
+            (arm, seed) for arm in ("scale-1", "grad_scaler", "V2", "V3") for seed in range(5)
+        )
+        for spec in found:
+            assert spec.precision == "fp16"
+            assert spec.optimizer == base[spec.seed].optimizer
+            assert spec.steps == max(1, 2 * base[spec.seed].steps // 3)
+
+
 def test_every_arm_names_a_scaler_that_exists_and_the_placebo_never_moves():
     for arm in (*RUNGS, "placebo", "grad_scaler", "autoclip-50", "zclip", "zclip-capped", "agc", "emaclip", "clip-3"):
         spec = study.make(SCALE, "plain", arm, 0.1, 0, "fresh")

@@ -4,14 +4,16 @@ Parts, told apart by the tag ``part``. The name of a task (``plain``, ``resnet``
 ``transformer``, ``translation``): every arm's learning rate is tuned, then it runs on fresh seeds. Beside them,
 on the plain network: ``width`` moves the learning rate over three decades around each arm's optimum;
 ``fractions`` leaves part of the data out; ``spikes`` injects bad batches; ``adam`` compares V0 on Adam at an
-untuned learning rate with Adam at that rate and at twice it; ``fp16`` runs the model in float16.
+untuned learning rate with Adam at that rate and at twice it; ``fp16`` runs the model in float16, and so, with fewer
+arms and steps, do ``fp16-resnet`` and ``fp16-rnn``. Preset paper has ImageNet where its images are.
 """
 
+import os
 from collections.abc import Iterable
 
 from pydantic import JsonValue
 
-from regrad.experiments.alsdgc_scales import CLIPS, PRESETS, Scale, Task
+from regrad.experiments.alsdgc_scales import CLIPS, IMAGENET, IMAGENET_VARIABLE, PRESETS, Scale, Task
 from regrad.experiments.grids import log_grid, tuned, tuning_then_fresh
 from regrad.results import Part, Record, Schedule, Spec
 
@@ -19,6 +21,9 @@ STUDY = "alsdgc"
 MOMENTUM = 0.9
 OWN_OPTIMIZER = {"adagc": 5e-3, "lamb": 2e-2}  # whole optimizers, and the middle of their grids
 FP16_ARMS = ("scale-1", "scale-128", "scale-1024", "scale-65536", "grad_scaler", "V0", "V2", "V4")
+# On two more tasks; an LSTM does not run in float16 on a CPU.
+HALF_TASKS = ("resnet", "rnn")
+HALF_ARMS = ("scale-1", "grad_scaler", "V2", "V3")
 
 
 def scaler(arm: str, warmup: int) -> Part | None:
@@ -141,16 +146,26 @@ def adam_control(scale: Scale, seed: int) -> list[Spec]:
 
 def half_precision(scale: Scale, fresh: Spec) -> list[Spec]:
     """Return the float16 arms at the learning rate of an unscaled fresh-seed run; V0's is its own."""
-    found = []
-    for arm in FP16_ARMS:
-        spec = changed(fresh, "fp16", precision="fp16", scaler=scaler(arm, scale.warmup))
+    task, found = fresh.tags["part"], []
+    arms: tuple[str, ...] = FP16_ARMS
+    part, steps = "fp16", fresh.steps
+    if task in HALF_TASKS:  # float16 is slow on a CPU: two thirds of the steps
+        part, arms, steps = f"fp16-{task}", HALF_ARMS, max(1, 2 * fresh.steps // 3)
+    for arm in arms:
+        spec = changed(fresh, part, precision="fp16", scaler=scaler(arm, scale.warmup), steps=steps)
         found.append(spec.model_copy(update={"tags": spec.tags | {"arm": arm}}))
     return found
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return all runs of the study that can be named given the records so far."""
-    return plan(PRESETS[preset], records)
+    """Return all runs of the study that can be named given the records so far.
+
+    ImageNet is among them at preset paper, where ``REGRAD_IMAGENET`` says in which folder its images are.
+    """
+    scale = PRESETS[preset]
+    if preset == "paper" and os.environ.get(IMAGENET_VARIABLE):
+        scale = scale._replace(tasks=scale.tasks | {"imagenet": IMAGENET})
+    return plan(scale, records)
 
 
 def plan(scale: Scale, records: list[Record]) -> list[Spec]:
@@ -165,4 +180,5 @@ def plan(scale: Scale, records: list[Record]) -> list[Spec]:
     for spec in fresh:
         if spec.tags["arm"] == "none":
             found += half_precision(scale, spec) + adam_control(scale, spec.seed)
-    return found
+    bare = [s for s in found if (s.tags["phase"], s.tags["arm"]) == ("fresh", "none") and s.tags["part"] in HALF_TASKS]
+    return found + [spec for fresh_run in bare for spec in half_precision(scale, fresh_run)]

@@ -91,6 +91,13 @@ def verses(hidden: int, vocabulary: int, words: int, evaluated: int, translated:
     return Part(name="translation", options=options | {"translated": translated})
 
 
+# ImageNet, where its folder is named by this variable of the environment: 90 epochs of He et al. (2016).
+IMAGENET_VARIABLE = "REGRAD_IMAGENET"
+IMAGENET = Task(
+    Part(name="imagenet", options={"packages": [], "size": 64, "depth": 20, "width": 64, "groups": 8}),
+    256, 450_000, "sgd", 1e-1,
+)  # fmt: skip
+
 MULTIPLES = (1 / 32, 1 / 8, 1 / 2, 2.0, 8.0, 32.0)
 
 PRESETS: dict[str, Scale] = {

@@ -13,7 +13,7 @@ from regrad.statistics.tuning import Choice, choose
 
 CLIPS = ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
 ORDER = ("none", "lr-x2", *CLIPS, "V0", "V1", "V2", "V3", "V4", "placebo", "grad_scaler")  # then by name
-TASKS = ("plain", "resnet", "rnn", "lstm", "transformer", "translation")
+TASKS = ("plain", "resnet", "rnn", "lstm", "transformer", "translation", "imagenet")
 COMPARED = ("none", "clip-1", "V4")
 TARGET_SLACK = 0.05  # nats above what the slowest of COMPARED ends at in tuning, so that all can get there
 TOLERANCE = 0.05  # of the arm's best loss: inside it a learning rate counts as good

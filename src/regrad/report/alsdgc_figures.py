@@ -20,6 +20,7 @@ NAMES = {
     "lstm": "LSTM, reviews",
     "transformer": "transformer, reviews",
     "translation": "translation",
+    "imagenet": "ImageNet",
 }
 RUNGS = ("V0", "V1", "V2", "V3", "V4")
 SHOWN = ("none", "clip-1", *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "emaclip")

@@ -49,6 +49,10 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "alsdgc/fp16/scale-1-gap": text_of(gap(records, "scale-1", "fp16", than="grad_scaler"), NO_GAP),
         "alsdgc/fp16/v4-gap": text_of(gap(records, "V4", "fp16", than="grad_scaler"), NO_GAP),
     }
+    for task in ("resnet", "rnn"):
+        for arm in ("scale-1", "V2", "V3"):
+            half = gap(records, arm, f"fp16-{task}", than="grad_scaler")
+            found[f"alsdgc/fp16-{task}/{arm.lower()}"] = text_of(half, NO_GAP)
     for task in tasks(records):
         found |= of_task(records, task)
     for arm in ("V0", "lr-x2", "V1", "placebo"):

@@ -86,10 +86,18 @@ def tasks_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+CONTROLS = (
+    ("adam", "none", "Adam, untuned"),
+    ("fp16", "grad_scaler", "float16"),
+    ("fp16-resnet", "grad_scaler", "float16, ResNet"),
+    ("fp16-rnn", "grad_scaler", "float16, RNN"),
+)
+
+
 def control_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return test losses on Adam at one untuned rate, and in float16, each less that of its own reference."""
     lines = []
-    for part, reference, title in (("adam", "none", "Adam, untuned"), ("fp16", "grad_scaler", "float16")):
+    for part, reference, title in CONTROLS:
         for arm in arms(records, part):
             lines.append(
                 {

@@ -9,7 +9,8 @@ from regrad.runner.registry import DATA_OPTIONS, LIBRARIES, OPTIMIZERS, PROBLEMS
 PROBLEMS |= {
     "preference": "regrad.problems.preference:PreferenceOptions",
     "captions": "regrad.problems.captions:CaptionOptions",
+    "imagenet": "regrad.problems.imagenet:ImageNetOptions",
 }
-DATA_OPTIONS |= {"preference": "reviews", "captions": "images"}
+DATA_OPTIONS |= {"preference": "reviews", "captions": "images", "imagenet": "packages"}
 OPTIMIZERS |= {"sgg_compared": "regrad.runner.sgg_clusterings:sgg_compared"}
 LIBRARIES |= {"regrad.runner.sgg_clusterings": ("scikit-learn",)}
