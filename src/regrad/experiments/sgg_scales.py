@@ -158,7 +158,7 @@ PRESETS: dict[str, Scale] = {
             sentences(3, 24, 400, train_embeddings=False), 8, 40, {"full": 3e-4, "r4": 1e-2, "r8": 1e-2}, 3, (1, 5)
         ),
         standins={
-            "dpo": StandIn(preference(32, 16, 200, 400), 8, 200, 4e-3, 3, (1, 5)),
+            "dpo": StandIn(preference(32, 16, 200, 400), 8, 200, 8e-3, 3, (1, 5)),
             "caption": StandIn(captions(32, 400), 16, 200, 1e-2, 3, (1, 5)),
         },
     ),
