@@ -17,6 +17,7 @@ from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
+from regrad.pipeline.site_sources import inputs as site_inputs
 from regrad.pipeline.targets import NOTEBOOKS, Target, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
@@ -169,7 +170,8 @@ class Reproduction:
         executed = [folders.executed / f"{t.notebook}.ipynb" for t in NOTEBOOKS]
         executed = [path for path in executed if path.exists()]
         pdf = folders.paper / "report.pdf"
-        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site")}, [*executed, folders.claims, pdf])
+        sources = [*executed, folders.claims, pdf, *site_inputs(folders)]
+        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site")}, sources)
         if self.freshness.why_stale("site", inputs) is None:
             self.say("site: up to date")
             return
@@ -182,7 +184,7 @@ class Reproduction:
             facts["pdf"] = "report.pdf"
             write_atomically(folders.site / "report.pdf", pdf.read_bytes())
             pages.append(folders.site / "report.pdf")
-        pages += site.build(executed, folders.site, claims=claims, facts=facts)
+        pages += site.build(executed, folders.site, claims=claims, facts=facts, folders=folders)
         self.freshness.remember("site", inputs, pages)
 
 

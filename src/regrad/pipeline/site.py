@@ -1,72 +1,177 @@
-"""The HTML site: every executed notebook, and an index with the ledger and the figures."""
+"""The HTML site: the ledger with filters, every figure with its way to notebook, code and records, every notebook."""
 
-import re
+import json
 from pathlib import Path
 from typing import Any
 
-import bleach
 import nbformat
-from bleach.sanitizer import ALLOWED_TAGS
 from jinja2 import Environment, PackageLoader
-from nbconvert import HTMLExporter
 
 from regrad.atomic import write_atomically
+from regrad.pipeline import site_ledger, site_notebooks
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.site_figures import Shown, shown
+from regrad.pipeline.site_sources import (
+    CLEAN,
+    Shelf,
+    caption,
+    claim_pages,
+    definition,
+    digest,
+    lines,
+    manifest,
+    repository,
+    source_at,
+    table,
+)
 
-# What notebook cells may contain in the site; everything else is shown as text.
-TAGS = {"h1", "h2", "h3", "h4", "p", "pre", "br", "hr", "div", "span", "table", "thead", "tbody", "tr", "th", "td"}
-STYLE = re.compile(r"<style.*?</style>", re.S)
-NO_REQUESTS = {"mathjax_url": "", "require_js_url": "", "jquery_url": "", "mermaid_js_url": ""}
-
-
-def clean(html: str | bytes) -> str:
-    """Return HTML without scripts, styles, handlers and unknown tags; nbconvert's own filter escapes even headings."""
-    text = html.decode() if isinstance(html, bytes) else str(html)
-    return bleach.clean(STYLE.sub("", text), tags=TAGS | ALLOWED_TAGS, attributes={"*": ["class"], "a": ["href"]})
-
-
-def notebook_html(path: Path, title: str) -> str:
-    """Return an executed notebook as one HTML page: sanitized, without requests to other hosts."""
-    exporter = HTMLExporter(sanitize_html=True, embed_images=True, **NO_REQUESTS)
-    exporter.register_filter("clean_html", clean)
-    notebook = nbformat.read(path, as_version=4)
-    body = exporter.from_notebook_node(notebook, resources={"metadata": {"name": title}})[0]
-    return body.replace("<main>", '<p style="margin:1em"><a href="index.html">regrad: all verdicts</a></p><main>', 1)
-
-
-def title_of(notebook: nbformat.NotebookNode) -> str:
-    """Return the first heading of a notebook."""
-    for cell in notebook.cells:
-        for line in cell.source.splitlines():
-            if cell.cell_type == "markdown" and line.startswith("# "):
-                return line[2:].strip()
-    return "notebook"
+OURS = ("code", "figures", "records")  # folders of the site in which nothing else lies
+UNKNOWN = "no export of this name: shown by the notebook only"
 
 
-def pictures(notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the PNG outputs of a notebook, base64-encoded."""
-    outputs = [o for c in notebook.cells for o in c.get("outputs", [])]
-    return [o.data["image/png"].strip() for o in outputs if "image/png" in o.get("data", {})]
+class Builder:
+    """Writes the pages of one site.
+
+    Args:
+        site: Folder to write to.
+        facts: What every page says: preset, device, commit.
+        folders: The checkout; None for a site without code and records.
+    """
+
+    def __init__(self, site: Path, facts: dict[str, str], folders: Folders | None) -> None:
+        self.site, self.facts, self.folders = site, facts, folders
+        self.made: dict[Path, None] = {}
+        self.shelf = Shelf(folders.runs) if folders else None
+        self.remote = repository(folders.root) if folders else ""
+        self.environment = Environment(loader=PackageLoader("regrad.pipeline"), autoescape=True)
+
+    def write(self, name: str, data: bytes) -> str:
+        """Write a file of the site, once; return its name."""
+        path = self.site / name
+        if path not in self.made:
+            write_atomically(path, data)
+            self.made[path] = None
+        return name
+
+    def page(self, name: str, template: str, title: str, **values: Any) -> str:
+        """Write a page of the site; return its name."""
+        values |= {"up": "../" * name.count("/"), "facts": self.facts, "title": title}
+        return self.write(name, self.environment.get_template(template).render(**values).encode())
+
+    def figure(self, picture: Shown, row: dict[str, Any] | None, otherwise: str) -> dict[str, Any]:
+        """Write what a figure leads to; return what its caption says.
+
+        Args:
+            picture: The figure.
+            row: Its row in the notebook's manifest.
+            otherwise: The stamp of a figure that was made from no runs.
+        """
+        item = {
+            "name": picture.name,
+            "src": self.write(f"figures/{picture.name}.png", picture.png),
+            "width": picture.size[0],
+            "height": picture.size[1],
+            "caption": f"Figure {picture.name}",
+            "stamp": otherwise if row else UNKNOWN,
+            "records": [],
+        }
+        if row and row["runs"]:
+            item |= self.records(row)
+        if self.folders and picture.module:
+            item |= self.code(picture, row["commit"] if row else self.facts["commit"])
+        return item
+
+    def code(self, picture: Shown, commit: str) -> dict[str, str]:
+        """Write the module that drew a figure, as it was then; return caption and links."""
+        assert self.folders is not None
+        found = source_at(self.folders.root, commit, picture.module)
+        if found is None:
+            return {}
+        path, text, note = found
+        line, told = definition(text, picture.function)
+        name = f"code/{commit.replace('+', '-changed')}/{picture.module}.html"
+        values = {"module": picture.module, "path": path, "note": note, "lines": text.splitlines()}
+        links = {"code": self.page(name, "code.html", picture.module, **values) + f"#L{line}"}
+        if self.remote and CLEAN.fullmatch(commit):
+            links["remote"] = f"{self.remote}/blob/{commit}/{path}#L{line}"
+        return links | {"caption": caption(told, picture.name)}
+
+    def records(self, row: dict[str, Any]) -> dict[str, Any]:
+        """Write the records behind a figure; return its stamp and links."""
+        assert self.shelf is not None
+        found = [record for record in self.shelf.records(row["runs"]) if record]
+        name, seeds, data = row["run_set"], len({r.spec.seed for r in found}), lines(found)
+        self.write(f"records/{name}.jsonl", data)
+        values = {"set": name, "rows": table(found), "digest": digest(data), "missing": len(row["runs"]) - len(found)}
+        page = self.page(f"records/{name}.html", "records.html", f"Run set {name}", **values)
+        parts = [f"preset {row['preset']}", row["device"] or "no device", f"{len(row['runs'])} runs, {seeds} seeds"]
+        stamp = " · ".join([*parts, f"run set {name}", f"commit {row['commit']}"])
+        return {"stamp": stamp, "records": [{"href": page, "text": f"{len(found)} records"}]}
+
+    def chapter(self, path: Path) -> dict[str, Any]:
+        """Write an executed notebook as a page; return what the index says of it."""
+        notebook = nbformat.read(path, as_version=4)
+        title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
+        rows = manifest(self.folders, path.stem) if self.folders else {}
+        items = [self.figure(picture, rows.get(picture.name), last_stamp(notebook)) for _, picture in pictures]
+        items = [item | {"records": item["records"] or self.benchmarks(notebook)} for item in items]
+        macro = getattr(self.environment.get_template("_figure.html").module, "figure")  # noqa: B009
+        figures = [str(macro(item, item["name"])) for item in items]
+        body = site_notebooks.body(notebook, [output for output, _ in pictures], figures)
+        page = self.page(f"{path.stem}.html", "notebook.html", title, body=body)
+        return {"href": page, "title": title, "figures": items}
+
+    def benchmarks(self, notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
+        """Write the committed benchmark files that a notebook names; return links to them."""
+        source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+        folder = self.folders.root / "results" / "reference" / "benchmarks" if self.folders else None
+        files = [p for p in sorted(folder.glob("*.json")) if f'"{p.name}"' in source] if folder else []
+        return [{"href": self.write(f"records/{p.name}", p.read_bytes()), "text": p.name} for p in files]
+
+    def sweep(self) -> None:
+        """Remove pages of earlier builds from the folders that are the site's own."""
+        for path in [p for name in OURS for p in (self.site / name).rglob("*") if p.is_file()]:
+            if path not in self.made:
+                path.unlink()
 
 
-def build(executed: list[Path], site: Path, *, claims: list[dict[str, Any]], facts: dict[str, str]) -> list[Path]:
-    """Write the site and return its pages.
+def last_stamp(notebook: nbformat.NotebookNode) -> str:
+    """Return the stamp in the exporter's last line of an executed notebook."""
+    outputs = [o for c in reversed(notebook.cells) for o in c.get("outputs", [])]
+    texts = [str(o.get("data", {}).get("text/plain", "")).strip("'\"") for o in outputs]
+    return next((text.partition(": ")[2] for text in texts if text.startswith("exported ")), "computed in the notebook")
+
+
+def build(
+    executed: list[Path],
+    site: Path,
+    *,
+    claims: list[dict[str, Any]],
+    facts: dict[str, str],
+    folders: Folders | None = None,
+) -> list[Path]:
+    """Write the site and return its files.
 
     Args:
         executed: Executed notebooks, in the order of the report.
         site: Folder to write to.
         claims: Entries of ``results/claims.json``.
         facts: What the header says: preset, device, commit.
+        folders: The checkout, for code at the commit, records and the pages of claims.
     """
-    pages, chapters = [], []
-    for path in executed:
-        notebook = nbformat.read(path, as_version=4)
-        page = site / f"{path.stem}.html"
-        title = title_of(notebook)
-        write_atomically(page, notebook_html(path, title).encode())
-        pages.append(page)
-        chapters.append({"href": page.name, "title": title, "pictures": pictures(notebook)})
-    environment = Environment(loader=PackageLoader("regrad.pipeline"), autoescape=True)
-    body = environment.get_template("index.html").render(chapters=chapters, claims=claims, facts=facts)
-    index = site / "index.html"
-    write_atomically(index, body.encode())
-    return [*pages, index]
+    builder = Builder(site, facts, folders)
+    chapters = [builder.chapter(path) for path in executed]
+    pages = claim_pages(folders, [path.stem for path in executed]) if folders else {}
+    body = json.dumps({"claims": claims}, indent=1, sort_keys=True, ensure_ascii=False)
+    builder.write("claims.json", (body + "\n").encode())
+    builder.page(
+        "index.html",
+        "index.html",
+        "regrad: four papers about the gradient, reproduced",
+        chapters=chapters,
+        claims=site_ledger.shown(claims, pages),
+        papers=site_ledger.papers(claims),
+        verdicts=site_ledger.verdicts(),
+    )
+    builder.sweep()
+    return list(builder.made)

@@ -1,0 +1,85 @@
+"""The ledger as the site shows it: what a claim's cells say, and how many claims got which verdict."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from regrad.report.kinds.outcome import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    REFUTED,
+    REPRODUCED,
+    VERDICTS,
+    number,
+)
+
+TITLES = {
+    "per-example": "Per-example gradients (Roulet & Agarwala, 2025)",
+    "sgg": "SGG: learning rates by gradient grouping (Li et al., 2025)",
+    "alsdgc": "ALSDGC: adaptive loss scaling with clipping (manuscript)",
+    "dgs": "DGS: discrete gradient steps (Mann, 2024)",
+}
+MEANINGS = {
+    REPRODUCED: "The interval agrees with the claim beyond its margin, or within it where a tie is claimed.",
+    NOT_REPRODUCED: "The interval lies against the claim: another sign, or an effect too small to matter.",
+    INCONCLUSIVE: "The interval allows both; the reason says what the runs could have seen.",
+    NOT_TESTED: "Not run at this preset; the reason says what would decide it.",
+    REFUTED: "A worked example, kept as a test, contradicts the claim; no run is needed.",
+}
+
+
+def slug(verdict: str) -> str:
+    """Return a verdict as the name of a CSS class."""
+    return verdict.replace(" ", "-")
+
+
+def figures(claim: Mapping[str, Any]) -> str:
+    """Return estimate and interval with the digits of report and README; a dash where there is none."""
+    if claim["estimate"] is None:
+        return "–"
+    low, high = claim.get("interval") or (None, None)
+    if low is None and high is None:
+        return number(claim["estimate"])
+    between = f"[{'-∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
+    return f"{number(claim['estimate'])} {between}"
+
+
+def p_text(value: float | None) -> str:
+    """Return p after Holm's correction; a dash where nothing was tested."""
+    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the claims with the texts of their cells.
+
+    Args:
+        claims: Entries of ``results/claims.json``.
+        pages: The page that decides a claim, by claim.
+    """
+    return [
+        dict(claim)
+        | {
+            "slug": slug(claim["verdict"]),
+            "figures": figures(claim),
+            "seeds": "–" if claim["estimate"] is None else str(claim["n"]),
+            "p_text": p_text(claim.get("p_holm")),
+            "label": claim.get("label", "") if claim["verdict"] != NOT_TESTED else "",
+            "page": pages.get(claim["id"], ""),
+        }
+        for claim in claims
+    ]
+
+
+def verdicts() -> list[dict[str, str]]:
+    """Return every verdict with its meaning."""
+    return [{"name": name, "slug": slug(name), "meaning": MEANINGS[name]} for name in VERDICTS]
+
+
+def papers(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return each paper in the ledger, with its number of claims by verdict."""
+    found = list(dict.fromkeys(claim["paper"] for claim in claims))
+    rows = {paper: [c["verdict"] for c in claims if c["paper"] == paper] for paper in found}
+    return [
+        {"id": paper, "title": TITLES.get(paper, paper), "counts": [rows[paper].count(name) for name in VERDICTS]}
+        for paper in found
+    ]

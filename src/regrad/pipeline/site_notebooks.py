@@ -1,0 +1,69 @@
+"""An executed notebook as HTML that runs nothing: what may stand in it is listed, all else is shown as text."""
+
+import re
+
+import bleach
+import nbformat
+from bleach.sanitizer import ALLOWED_TAGS
+from nbconvert import HTMLExporter
+
+TAGS = {"h1", "h2", "h3", "h4", "p", "pre", "br", "hr", "div", "span", "table", "thead", "tbody", "tr", "th", "td"}
+OUTPUTS = {"text/html", "text/plain", "text/markdown"}  # pictures become figures of ours
+STYLE = re.compile(r"<style.*?</style>", re.S)
+
+
+def clean(html: str | bytes) -> str:
+    """Return HTML without scripts, styles, handlers and unknown tags; nbconvert's own filter escapes even headings."""
+    text = html.decode() if isinstance(html, bytes) else str(html)
+    allowed = {"*": ["class"], "a": ["href"], "th": ["scope", "class"]}
+    return bleach.clean(STYLE.sub("", text), tags=TAGS | ALLOWED_TAGS, attributes=allowed)
+
+
+def title_of(notebook: nbformat.NotebookNode) -> str:
+    """Return the first heading of a notebook."""
+    for cell in notebook.cells:
+        for line in cell.source.splitlines():
+            if cell.cell_type == "markdown" and line.startswith("# "):
+                return re.sub(r"<[^>]*>", "", line[2:]).strip()
+    return "notebook"
+
+
+def place(number: int) -> str:
+    """Return the paragraph that stands for a picture until its figure takes the place."""
+    return f'<p class="regrad-picture-{number}"></p>'
+
+
+def harmless(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Return the notebook with the listed kinds of output only, and without metadata: templates print it as it is."""
+    notebook.metadata = nbformat.NotebookNode()
+    for number, cell in enumerate(notebook.cells):
+        cell.id, cell.metadata = f"cell-{number}", nbformat.NotebookNode()
+        cell.pop("attachments", None)
+        for item in [cell, *cell.get("outputs", [])]:
+            if not isinstance(item.get("execution_count", 0), int):
+                item.execution_count = None
+        for output in cell.get("outputs", []):
+            if "data" in output:
+                output.data = nbformat.NotebookNode({k: v for k, v in output.data.items() if k in OUTPUTS})
+                output.metadata = nbformat.NotebookNode()
+    return notebook
+
+
+def body(notebook: nbformat.NotebookNode, pictures: list[nbformat.NotebookNode], figures: list[str]) -> str:
+    """Return the cells of an executed notebook as HTML; changes the notebook.
+
+    Args:
+        notebook: The notebook.
+        pictures: Those of its outputs that are pictures.
+        figures: The HTML to show for each of them.
+    """
+    for number, output in enumerate(pictures):
+        output.data = nbformat.NotebookNode({"text/html": place(number)})
+    exporter = HTMLExporter(template_name="basic", sanitize_html=True, exclude_anchor_links=True)
+    exporter.register_filter("clean_html", clean)
+    html = exporter.from_notebook_node(harmless(notebook))[0]
+    html = re.sub(r'href="([\w.-]+)\.ipynb"', r'href="\1.html"', html)
+    for number, figure in enumerate(figures):
+        before, _, after = html.partition(place(number))
+        html = before + figure + after
+    return html

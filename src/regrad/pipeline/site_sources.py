@@ -1,0 +1,128 @@
+"""What a figure on the site leads to: its row in the manifest, the code at its commit, its records."""
+
+import ast
+import hashlib
+import json
+import re
+import subprocess
+import tomllib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from regrad.fingerprint import module_path
+from regrad.pipeline.folders import Folders
+from regrad.report.kinds.outcome import number
+from regrad.results import Record, canonical
+from regrad.store import Store
+
+TEMPLATES = Path(__file__).parent / "templates"
+CLEAN = re.compile(r"[0-9a-f]{7,40}")  # a commit without changes on top
+
+
+def inputs(folders: Folders) -> list[Path]:
+    """Return the files besides notebooks and verdicts that the site is made from."""
+    exports = [*folders.generated.glob("manifest/*.json"), *folders.generated.glob("claims/*.json")]
+    return sorted([*exports, *TEMPLATES.glob("*.html"), folders.root / "CITATION.cff", folders.root / "pyproject.toml"])
+
+
+def manifest(folders: Folders, stem: str) -> dict[str, dict[str, Any]]:
+    """Return a notebook's figures in its manifest, by name."""
+    path = folders.generated / "manifest" / f"{stem}.json"
+    rows = json.loads(path.read_text()) if path.exists() else []
+    return {Path(row["name"]).stem: row for row in rows if row["name"].startswith("figures/")}
+
+
+def claim_pages(folders: Folders, stems: list[str]) -> dict[str, str]:
+    """Return the page of the notebook that decides a claim, by claim."""
+    paths = [folders.generated / "claims" / f"{stem}.json" for stem in stems]
+    return {row["id"]: f"{p.stem}.html" for p in paths if p.exists() for row in json.loads(p.read_text())}
+
+
+def repository(root: Path) -> str:
+    """Return the repository's address from ``CITATION.cff`` or ``pyproject.toml``; empty if neither names one."""
+    citation, project = root / "CITATION.cff", root / "pyproject.toml"
+    text = citation.read_text(encoding="utf-8") if citation.exists() else ""
+    if found := re.search(r"^repository-code: *[\"']?(https://[^\s\"']+)", text, re.M):
+        return found[1].rstrip("/")
+    urls = tomllib.loads(project.read_text()).get("project", {}).get("urls", {}) if project.exists() else {}
+    named = {key.lower(): url for key, url in urls.items()}
+    address = named.get("repository") or named.get("source") or ""
+    return str(address).rstrip("/") if str(address).startswith("https://") else ""
+
+
+@cache
+def source_at(root: Path, commit: str, module: str) -> tuple[str, str, str] | None:
+    """Return path, text and origin of a module at a commit, else as it is here; None for a module not of ours."""
+    here = module_path(module)
+    if here is None:
+        return None
+    inside = here.is_relative_to(root)
+    path = here.relative_to(root).as_posix() if inside else "src/" + module.replace(".", "/") + ".py"
+    if CLEAN.fullmatch(commit):
+        command = ["git", "-C", str(root), "show", f"{commit}:{path}"]
+        try:
+            done = subprocess.run(command, capture_output=True, check=True)
+            return path, done.stdout.decode(), f"at commit {commit}"
+        except (OSError, subprocess.CalledProcessError):
+            pass  # no git here, or a copy without that commit
+    return path, here.read_text(encoding="utf-8"), f"as in the working tree (stamped {commit})"
+
+
+def definition(source: str, function: str) -> tuple[int, str]:
+    """Return the line of a function and the first line of its docstring; 1 and nothing if it is not there."""
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef) and node.name == function:
+            return node.lineno, (ast.get_docstring(node) or "").split("\n")[0]
+    return 1, ""
+
+
+def caption(docstring: str, name: str) -> str:
+    """Return what a figure shows, from its function's docstring: no mark-up, one sentence."""
+    text = re.sub(r"^(Return|Draw|Plot)\s+(the figure (of|with)\s+)?", "", docstring.replace("`", "")).strip()
+    return text[:1].upper() + text[1:] if text else f"Figure {name}"
+
+
+class Shelf:
+    """The records behind figures, read once.
+
+    Args:
+        runs: Folder of the run store.
+    """
+
+    def __init__(self, runs: Path) -> None:
+        self.store, self.read = Store(runs), dict[str, Record | None]()
+
+    def records(self, ids: list[str]) -> list[Record | None]:
+        """Return the records of these runs, None for one that is not in the store."""
+        for name in ids:
+            if name not in self.read:
+                self.read[name] = self.store.get(name)
+        return [self.read[name] for name in ids]
+
+
+def lines(records: list[Record]) -> bytes:
+    """Return records as JSON lines."""
+    return "".join(canonical(record.model_dump(mode="json")) + "\n" for record in records).encode()
+
+
+def table(records: list[Record]) -> list[dict[str, str]]:
+    """Return a row a record, as texts."""
+    return [
+        {
+            "run": r.run_id,
+            "problem": r.spec.problem.name,
+            "optimizer": r.spec.optimizer.name,
+            "lr": str(r.spec.optimizer.options.get("lr", "")),
+            "steps": str(r.spec.steps),
+            "seed": str(r.spec.seed),
+            "status": r.status,
+            "results": ", ".join(f"{key} {number(value)}" for key, value in sorted(r.metrics.items())[:3]),
+        }
+        for r in records
+    ]
+
+
+def digest(data: bytes) -> str:
+    """Return the SHA-256 of a file's bytes."""
+    return hashlib.sha256(data).hexdigest()

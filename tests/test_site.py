@@ -1,0 +1,184 @@
+"""The site's files: nothing runs in them but our script, every way leads somewhere, equal input, equal bytes."""
+
+import hashlib
+import json
+import re
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from regrad.pipeline import site
+from regrad.pipeline.site_figures import figure_calls, shown
+from regrad.pipeline.site_sources import caption, inputs, repository, source_at
+from regrad.results import run_set
+from site_world import CLAIMS, FACTS, build, png, world
+
+OURS = (Path(site.__file__).parent / "templates" / "_script.html").read_text().strip()
+
+
+class Elements(HTMLParser):
+    """Every element of a page with its attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+
+def elements(path):
+    return Elements(path.read_text(encoding="utf-8")).found
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("checkout"))
+
+
+def pages(folder):
+    return sorted(folder.rglob("*.html"))
+
+
+def test_no_script_of_a_notebook_survives_and_no_page_loads_anything_from_elsewhere(built):
+    for path in pages(built):
+        text, found = path.read_text(encoding="utf-8"), elements(path)
+        assert re.findall(r"<script.*?>(.*?)</script>", text, re.S)[0].strip() == OURS
+        assert [tag for tag, _ in found].count("script") == 1, path
+        assert not {"iframe", "svg", "object", "embed", "base"} & {tag for tag, _ in found}, path
+        for tag, attrs in found:
+            assert not [name for name in attrs if name.startswith("on")], (path, tag)
+            assert not str(attrs.get("href", "")).lower().startswith("javascript"), path
+            assert not re.match(r"(https?:)?//", attrs.get("src", "")), path
+        assert "display:none" not in text
+
+
+def test_what_a_hostile_cell_says_is_still_shown_as_text(built):
+    text = (built / "00_start.html").read_text(encoding="utf-8")
+    assert "&lt;script&gt;alert(1)" in text
+    assert "no picture" in text
+    assert "<td>1</td>" in text
+
+
+def test_equal_input_gives_equal_bytes(tmp_path, built):
+    again = build(tmp_path)
+    assert [p.relative_to(again) for p in pages(again)] == [p.relative_to(built) for p in pages(built)]
+    for path in sorted(p for p in again.rglob("*") if p.is_file()):
+        assert path.read_bytes() == (built / path.relative_to(again)).read_bytes(), path
+
+
+def test_every_link_and_picture_of_every_page_is_there(built):
+    anchors = {path: {attrs["id"] for _, attrs in elements(path) if "id" in attrs} for path in pages(built)}
+    for path in pages(built):
+        for _, attrs in elements(path):
+            where = attrs.get("href") or attrs.get("src") or ""
+            if not where or where.startswith(("data:", "http")):
+                continue
+            name, _, anchor = where.partition("#")
+            target = (path.parent / name).resolve() if name else path
+            assert target.is_file(), (path, where)
+            assert not anchor or anchor in anchors[target], (path, where)
+
+
+def test_no_page_has_an_identifier_twice_and_every_picture_has_words(built):
+    for path in pages(built):
+        ids = [attrs["id"] for _, attrs in elements(path) if "id" in attrs]
+        assert len(ids) == len(set(ids)), path
+        assert all(attrs.get("alt", "").strip() for tag, attrs in elements(path) if tag == "img"), path
+
+
+def test_a_figure_leads_to_notebook_code_and_records(built):
+    text = (built / "index.html").read_text(encoding="utf-8")
+    part = text[text.index('src="figures/fig-one.png"') :].split("</figure>")[0]
+    assert 'href="01_first.html#fig-one"' in part
+    code, line = re.search(r'href="(code/unknown/regrad\.report\.sign_placement\.html)#L(\d+)"', part).groups()
+    assert f'<span id="L{line}">def fig_curves' in (built / code).read_text(encoding="utf-8")
+    name = re.search(r'href="records/(\w+)\.html"', part)[1]
+    assert f"preset small · cpu · 2 runs, 2 seeds · run set {name} · commit unknown" in part
+    data = (built / "records" / f"{name}.jsonl").read_bytes()
+    assert run_set([json.loads(row)["run_id"] for row in data.splitlines()]) == name
+    assert hashlib.sha256(data).hexdigest() in (built / "records" / f"{name}.html").read_text()
+
+
+def test_a_figure_of_a_benchmark_bears_its_stamp_and_leads_to_the_file(built):
+    text = (built / "01_first.html").read_text(encoding="utf-8")
+    part = text[text.index('id="fig-bench"') :].split("</figure>")[0]
+    assert "benchmark of today · commit unknown" in part
+    assert 'href="records/speed.json"' in part
+
+
+def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(built):
+    text = (built / "index.html").read_text(encoding="utf-8")
+    row = text[text.index('id="claim-X1"') :].split("</tr>")[0]
+    figures = ("-0.0123 [-0.5, 0.25]", "nats", "&lt; 0.001")
+    for part in (*figures, "reason 1", "Our grid is coarser.", 'href="01_first.html"'):
+        assert part in row, part
+    assert "[-0.5, ∞]" in text
+    assert "&lt;b&gt;more" in row
+    assert [text.count(f'data-verdict="{claim["verdict"]}"') for claim in CLAIMS] == [1] * len(CLAIMS)
+
+
+def test_a_figure_s_name_is_read_from_the_cell_that_shows_it(tmp_path):
+    import nbformat
+
+    _, executed = world(tmp_path)
+    found = [picture for _, picture in shown(nbformat.read(executed[1], as_version=4), "01_first")]
+    assert [(p.name, p.function, p.size) for p in found] == [
+        ("fig-one", "fig_curves", (400, 240)),
+        ("fig-bench", "", (2000, 300)),
+    ]
+    assert figure_calls("!ls", {}) == []
+    assert figure_calls("e.figure(name, f())", {}) == []
+
+
+def test_pages_of_an_earlier_build_are_swept_from_the_site_s_own_folders_only(tmp_path):
+    folders, executed = world(tmp_path)
+    old, other = folders.site / "records" / "old.html", folders.site / "mine.txt"
+    for path in (old, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    made = site.build(executed, folders.site, claims=CLAIMS, facts=FACTS, folders=folders)
+    assert not old.exists()
+    assert other.exists()
+    assert {p for p in folders.site.rglob("*") if p.is_file()} == {*made, other}
+
+
+def test_the_code_is_that_of_the_commit_and_not_of_today(tmp_path):
+    from regrad.provenance import commit
+
+    root = Path(site.__file__).parents[3]
+    now = commit().rstrip("+")
+    if now == "unknown":
+        pytest.skip("not in a git checkout")
+    path, text, note = source_at(root, now, "regrad.report.stamps")
+    wanted = subprocess.run(["git", "-C", root, "show", f"{now}:{path}"], capture_output=True, text=True, check=True)
+    assert text == wanted.stdout
+    assert note == f"at commit {now}"
+    assert "working tree" in source_at(root, now + "+", "regrad.report.stamps")[2]
+    assert "working tree" in source_at(tmp_path, now, "regrad.report.stamps")[2]
+    assert source_at(root, now, "os.path") is None
+
+
+def test_the_repository_s_address_comes_from_the_citation_or_the_project(tmp_path):
+    assert repository(tmp_path) == ""
+    (tmp_path / "pyproject.toml").write_text('[project.urls]\nRepository = "https://example.org/b/"\n')
+    assert repository(tmp_path) == "https://example.org/b"
+    (tmp_path / "CITATION.cff").write_text('repository-code: "https://example.org/a"\n')
+    assert repository(tmp_path) == "https://example.org/a"
+    (tmp_path / "CITATION.cff").write_text('repository-code: "javascript:alert(1)"\n')
+    assert repository(tmp_path) == "https://example.org/b"
+
+
+def test_a_change_of_manifest_or_template_makes_the_site_stale(tmp_path):
+    folders, _ = world(tmp_path)
+    names = {path.name for path in inputs(folders)}
+    assert {"01_first.json", "index.html", "_style.html", "_script.html", "CITATION.cff"} <= names
+
+
+def test_a_caption_is_a_sentence_about_the_figure():
+    assert caption("Return the figure of ``x`` over y.", "fig-a") == "X over y."
+    assert caption("", "fig-a") == "Figure fig-a"
+    assert png().startswith(b"\x89PNG")
