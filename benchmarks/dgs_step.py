@@ -1,10 +1,11 @@
-"""Time of one step of each DGS reading beside torch.optim.SGD and Adam(betas=(0, 0)), in one run.
+"""Time and memory of one step of each DGS reading beside torch.optim.SGD and Adam, in one run.
 
-    python benchmarks/dgs_step.py [--rounds 200] [--output FILE]
+    OMP_NUM_THREADS=1 python benchmarks/dgs_step.py --out results/reference/benchmarks/dgs-step-cpu.json
 
 One thread, process CPU time, the optimizers one after another in each round in a shuffled order (each on its
-own copy of the parameters, so that none finds a warm cache), median over rounds. Prints JSON. Two limits hold for the
-document's own models: "steps" <= 0.6 × Adam(betas=(0, 0)), its equal, and "equation" <= 1.5 × SGD.
+own copy of the parameters, so that none finds a warm cache), median over rounds; of the document's
+own models the record keeps every round. Memory is what the optimizer keeps between steps, in bytes a weight.
+Prints JSON. Two limits hold for the document's own models: "steps" <= 0.6 × Adam(betas=(0, 0)), its equal, and "equation" <= 1.5 × SGD.
 Networks beyond the cache are measured beside them: there "equation" is bounded by torch's speed at
 summing |g|, "tensor norms" (whose sum has a vectorised kernel) and "read once" (a bare g.sum()) show how far.
 """
@@ -28,6 +29,7 @@ from regrad.transforms.dgs import READINGS
 
 LIMITS = {"steps": ("Adam(0, 0)", 0.6), "equation": ("SGD", 1.5)}
 LIMITED = ("ResNet-20", "ResNet-32")
+KEPT = ("SGD", "Adam", "Adam(0, 0)", "equation", "steps")  # every round of these is in the record
 
 
 def networks() -> dict[str, list[torch.Size]]:
@@ -58,6 +60,8 @@ def contestants(shapes: list[torch.Size]) -> dict[str, Callable[[], object]]:
     read = [p.grad for p in parameters(shapes)]
     return {
         "SGD": torch.optim.SGD(parameters(shapes), lr=tiny).step,
+        "SGD, momentum": torch.optim.SGD(parameters(shapes), lr=tiny, momentum=0.9).step,
+        "Adam": torch.optim.Adam(parameters(shapes), lr=tiny).step,
         "Adam(0, 0)": torch.optim.Adam(parameters(shapes), lr=tiny, betas=(0.0, 0.0)).step,
         "Adam(0, 0) foreach": torch.optim.Adam(parameters(shapes), lr=tiny, betas=(0.0, 0.0), foreach=True).step,
         **{reading: DGS(parameters(shapes), tiny, reading=reading).step for reading in READINGS},
@@ -65,8 +69,8 @@ def contestants(shapes: list[torch.Size]) -> dict[str, Callable[[], object]]:
     }
 
 
-def medians(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median CPU microseconds of each step; the first tenth of the rounds only warms up."""
+def timed(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """CPU microseconds of each step, round by round; the first tenth of the rounds only warms up."""
     times: dict[str, list[float]] = {name: [] for name in steps}
     shuffle = random.Random(0)
     order = list(steps.items())
@@ -77,13 +81,36 @@ def medians(steps: dict[str, Callable[[], object]], rounds: int) -> dict[str, fl
             step()
             if i > rounds // 10:
                 times[name].append((time.process_time_ns() - begin) / 1e3)
-    return {name: statistics.median(values) for name, values in times.items()}
+    return times
 
 
-def measured(shapes: list[torch.Size], rounds: int) -> dict[str, object]:
+def kept_bytes(shapes: list[torch.Size]) -> dict[str, float]:
+    """Bytes a weight that each optimizer keeps between steps."""
+    found = {}
+    for name, step in contestants(shapes).items():
+        optimizer = getattr(step, "__self__", None)
+        if isinstance(optimizer, torch.optim.Optimizer):
+            step()
+            tensors = [v for state in optimizer.state.values() for v in state.values() if isinstance(v, Tensor)]
+            found[name] = sum(t.numel() * t.element_size() for t in tensors) / sum(map(torch.Size.numel, shapes))
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def environment() -> dict[str, object]:
+    """Machine and software."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    return {"cpu": cpu, "cores": os.cpu_count(), "torch": torch.__version__, "threads": torch.get_num_threads()}
+
+
+def measured(name: str, shapes: list[torch.Size], rounds: int) -> dict[str, object]:
     """One network's row: microseconds, and the ratios that the limits are about."""
     count = sum(shape.numel() for shape in shapes)
-    micros = medians(contestants(shapes), max(9, min(rounds, int(rounds * 3e6 / count))))
+    times = timed(contestants(shapes), max(9, min(rounds, int(rounds * 3e6 / count))))
+    micros = {arm: statistics.median(values) for arm, values in times.items()}
+    rounds_kept = {arm: [round(value, 1) for value in times[arm]] for arm in KEPT} if name in LIMITED else {}
     adam = min(micros["Adam(0, 0)"], micros["Adam(0, 0) foreach"])
     return {
         "parameters": count,
@@ -93,6 +120,7 @@ def measured(shapes: list[torch.Size], rounds: int) -> dict[str, object]:
         "steps / Adam(0, 0)": round(micros["steps"] / micros["Adam(0, 0)"], 2),
         "steps / the faster Adam(0, 0)": round(micros["steps"] / adam, 2),
         "equation / SGD": round(micros["equation"] / micros["SGD"], 2),
+        "rounds": rounds_kept,
     }
 
 
@@ -100,25 +128,21 @@ def main() -> None:
     """Measure, print JSON, and say whether the two limits hold."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = {name: measured(shapes, options.rounds) for name, shapes in networks().items()}
+    rows = {name: measured(name, shapes, options.rounds) for name, shapes in networks().items()}
     held = {
         f"{reading} <= {limit} x {peer}": all(
             rows[name]["microseconds"][reading] <= limit * rows[name]["microseconds"][peer] for name in LIMITED
         )
         for reading, (peer, limit) in LIMITS.items()
     }
-    machine = {
-        "torch": torch.__version__,
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-    }
-    text = json.dumps({"machine": machine, "networks": rows, "limits on " + ", ".join(LIMITED): held}, indent=1)
+    found = {"environment": environment(), "networks": rows, "bytes": kept_bytes(networks()["ResNet-20"])}
+    text = json.dumps(found | {"limits on " + ", ".join(LIMITED): held})
     print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+    if options.out:
+        options.out.write_text(text + "\n")
 
 
 if __name__ == "__main__":

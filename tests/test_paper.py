@@ -23,7 +23,9 @@ from regrad.pipeline.targets import NOTEBOOKS, notebook_path
 from regrad.report import (
     alsdgc_numbers,
     compute_ledger,
+    dgs_cost,
     dgs_numbers,
+    dgs_speed,
     engine,
     micro_adam_numbers,
     sgg_document,
@@ -55,7 +57,11 @@ NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())
     ),
-    "07_dgs": lambda: dgs_numbers.numbers(dgs_records.study_records(), dgs_records.REPAIRED),
+    "07_dgs": lambda: (
+        dgs_numbers.numbers(dgs_records.study_records(), dgs_records.REPAIRED)
+        | dgs_speed.speed_numbers(dgs_records.study_records())
+        | dgs_cost.cost_numbers(dgs_cost.benchmark(ROOT))
+    ),
 }
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(PAPER).as_posix())

@@ -50,6 +50,7 @@ def test_no_verse_is_in_two_splits_and_both_languages_stay_in_step():
                 seen.append(words["source"][source[2] - 4])
     assert len(seen) == len(set(seen)) == len(wide["train_source"])
     assert sum(len(wide[f"{split}_source"]) for split in SPLITS) == 300
+    assert 0.85 * 300 < len(seen) < 0.95 * 300
     # numbers of held-out verses are words that training never saw
     assert (wide["test_source"][:, 2] == 1).all()
     assert (wide["validation_source"][:, 2] == 1).all()

@@ -102,6 +102,7 @@ NOTEBOOKS = (
         (
             "fig-dgs-theorems",
             "fig-dgs-lr",
+            "fig-dgs-speed",
             "fig-dgs-bars",
             "tab-dgs-audit",
             "tab-dgs-images",
@@ -109,6 +110,7 @@ NOTEBOOKS = (
             "tab-dgs-spiking-lars",
             "tab-dgs-spiking-adam",
             "tab-dgs-beyond",
+            "tab-dgs-cost",
             "tab-dgs-tuning",
         ),
     ),
