@@ -61,17 +61,27 @@ wants_tex() { # whether this call typesets a report
 
 install_tex() { # only where it may be installed; otherwise the report says what is missing
     "$PYTHON" -m regrad "$@" --check-only || exit $? # a misspelt option must not cost an installation
+    install_from_debian "LaTeX (about 190 MB, once)" "without the PDF" "${TEX_PACKAGES[@]}"
+}
+
+install_chromium() { # the tests of the site look at it in a browser, and are skipped where there is none
+    command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null ||
+        install_from_debian "chromium (about 100 MB, once)" "without the browser's tests" chromium
+}
+
+install_from_debian() { # what, how it goes on otherwise, packages; nothing where this user may not install
+    local what=$1 otherwise=$2 as_root=()
+    shift 2
     command -v apt-get >/dev/null || return 0
-    local as_root=()
     if [ "$(id -u)" != 0 ]; then
         sudo -n true 2>/dev/null || return 0
         as_root=(sudo -n)
     fi
-    echo "regrad: installing LaTeX from Debian (about 190 MB, once)" >&2
+    echo "regrad: installing $what from Debian" >&2
     "${as_root[@]}" apt-get update -qq >/dev/null &&
         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -y -qq --no-install-recommends "${TEX_PACKAGES[@]}" >/dev/null ||
-        echo "regrad: LaTeX could not be installed; going on without the PDF" >&2
+            apt-get install -y -qq --no-install-recommends "$@" >/dev/null ||
+        echo "regrad: this could not be installed; going on $otherwise" >&2
 }
 
 command=${1:-reproduce}
@@ -79,6 +89,7 @@ case $command in
 test)
     shift
     ensure_environment
+    [ $# != 0 ] || install_chromium
     case ${1:-} in
     --slow) shift && set -- -m slow "$@" ;;
     --reliability) shift && set -- -m reliability tests/reliability "$@" ;;
