@@ -5,7 +5,8 @@
 One thread, process CPU time, the optimizers one after another in each round in a shuffled order (each on its
 own copy of the parameters, so that none finds a warm cache), median over rounds; of the document's
 own models the record keeps every round. Memory is what the optimizer keeps between steps, in bytes a weight.
-Prints JSON. Two limits hold for the document's own models: "steps" <= 0.6 × Adam(betas=(0, 0)), its equal, and "equation" <= 1.5 × SGD.
+Prints JSON. Two limits hold for the document's own models: "steps" <= 0.6 × Adam(betas=(0, 0)), its equal, and
+"equation" <= 1.5 × SGD.
 Networks beyond the cache are measured beside them: there "equation" is bounded by torch's speed at
 summing |g|, "tensor norms" (whose sum has a vectorised kernel) and "read once" (a bare g.sum()) show how far.
 """
