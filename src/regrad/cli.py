@@ -24,7 +24,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message, with the nearest option for an unknown one, and exit."""
         if message.startswith("unrecognized arguments: "):
-            word = message.removeprefix("unrecognized arguments: ").split()[0].split("=")[0]
+            rest = message.removeprefix("unrecognized arguments: ")
+            word = next(iter(rest.split()), rest).split("=")[0]
             message = f"unknown option {word!r}{suggestion(word, list(self._option_string_actions))}"
         sys.stderr.write(f"regrad: {message}\n")
         raise SystemExit(USAGE)

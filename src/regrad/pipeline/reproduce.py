@@ -14,6 +14,7 @@ from rich.console import Console
 from regrad.atomic import write_atomically
 from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
 from regrad.pipeline import paper, verdicts
+from regrad.pipeline.complaints import one_line
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
@@ -188,6 +189,22 @@ class Reproduction:
         self.freshness.remember("site", inputs, pages)
 
 
+def holder(note: Path) -> str:
+    """Return who holds the lock, in words; a holder of a moment ago has not written its note yet."""
+    said = ""
+    for _ in range(20):
+        said = note.read_text().strip() if note.exists() else ""
+        try:
+            os.kill(int(said.split()[1]), 0)
+        except (IndexError, ValueError, ProcessLookupError):
+            time.sleep(0.1)
+        except PermissionError:  # it lives, and is somebody else's
+            return said
+        else:
+            return said
+    return said or "another process"
+
+
 def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
     """Carry out an order, alone on this checkout; return the exit code.
 
@@ -206,14 +223,13 @@ def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
             try:
                 made.check()
             except ValueError as error:
-                sys.stderr.write(f"regrad: {str(error).splitlines()[0]}\n")
+                sys.stderr.write(f"regrad: {one_line(error)}\n")
                 return USAGE
             if fresh and (old := set_aside(folders)):
                 sys.stderr.write(f"regrad: earlier runs are kept in {old}\n")
             return made.run()
     except Timeout:
-        holder = lock_note.read_text().strip() if lock_note.exists() else "another process"
-        sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder}\n")
+        sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder(lock_note)}\n")
         return ENVIRONMENT
 
 

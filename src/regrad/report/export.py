@@ -32,7 +32,8 @@ TEX_SPECIAL = {
 
 def escape_tex(text: str) -> str:
     """Return ``text`` such that LaTeX prints it and executes nothing of it."""
-    return "".join(TEX_SPECIAL.get(c, c) for c in text)
+    # Two commas in a row would be set as one low quotation mark.
+    return re.sub(",(?=,)", ",{}", "".join(TEX_SPECIAL.get(c, c) for c in text))
 
 
 def breakable(tex: str) -> str:
