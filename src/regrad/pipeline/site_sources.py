@@ -117,7 +117,7 @@ def table(records: list[Record]) -> list[dict[str, str]]:
             "steps": str(r.spec.steps),
             "seed": str(r.spec.seed),
             "status": r.status,
-            "results": ", ".join(f"{key} {number(value)}" for key, value in sorted(r.metrics.items())[:3]),
+            "results": ", ".join(f"{key} {number(value)}" for key, value in sorted(r.metrics.items(), key=lambda m: ("/" in m[0], m))[:3]),
         }
         for r in records
     ]
