@@ -106,6 +106,11 @@ def lines(records: list[Record]) -> bytes:
     return "".join(canonical(record.model_dump(mode="json")) + "\n" for record in records).encode()
 
 
+def plain_first(metrics: dict[str, float]) -> list[str]:
+    """Return the names of metrics, those of one tensor or batch size (with a slash) last."""
+    return sorted(metrics, key=lambda name: ("/" in name, name))
+
+
 def table(records: list[Record]) -> list[dict[str, str]]:
     """Return a row a record, as texts."""
     return [
@@ -117,7 +122,7 @@ def table(records: list[Record]) -> list[dict[str, str]]:
             "steps": str(r.spec.steps),
             "seed": str(r.spec.seed),
             "status": r.status,
-            "results": ", ".join(f"{key} {number(value)}" for key, value in sorted(r.metrics.items(), key=lambda m: ("/" in m[0], m))[:3]),
+            "results": ", ".join(f"{key} {number(r.metrics[key])}" for key in plain_first(r.metrics)[:3]),
         }
         for r in records
     ]
