@@ -65,7 +65,8 @@ def fig_speed(records: Sequence[Record]) -> Figure:
                 axes[2].scatter(values, [place + shift] * len(values), s=9, edgecolors=color, facecolors=fill, lw=0.6)
         axes[2].set(yticks=range(len(shown)), yticklabels=[method(arm)["label"] for arm in shown])
         axes[2].invert_yaxis()
-        axes[2].set(xlabel="largest rise between evaluations (nats)", title="filled: ResNet-20, open: ResNet-32")
+        axes[2].set_xscale("symlog", linthresh=0.1)
+        axes[2].set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shown))
     return figure
 
