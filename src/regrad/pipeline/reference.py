@@ -8,13 +8,13 @@ from typing import Any
 
 from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.verdicts import records_of
+from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs, records_of
 from regrad.problems.data.sources import markdown_table
 from regrad.report.claim_tables import to_markdown
 from regrad.runner.progress import duration
 from regrad.store import Store
 
-README_REFERENCE = "small-cpu"
+README_REFERENCE = PUBLISHED
 
 
 def reference_folder(folders: Folders, name: str) -> Path:
@@ -31,6 +31,8 @@ def publish(folders: Folders, name: str) -> list[Path]:
     for record in records_of(folders, name.split("-")[0]):
         copy.put(record, source.circumstances(record.run_id))
     write_atomically(target / "claims.json", folders.claims.read_bytes())
+    spent = json.dumps(cost_of_runs(folders, name.split("-")[0]), indent=1, sort_keys=True, ensure_ascii=False)
+    write_atomically(target / COST, (spent + "\n").encode())
     write_readme(folders)
     return sorted(path for path in target.rglob("*") if path.is_file())
 
