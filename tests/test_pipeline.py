@@ -132,6 +132,14 @@ def test_a_changed_ledger_executes_the_notebooks_and_trains_nothing(world):
     assert (world.performed, world.executed) == ([], ["00_first", "01_study"])
 
 
+def test_a_benchmark_measured_again_executes_the_notebooks_and_trains_nothing(world):
+    world.run()
+    world.folders.benchmarks.mkdir(parents=True)
+    (world.folders.benchmarks / "step-cpu.json").write_text("{}")
+    world.run()
+    assert (world.performed, world.executed) == ([], ["00_first", "01_study"])
+
+
 def test_a_damaged_table_is_made_again_with_the_same_bytes(world):
     world.run()
     before = world.contents()

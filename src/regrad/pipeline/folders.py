@@ -52,6 +52,11 @@ class Folders(NamedTuple):
         return self.paper / "generated"
 
     @property
+    def benchmarks(self) -> Path:
+        """Committed records of the benchmarks, which some notebooks show."""
+        return self.root / "results" / "reference" / "benchmarks"
+
+    @property
     def site(self) -> Path:
         """The HTML pages."""
         return self.root / "site"

@@ -127,7 +127,7 @@ class Reproduction:
                 "code": code_fingerprint(*notebook_modules(source)),
                 "libraries": library_versions(LIBRARIES),
             },
-            [source, self.folders.paper / "claims.toml"],
+            [source, self.folders.paper / "claims.toml", *sorted(self.folders.benchmarks.glob("*.json"))],
         )
         reason = self.freshness.why_stale(target.name, inputs)
         if reason is None:

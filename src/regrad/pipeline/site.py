@@ -124,7 +124,7 @@ class Builder:
     def benchmarks(self, notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
         """Write the committed benchmark files that a notebook names; return links to them."""
         source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
-        folder = self.folders.root / "results" / "reference" / "benchmarks" if self.folders else None
+        folder = self.folders.benchmarks if self.folders else None
         files = [p for p in sorted(folder.glob("*.json")) if f'"{p.name}"' in source] if folder else []
         return [{"href": self.write(f"records/{p.name}", p.read_bytes()), "text": p.name} for p in files]
 
