@@ -128,17 +128,19 @@ def fig_adaptation(records: Sequence[Record], task: str = "plain") -> Figure:
 
 
 def fig_spikes(records: Sequence[Record]) -> Figure:
-    """Validation loss along runs with bad batches (dashed lines), mean over the seeds that stayed finite."""
+    """Validation loss along runs with bad batches (dotted lines), mean over the seeds that stayed finite."""
     with canvas(height=2.2) as (figure, axis):
         for arm in arms(records, "spikes"):
             runs = [run for run in fresh(records, arm, "spikes") if not run.diverged]
             if runs:
                 style = method(arm)
                 means = [fmean(values) for values in zip(*(r.curves["validation_loss"].y for r in runs), strict=True)]
-                axis.plot(runs[0].curves["validation_loss"].x, means, color=style["color"], label=style["label"])
+                dash = "--" if arm == "clip-0.1" else "-"  # the two norms share a colour
+                axis.plot(runs[0].curves["validation_loss"].x, means, dash, color=style["color"], label=style["label"])
         for spike in fresh(records, "clip-1", "spikes")[0].spec.problem.options["spike_steps"]:  # type: ignore[union-attr]
-            axis.axvline(float(spike), color=GREY, lw=0.7, ls="--")  # type: ignore[arg-type]
+            axis.axvline(float(spike), color=GREY, lw=0.7, ls=":")  # type: ignore[arg-type]
         untrained = max(run.curves["validation_loss"].y[0] for run in fresh(records, "clip-1", "spikes"))
-        axis.set(xlabel="step", ylabel="validation loss (nats)", ylim=(0.0, 1.5 * untrained))
-        axis.legend(loc="best")
+        top = min(axis.get_ylim()[1], 30 * untrained)
+        axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log", ylim=(None, top))
+        axis.legend(loc="upper left")
     return figure

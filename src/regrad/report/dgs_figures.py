@@ -78,9 +78,9 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
         axes[2].axhline(target(records), color=GREY, lw=0.7, ls="--")
         axes[2].set(xlabel="steps; dashed: the target")
         axes[2].legend()
-        axes[0].set_ylabel("validation loss (nats)")
+        axes[0].set(ylabel="validation loss (nats, log scale)", yscale="log")
         untrained = max(r.curves["validation_loss"].y[0] for r in of_part(records, "images") if r.curves)
-        axes[0].set_ylim(max(0.0, axes[0].get_ylim()[0]), min(axes[0].get_ylim()[1], 1.25 * untrained))
+        axes[0].set_ylim(None, min(axes[0].get_ylim()[1], 1.25 * untrained))
     return figure
 
 

@@ -66,7 +66,9 @@ def fig_speed(records: Sequence[Record]) -> Figure:
         axes[2].set(yticks=range(len(shown)), yticklabels=[method(arm)["label"] for arm in shown])
         axes[2].invert_yaxis()
         axes[2].set_xscale("symlog", linthresh=0.1)
-        axes[2].set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32")
+        ticks, limits = [0, 1, 1e2, 1e4, 1e6], (-0.05, max(2.0, axes[2].get_xlim()[1]))
+        axes[2].set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32", xticks=ticks, xlim=limits)
+        axes[2].minorticks_off()
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shown))
     return figure
 
