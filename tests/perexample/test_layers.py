@@ -15,13 +15,7 @@ from regrad.perexample.requests import banded_sign, clipped_mean
 # On attention "mean_sign" is rounding noise for the key bias; everything else must agree.
 WITH_ATTENTION = ["mean", "mean_square", "variance", banded_sign(1e-12), "mean_abs", "norm", clipped_mean(0.5)]
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 class Positions(nn.Module):

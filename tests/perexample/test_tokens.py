@@ -21,13 +21,7 @@ from regrad.perexample.tokens import STATISTICS, token_statistics
 
 ALL = list(STATISTICS)
 
-
-@pytest.fixture(autouse=True)
-def _float64():
-    torch.set_default_dtype(torch.float64)
-    torch.manual_seed(0)
-    yield
-    torch.set_default_dtype(torch.float32)
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 class Causal(nn.Module):

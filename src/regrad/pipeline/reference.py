@@ -14,8 +14,6 @@ from regrad.report.claim_tables import to_markdown
 from regrad.runner.progress import duration
 from regrad.store import Store
 
-README_REFERENCE = PUBLISHED
-
 
 def reference_folder(folders: Folders, name: str) -> Path:
     """Return the folder of a published set of records, ``<preset>-<device>``."""
@@ -28,10 +26,12 @@ def publish(folders: Folders, name: str) -> list[Path]:
     if target.exists():
         shutil.rmtree(target)
     source, copy = Store(folders.runs), Store(target / "runs")
-    for record in records_of(folders, name.split("-")[0]):
+    preset = name.split("-")[0]
+    records = records_of(folders, preset)
+    for record in records:
         copy.put(record, source.circumstances(record.run_id))
     write_atomically(target / "claims.json", folders.claims.read_bytes())
-    spent = json.dumps(cost_of_runs(folders, name.split("-")[0]), indent=1, sort_keys=True, ensure_ascii=False)
+    spent = json.dumps(cost_of_runs(folders, preset, records), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomically(target / COST, (spent + "\n").encode())
     write_readme(folders)
     return sorted(path for path in target.rglob("*") if path.is_file())
@@ -46,9 +46,9 @@ def spent(store: Store) -> str:
 
 def readme_parts(folders: Folders) -> dict[str, str]:
     """Return the README's generated parts, by marker."""
-    folder = reference_folder(folders, README_REFERENCE)
+    folder = reference_folder(folders, PUBLISHED)
     claims: list[dict[str, Any]] = json.loads((folder / "claims.json").read_text())["claims"]
-    source = f"From `results/reference/{README_REFERENCE}/`: {spent(Store(folder / 'runs'))}."
+    source = f"From `results/reference/{PUBLISHED}/`: {spent(Store(folder / 'runs'))}."
     return {"verdicts": f"{source}\n\n{to_markdown(claims)}", "data": markdown_table()}
 
 

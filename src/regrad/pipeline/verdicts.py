@@ -69,9 +69,9 @@ def published_cost(folders: Folders) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def cost_of_runs(folders: Folders, preset: str) -> dict[str, Any]:
+def cost_of_runs(folders: Folders, preset: str, records: list[Record]) -> dict[str, Any]:
     """Return the table and numbers of what the runs behind the report took, for publication."""
-    spent = costs(folders, preset, records_of(folders, preset))
+    spent = costs(folders, preset, records)
     return {"table": compute_table(spent).to_dict("records"), "numbers": cost_numbers(spent)}
 
 
