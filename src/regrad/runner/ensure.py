@@ -6,7 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from regrad.engines.local import map_local, worker_count
+from regrad.engines.choice import map_tasks
+from regrad.engines.local import worker_count
 from regrad.fingerprint import code_fingerprint, library_versions
 from regrad.problems.data import sources
 from regrad.results import Fingerprint, Record, Spec, canonical, run_id, sha256
@@ -93,7 +94,7 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
     with SweepProgress(title, len(tasks)) as progress:
         # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
         for _ in range(3):
-            for outcome in map_local(perform, tasks, worker_count(bench.jobs, bench.device)):
+            for outcome in map_tasks(perform, tasks, worker_count(bench.jobs, bench.device)):
                 progress.advance(outcome.status)
                 if outcome.status == "failed":
                     failures[outcome.run_id] = outcome.message
