@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "store": {"atomic", "results"},
     "engines": set(),
     "runner": {
+        "atomic",
         "engines",
         "fingerprint",
         "optim",
@@ -50,7 +51,7 @@ MAY_IMPORT = {
         "store",
     },
     "cite": {"pipeline", "results"},
-    "cli": {"cite", "pipeline", "problems", "results", "store", "report"},
+    "cli": {"cite", "engines", "pipeline", "problems", "results", "store", "report"},
     "__main__": {"cli"},
 }
 NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "statistics", "report", "experiments", "cli"}

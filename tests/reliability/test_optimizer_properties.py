@@ -87,10 +87,3 @@ def test_the_mutants_of_the_store_are_caught(tmp_path, figure):
     assert len(alive) <= 0.05 * len(STORE_MUTANTS), alive
     figure("seeded mutants: store", ">= 20 together, >= 95 % caught",
            f"{sum(caught)} of {len(STORE_MUTANTS)} caught")  # fmt: skip
-
-
-def test_what_is_not_built_is_said(figure):
-    source = "".join(path.read_text() for path in (TESTS.parent / "src" / "regrad" / "runner").glob("*.py"))
-    assert "torch.save" not in source, "runs are checkpointed now: this row needs its test"
-    figure("bit-exact resume of a run", "3 models x 16 kill points",
-           "not built: a run is the unit of resume; a killed run starts anew")  # fmt: skip

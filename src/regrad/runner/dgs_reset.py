@@ -4,6 +4,7 @@ Acts on: the update, through the optimizer's state and its learning rate.
 """
 
 import math
+from typing import Any
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -51,6 +52,15 @@ class Resetting(OptimizerWrapper):
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
         self.taken += 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, with the number of steps taken."""
+        return super().state_dict() | {"taken": self.taken}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state_dict)
+        self.taken = state_dict["taken"]
 
     def _reset_state(self) -> None:
         if self.reset == "hard":

@@ -15,6 +15,7 @@ from regrad.runner.progress import SweepProgress
 from regrad.runner.registry import data_sources, libraries, modules
 from regrad.store import Store
 
+CHECKPOINTS = "checkpoints"  # folder in the store
 Plan = Callable[[str, list[Record]], list[Spec]]
 
 
@@ -63,13 +64,16 @@ def fingerprint(spec: Spec, device: str) -> Fingerprint:
 def perform(task: Task) -> Outcome:
     """Run one task in a worker process and put its record into the store."""
     from regrad.runner.circumstances import measured
+    from regrad.runner.resume import Keeper
     from regrad.runner.train import run
 
-    name = run_id(task.spec, task.fingerprint)
+    name, device = run_id(task.spec, task.fingerprint), task.fingerprint.device
     start = time.perf_counter()
     try:
-        record = run(task.spec, task.fingerprint, cache=task.bench.cache)
-        Store(task.bench.store).put(record, measured(time.perf_counter() - start, task.fingerprint.device))
+        with Keeper(task.bench.store / CHECKPOINTS, name, device=device) as keeper:
+            record = run(task.spec, task.fingerprint, cache=task.bench.cache, keeper=keeper)
+        Store(task.bench.store).put(record, measured(time.perf_counter() - start, device))
+        keeper.drop()
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
         return Outcome(name, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
     return Outcome(name, record.status)

@@ -53,7 +53,7 @@ class HiddenSchedule(AdamW):
     def step(self, closure: Callable[[], float] | None = None) -> Any:
         """Take AdamW's step at the lowered learning rate, which is put back afterwards."""
         self.taken += 1
-        factor = max(self.decay ** (self.taken // self.interval), self.floor)
+        factor = self.mean_scale()
         kept = [group["lr"] for group in self.param_groups]
         for group, lr in zip(self.param_groups, kept, strict=True):
             group["lr"] = lr * factor
@@ -62,6 +62,15 @@ class HiddenSchedule(AdamW):
         finally:
             for group, lr in zip(self.param_groups, kept, strict=True):
                 group["lr"] = lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, with the number of steps taken."""
+        return super().state_dict() | {"taken": self.taken}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore what ``state_dict`` returned."""
+        super().load_state_dict(state_dict)
+        self.taken = state_dict["taken"]
 
     def mean_scale(self) -> float:
         """Return the factor of the last step."""

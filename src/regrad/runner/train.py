@@ -4,7 +4,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,26 @@ class Curves:
     def export(self) -> dict[str, Curve]:
         """Return what was collected, by name."""
         return {name: Curve(x=x, y=y) for name, (x, y) in sorted(self.points.items())}
+
+
+class Moving(NamedTuple):
+    """Everything that changes over a run, beside what follows from the seed and the step alone."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: torch.optim.lr_scheduler.LRScheduler
+    scaler: Any
+    curves: Curves
+
+
+class Keeps(Protocol):
+    """Who keeps a run's checkpoints (`regrad.runner.resume.Keeper`)."""
+
+    def resume(self, moving: Moving) -> int:
+        """Put the run where its checkpoint left it; return the steps taken, 0 without one."""
+
+    def after(self, step: int, moving: Moving) -> None:
+        """Look, after ``step`` steps, whether to keep a checkpoint."""
 
 
 def evaluation_steps(steps: int, evaluations: int) -> set[int]:
@@ -99,7 +119,9 @@ def step_with(scaler: Any, optimizer: torch.optim.Optimizer, arguments: dict[str
     scaler.update()
 
 
-def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
+def train(
+    spec: Spec, problem: Any, model: nn.Module, keeper: Keeps | None = None
+) -> tuple[Curves, bool]:
     """Train ``model`` as ``spec`` says; return its curves and whether it stayed finite."""
     optimizer = build_optimizer(spec.optimizer, model)
     scheduler = build_scheduler(optimizer, spec)
@@ -108,7 +130,8 @@ def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
     losses = losses_to_differentiate(spec, problem, scaler)
     evaluate_after = evaluation_steps(spec.steps, spec.evaluations)
     curves, now = Curves(), Checkpoint(model, problem, spec, optimizer, scaler)
-    for step in range(spec.steps + 1):
+    moving = Moving(model, optimizer, scheduler, scaler, curves)
+    for step in range(keeper.resume(moving) if keeper else 0, spec.steps + 1):
         if step in evaluate_after and not curves.add(step, evaluation(problem, model, "validation")):
             return curves, False
         for measure in measures:
@@ -119,18 +142,26 @@ def train(spec: Spec, problem: Any, model: nn.Module) -> tuple[Curves, bool]:
             step_with(scaler, optimizer, gradient(model, losses, batch))
             scheduler.step()
             optimizer.zero_grad(set_to_none=True)
+            if keeper:
+                keeper.after(step + 1, moving)
     return curves, True
 
 
-def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path) -> Record:
+def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path, keeper: Keeps | None = None) -> Record:
     """Run ``spec`` on the fingerprint's device and return its record.
 
     One torch thread: the number of threads changes the last bits of a sum.
+
+    Args:
+        spec: What to run.
+        fingerprint: What else decides its numbers.
+        cache: Folder of the data.
+        keeper: Keeps checkpoints, so that a run that was stopped goes on; None for runs of seconds.
     """
     torch.set_num_threads(1)
     problem = build_problem(spec, cache=cache, device=fingerprint.device)
     model = problem.init_model()
-    curves, finite = train(spec, problem, model)
+    curves, finite = train(spec, problem, model, keeper)
     exported = curves.export()
     return Record(
         run_id=run_id(spec, fingerprint),

@@ -1,0 +1,175 @@
+"""Long runs go on, bit for bit, where a signal, a time limit or a crash stopped them.
+
+What changes over a run is its model with its buffers, optimizer, scheduler, scaler, what it has recorded, and
+the generators of torch, numpy and Python. Data order and augmentation follow from (seed, step) alone
+(`regrad.problems.randomness`), and a model is in its training mode at every step boundary, so they are not kept.
+
+Runs import nothing of this module: it is not in their code fingerprints, and a resumed run has the record of
+an undisturbed one, byte for byte.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+
+from regrad.atomic import write_atomically
+from regrad.runner.train import Moving
+
+logger = logging.getLogger(__name__)
+
+VARIABLE = "REGRAD_CHECKPOINT_SECONDS"
+SECONDS = 300.0
+STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # of preemption: from a person or scheduler, from Slurm through submitit
+MAGIC = b"regrad checkpoint 1 "
+
+
+def seconds_between() -> float:
+    """Return the seconds between two checkpoints of a run: 300, or what the environment says.
+
+    Raises:
+        ValueError: The environment's value is not a number >= 0.
+    """
+    word = os.environ.get(VARIABLE, str(SECONDS))
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise ValueError(f"{VARIABLE} is {word!r}; allowed: seconds, a number of at least 0")
+    return value
+
+
+def generators() -> dict[str, Any]:
+    """Return the states of the global generators; nothing of ours draws from them, a library may."""
+    name, keys, *rest = np.random.get_state()
+    version, internal, gauss = random.getstate()
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "python": [version, list(internal), gauss],
+    }
+
+
+def set_generators(states: dict[str, Any]) -> None:
+    """Put the global generators into kept states."""
+    torch.set_rng_state(states["torch"])
+    if states["cuda"]:
+        torch.cuda.set_rng_state_all(states["cuda"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    version, internal, gauss = states["python"]
+    random.setstate((version, tuple(internal), gauss))
+
+
+def capture(moving: Moving, step: int) -> dict[str, Any]:
+    """Return everything that a run needs to go on after ``step`` steps: tensors, numbers, text, lists of them."""
+    return {
+        "step": step,
+        "model": moving.model.state_dict(),
+        "optimizer": moving.optimizer.state_dict(),
+        "scheduler": moving.scheduler.state_dict(),
+        "scaler": None if moving.scaler is None else moving.scaler.state_dict(),
+        "curves": {name: list(points) for name, points in moving.curves.points.items()},
+        "generators": generators(),
+    }
+
+
+def restore(moving: Moving, kept: dict[str, Any]) -> int:
+    """Put a run into a kept state; return how many steps it has taken."""
+    moving.model.load_state_dict(kept["model"])
+    moving.optimizer.load_state_dict(kept["optimizer"])
+    moving.scheduler.load_state_dict(kept["scheduler"])
+    if moving.scaler is not None:
+        moving.scaler.load_state_dict(kept["scaler"])
+    moving.curves.points.update({name: (x, y) for name, (x, y) in kept["curves"].items()})
+    set_generators(kept["generators"])
+    return int(kept["step"])
+
+
+class Keeper:
+    """Keeps one run's checkpoint: every so many seconds, and when the process is asked to stop.
+
+    A context manager: inside, SIGTERM and SIGUSR2 are answered at the next step boundary, by a checkpoint and
+    then by what would have happened without it.
+
+    Args:
+        folder: Where checkpoints lie.
+        run_id: The run, whose name is inside the file too.
+        device: Where tensors are put when they are read.
+        every: Seconds between checkpoints; None asks `seconds_between`.
+    """
+
+    def __init__(self, folder: Path, run_id: str, *, device: str = "cpu", every: float | None = None) -> None:
+        self.path, self.run_id, self.device = Path(folder) / f"{run_id}.checkpoint", run_id, device
+        self.every = seconds_between() if every is None else every
+        self.last, self.asked = time.monotonic(), 0
+        self.before: dict[int, Any] = {}
+
+    def __enter__(self) -> "Keeper":
+        if threading.current_thread() is threading.main_thread():  # elsewhere only time makes checkpoints
+            self.before = {number: signal.signal(number, self._ask) for number in STOPPING}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self.before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        self.before = {}
+
+    def _ask(self, number: int, _: FrameType | None) -> None:
+        self.asked = number
+
+    def resume(self, moving: Moving) -> int:
+        """Put the run where its checkpoint left it; return the steps taken, 0 without a good checkpoint."""
+        try:
+            kept = self._read()
+        except FileNotFoundError:
+            return 0
+        except (ValueError, RuntimeError) as error:
+            logger.warning("%s: %s; the run starts anew", self.path, str(error).splitlines()[0])
+            self.drop()
+            return 0
+        return restore(moving, kept)
+
+    def after(self, step: int, moving: Moving) -> None:
+        """Keep a checkpoint if it is time or the process was asked to stop, and in that case stop."""
+        if not self.asked and time.monotonic() - self.last < self.every:
+            return
+        buffer = io.BytesIO()
+        torch.save({"run_id": self.run_id} | capture(moving, step), buffer)
+        body = buffer.getvalue()
+        write_atomically(self.path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        self.last = time.monotonic()
+        if self.asked:
+            number, self.asked = self.asked, 0
+            self.__exit__()
+            os.kill(os.getpid(), number)
+            time.sleep(1.0)  # the signal ends this process here, unless its owner had another wish
+
+    def drop(self) -> None:
+        """Remove the checkpoint: the record is stored."""
+        self.path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        head, _, body = self.path.read_bytes().partition(b"\n")
+        if head != MAGIC + hashlib.sha256(body).hexdigest().encode():
+            raise ValueError("checksum mismatch")
+        kept = torch.load(io.BytesIO(body), map_location=self.device, weights_only=True)
+        if kept["run_id"] != self.run_id:
+            raise ValueError("the checkpoint belongs to another run")
+        kept["generators"] = {
+            name: [t.cpu() for t in value] if name == "cuda" else value for name, value in kept["generators"].items()
+        }
+        kept["generators"]["torch"] = kept["generators"]["torch"].cpu()
+        return kept
