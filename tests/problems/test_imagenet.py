@@ -60,7 +60,7 @@ def test_a_label_is_the_place_of_its_folder_in_the_alphabet(problem):
 
 def test_an_epoch_shows_every_training_image_once_and_the_seed_orders_it(problem, root):
     count = len(problem.trees["train"].paths)
-    chosen = [problem._chosen(0, k) for k in range(count)]
+    chosen = problem.order.batch(0, count).tolist()
     assert sorted(chosen) == list(range(count))
     other = imagenet.build(ImageNetOptions(**SMALL), cache=root, seed=1)
     assert [other._chosen(0, k) for k in range(count)] != chosen

@@ -1,7 +1,6 @@
 """Fine-tune a pre-trained sentence encoder (MiniLM) to tell favourable from unfavourable film-review sentences."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,17 +10,16 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import skip_init
 
-from regrad.problems.batch import Batch, check_position, evaluating
+from regrad.problems.classified_sentences import ClassifiedSentences
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.minilm import minilm_folder
 from regrad.problems.data.movie_reviews import movie_reviews
 from regrad.problems.data.sources import fingerprint
-from regrad.problems.data.splits import Split, hash_share
+from regrad.problems.data.splits import hash_share
 from regrad.problems.options import Count, Options, Switch
-from regrad.problems.randomness import permutation, random_bits, torch_generator
+from regrad.problems.randomness import random_bits, torch_generator
 
 PADDING = 0
 HELD_OUT = 10
@@ -132,7 +130,7 @@ def prepare(pairs: Sequence[tuple[float, str]], encode: Callable[[list[str]], li
 
 
 @dataclass
-class FinetuningProblem:
+class FinetuningProblem(ClassifiedSentences):
     """Favourable or not, from a pre-trained encoder.
 
     Attributes:
@@ -148,7 +146,7 @@ class FinetuningProblem:
     folder: Path
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
+    evaluated_at_once: int = field(default=50, repr=False)
 
     def init_model(self) -> nn.Module:
         """A new model, the same for every call and device."""
@@ -157,42 +155,6 @@ class FinetuningProblem:
         model.bert.embeddings.requires_grad_(options.train_embeddings)
         chosen = model if options.rank is None else with_low_rank(model, options.rank, self.seed)
         return chosen.to(self.device)
-
-    def batch(self, step: int, batch_size: int) -> Batch:
-        """Training batch number ``step``: ids [B, T] and labels [B], computed without the earlier ones."""
-        check_position(step, batch_size)
-        count = len(self.arrays["train_labels"])
-        numbers = range(step * batch_size, (step + 1) * batch_size)
-        return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
-
-    def _chosen(self, epoch: int, position: int) -> int:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(len(self.arrays["train_labels"]), self.seed, "order", epoch)
-        return int(self._order[1][position])
-
-    def _examples(self, split: Split, where: np.ndarray) -> Batch:
-        ids, labels = (
-            torch.from_numpy(np.asarray(self.arrays[f"{split}_{name}"][where])).to(self.device)
-            for name in ("ids", "labels")
-        )
-        return Batch(ids, labels)
-
-    def losses(self, model: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> torch.Tensor:
-        """Negative log-likelihood of each sentence's label in nats, [B], not divided by B."""
-        return cross_entropy(model(batch.inputs), batch.targets, reduction="none")
-
-    def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
-        """Mean "loss" in nats and "accuracy" (0 … 1) over the evaluation subset of a split."""
-        count = len(self.arrays[f"{split}_labels"])
-        chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_examples])
-        loss, correct = 0.0, 0
-        with evaluating(model):
-            for part in np.array_split(chosen, math.ceil(len(chosen) / 50)):
-                batch = self._examples(split, part)
-                logits = model(batch.inputs)
-                loss += float(cross_entropy(logits, batch.targets, reduction="sum"))
-                correct += int((logits.argmax(dim=1) == batch.targets).sum())
-        return {"loss": loss / len(chosen), "accuracy": correct / len(chosen)}
 
 
 def build(

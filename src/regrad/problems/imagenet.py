@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -17,7 +18,7 @@ from regrad.problems.data.image_folders import Tree, image_root, read_image, rea
 from regrad.problems.data.splits import Split, hash_share
 from regrad.problems.models.resnet import ResNet, ResNetConfig
 from regrad.problems.options import Count, Options
-from regrad.problems.randomness import permutation, torch_generator
+from regrad.problems.randomness import EpochOrder, permutation, torch_generator
 
 HELD_OUT = 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -78,23 +79,20 @@ class ImageNetProblem:
     trees: dict[str, Tree]
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
 
     def init_model(self) -> ResNet:
         """A new model, the same for every call and device."""
         return ResNet(self.options.network(), generator=torch_generator(self.seed, "init")).to(self.device)
 
+    @cached_property
+    def order(self) -> EpochOrder:
+        """The order of the training images."""
+        return EpochOrder(len(self.trees["train"].paths), self.seed)
+
     def batch(self, step: int, batch_size: int) -> Batch:
         """Training batch number ``step``, computed without the earlier ones: images [B, 3, H, W] and labels [B]."""
         check_position(step, batch_size)
-        count = len(self.trees["train"].paths)
-        numbers = range(step * batch_size, (step + 1) * batch_size)
-        return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
-
-    def _chosen(self, epoch: int, position: int) -> int:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(len(self.trees["train"].paths), self.seed, "order", epoch)
-        return int(self._order[1][position])
+        return self._examples("train", self.order.batch(step, batch_size))
 
     def _examples(self, split: Split, where: np.ndarray) -> Batch:
         tree = self.trees[split]

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,7 +19,7 @@ from regrad.problems.data.image_sets import CLASSES, ImageSet, load_images
 from regrad.problems.data.splits import Split
 from regrad.problems.models.resnet import ResNet, ResNetConfig
 from regrad.problems.options import Count, OptionError, Options, Switch
-from regrad.problems.randomness import permutation, random_bits, torch_generator
+from regrad.problems.randomness import EpochOrder, permutation, random_bits, torch_generator
 
 MARGIN = 4
 
@@ -73,7 +74,6 @@ class ImageProblem:
     arrays: Arrays
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
 
     def __post_init__(self):
         if not all(len(self.arrays[f"{split}_labels"]) for split in ("train", "validation", "test")):
@@ -101,6 +101,11 @@ class ImageProblem:
         model = ResNet(config, generator=torch_generator(self.seed, "init"))
         return model.to(self.device, DTYPES[self.options.dtype])
 
+    @cached_property
+    def order(self) -> EpochOrder:
+        """The order of the training images."""
+        return EpochOrder(self.examples, self.seed)
+
     def batch(self, step: int, batch_size: int) -> Batch:
         """Training batch number `step`, computed without the earlier ones.
 
@@ -115,16 +120,11 @@ class ImageProblem:
             Normalised images [B, C, H, W] and labels [B].
         """
         check_position(step, batch_size)
-        numbers = range(step * batch_size, (step + 1) * batch_size)
-        batch = self._examples("train", np.array([self._chosen(*divmod(k, self.examples)) for k in numbers]))
+        batch = self._examples("train", self.order.batch(step, batch_size))
         if not self.options.augment:
             return batch
+        numbers = range(step * batch_size, (step + 1) * batch_size)
         return Batch(self._augmented(batch.inputs, numbers), batch.targets)
-
-    def _chosen(self, epoch: int, position: int) -> int:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(self.examples, self.seed, "order", epoch)
-        return int(self._order[1][position])
 
     def _examples(self, split: Split, where: np.ndarray) -> Batch:
         pixels = torch.from_numpy(self.arrays[f"{split}_images"][where]).to(self.device)

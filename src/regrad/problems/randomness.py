@@ -40,3 +40,26 @@ def random_bits(count: int, seed: int, stream: str, *counters: int) -> np.ndarra
 def permutation(count: int, seed: int, stream: str, *counters: int) -> np.ndarray:
     """A uniformly random order of 0 … count-1, int64 [count]."""
     return np.argsort(random_bits(count, seed, stream, *counters), kind="stable")
+
+
+class EpochOrder:
+    """The order in which a run sees its training examples: another permutation every epoch.
+
+    Args:
+        count: Training examples, >= 1.
+        seed: Of the run.
+    """
+
+    def __init__(self, count: int, seed: int) -> None:
+        self.count, self.seed = count, seed
+        self._drawn: tuple[int, np.ndarray] | None = None
+
+    def batch(self, step: int, batch_size: int) -> np.ndarray:
+        """Return which examples batch number ``step`` has, int64 [batch_size], without the earlier batches."""
+        numbers = range(step * batch_size, (step + 1) * batch_size)
+        return np.array([self._chosen(*divmod(k, self.count)) for k in numbers])
+
+    def _chosen(self, epoch: int, position: int) -> int:
+        if self._drawn is None or self._drawn[0] != epoch:
+            self._drawn = epoch, permutation(self.count, self.seed, "order", epoch)
+        return int(self._drawn[1][position])

@@ -1,9 +1,8 @@
 """Say whether a sentence of a film review is favourable, with an LSTM or a small transformer."""
 
-import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,17 +11,16 @@ import numpy as np
 import torch
 from pydantic import Field
 from torch import nn
-from torch.nn.functional import cross_entropy
 
-from regrad.problems.batch import Batch, check_position, evaluating
+from regrad.problems.classified_sentences import ClassifiedSentences
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.movie_reviews import movie_reviews
 from regrad.problems.data.sources import fingerprint
-from regrad.problems.data.splits import Split, hash_share
+from regrad.problems.data.splits import hash_share
 from regrad.problems.models.decoder import CONFIGS, Decoder
 from regrad.problems.models.lstm import PAD, DecoderClassifier, LSTMClassifier
 from regrad.problems.options import Count, Options
-from regrad.problems.randomness import permutation, torch_generator
+from regrad.problems.randomness import torch_generator
 
 WORD = re.compile(r"\w+|[^\w\s]")
 UNKNOWN = 1
@@ -89,7 +87,7 @@ def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) ->
 
 
 @dataclass
-class SentimentProblem:
+class SentimentProblem(ClassifiedSentences):
     """Favourable or not.
 
     Attributes:
@@ -103,7 +101,6 @@ class SentimentProblem:
     arrays: Arrays
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
 
     def init_model(self) -> nn.Module:
         """A new model, the same for every call and device."""
@@ -112,42 +109,6 @@ class SentimentProblem:
             return LSTMClassifier(options.vocabulary, options.hidden, 2, generator=generator).to(self.device)
         config = replace(CONFIGS[options.model], vocabulary=options.vocabulary, context=options.words)
         return DecoderClassifier(Decoder(config, generator=generator), 2).to(self.device)
-
-    def batch(self, step: int, batch_size: int) -> Batch:
-        """Training batch number ``step``: ids [B, T] and labels [B], computed without the earlier ones."""
-        check_position(step, batch_size)
-        count = len(self.arrays["train_labels"])
-        numbers = range(step * batch_size, (step + 1) * batch_size)
-        return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
-
-    def _chosen(self, epoch: int, position: int) -> int:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(len(self.arrays["train_labels"]), self.seed, "order", epoch)
-        return int(self._order[1][position])
-
-    def _examples(self, split: Split, where: np.ndarray) -> Batch:
-        ids, labels = (
-            torch.from_numpy(np.asarray(self.arrays[f"{split}_{name}"][where])).to(self.device)
-            for name in ("ids", "labels")
-        )
-        return Batch(ids, labels)
-
-    def losses(self, model: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> torch.Tensor:
-        """Negative log-likelihood of each sentence's label in nats, [B], not divided by B."""
-        return cross_entropy(model(batch.inputs), batch.targets, reduction="none")
-
-    def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
-        """Mean "loss" in nats and "accuracy" (0 … 1) over the evaluation subset of a split."""
-        count = len(self.arrays[f"{split}_labels"])
-        chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_examples])
-        loss, correct = 0.0, 0
-        with evaluating(model):
-            for part in np.array_split(chosen, math.ceil(len(chosen) / 250)):
-                batch = self._examples(split, part)
-                logits = model(batch.inputs)
-                loss += float(cross_entropy(logits, batch.targets, reduction="sum"))
-                correct += int((logits.argmax(dim=1) == batch.targets).sum())
-        return {"loss": loss / len(chosen), "accuracy": correct / len(chosen)}
 
 
 def build(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -21,7 +22,7 @@ from regrad.problems.data.verses import verse_pairs
 from regrad.problems.models.encoder_decoder import EncoderDecoder
 from regrad.problems.models.lstm import PAD
 from regrad.problems.options import Count, Options
-from regrad.problems.randomness import permutation, torch_generator
+from regrad.problems.randomness import EpochOrder, permutation, torch_generator
 from regrad.problems.sentiment import UNKNOWN, most_frequent, split_words
 
 FORMAT = 1
@@ -107,24 +108,21 @@ class TranslationProblem:
     arrays: Arrays
     seed: int = 0
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    _order: tuple[int, np.ndarray] | None = field(default=None, repr=False)
 
     def init_model(self) -> EncoderDecoder:
         """A new model, the same for every call and device."""
         both = (self.options.vocabulary, self.options.vocabulary)
         return EncoderDecoder(both, self.options.hidden, generator=torch_generator(self.seed, "init")).to(self.device)
 
+    @cached_property
+    def order(self) -> EpochOrder:
+        """The order of the training verses."""
+        return EpochOrder(len(self.arrays["train_source"]), self.seed)
+
     def batch(self, step: int, batch_size: int) -> Pairs:
         """Training batch number ``step``, computed without the earlier ones."""
         check_position(step, batch_size)
-        count = len(self.arrays["train_source"])
-        numbers = range(step * batch_size, (step + 1) * batch_size)
-        return self._examples("train", np.array([self._chosen(*divmod(k, count)) for k in numbers]))
-
-    def _chosen(self, epoch: int, position: int) -> int:
-        if self._order is None or self._order[0] != epoch:
-            self._order = epoch, permutation(len(self.arrays["train_source"]), self.seed, "order", epoch)
-        return int(self._order[1][position])
+        return self._examples("train", self.order.batch(step, batch_size))
 
     def _examples(self, split: Split, where: np.ndarray) -> Pairs:
         source, target = (
