@@ -52,7 +52,9 @@ BAD = [
     (["--device", "gpu"], ["--device", "'gpu'", "auto, cpu, cuda"]),
     (["--device", "cpus"], ["--device", "did you mean 'cpu'?"]),
     (["--device", "cuda"], ["--device cuda", "auto, cpu"]),
-    (["--engine", "ray"], ["'--engine'"]),
+    (["--engine", "slrum"], ["--engine", "'slrum'", "did you mean 'slurm'?", "allowed: local, ray, slurm"]),
+    (["--engine", "Ray"], ["--engine", "'Ray'", "did you mean 'ray'?"]),
+    (["--engine"], ["--engine", "expected one argument"]),
     (["--verify"], ["'--verify'"]),
     (["--fresh=1"], ["--fresh"]),
     (["--ofline"], ["did you mean '--offline'?"]),
@@ -135,7 +137,7 @@ def test_help_is_exit_code_0(checkout, worked, capsys, words):
 def test_help_names_every_option_and_what_it_can_be(checkout, capsys):
     call(["--help"])
     text = capsys.readouterr().out
-    options = "--preset --quick --only --list --jobs --device --fresh --dry-run --offline --no-pdf --help"
+    options = "--preset --quick --only --list --jobs --device --engine --fresh --dry-run --offline --no-pdf --help"
     for word in options.split():
         assert word in text
     for word in ("smoke, small, full, paper", "auto, cpu or cuda", "2 usage", "3 environment", "test", "lab"):
@@ -184,6 +186,64 @@ def test_a_good_call_becomes_an_order(checkout, worked, words, expected):
     ((order, fresh),) = worked
     assert {name: getattr(order, name) for name in expected} == expected
     assert not fresh
+
+
+@pytest.fixture
+def engines(monkeypatch):
+    """The engine's variables are put back; no setting of the caller's is in force."""
+    monkeypatch.setenv("REGRAD_ENGINE", "local")
+    for name in [n for n in os.environ if n.startswith("REGRAD_SLURM_")]:
+        monkeypatch.delenv(name)
+    return monkeypatch
+
+
+def test_an_engine_reaches_the_notebooks_through_the_environment(checkout, worked, engines):
+    engines.setenv("REGRAD_SLURM_CLUSTER", "local")
+    assert call(["--engine", "slurm"]) == 0
+    assert os.environ["REGRAD_ENGINE"] == "slurm"
+    assert len(worked) == 1
+    assert call(["--engine", "local"]) == 0
+    assert os.environ["REGRAD_ENGINE"] == "local"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words", "said"),
+    [
+        ("REGRAD_ENGINE", "slrum", [], "REGRAD_ENGINE is 'slrum'; allowed: local, ray, slurm"),
+        ("REGRAD_ENGINE", "", ["--list"], "REGRAD_ENGINE is ''; allowed"),
+        ("REGRAD_SLURM_TIME", "1:00", ["--engine", "slurm"], "REGRAD_SLURM_TIME is '1:00'; allowed: an integer of at"),
+        ("REGRAD_SLURM_GPUS", "-1", ["--engine", "slurm", "--device", "cuda"], "REGRAD_SLURM_GPUS is '-1'"),
+        ("REGRAD_SLURM_GPUS", "0", ["--engine", "slurm", "--device", "cuda"], "--device cuda: "),
+    ],
+)
+def test_a_wrong_variable_of_an_engine_is_one_line_and_exit_code_2(
+    checkout, worked, capsys, engines, name, value, words, said
+):
+    engines.setenv(name, value)
+    assert call(words) == USAGE
+    err = capsys.readouterr().err
+    assert err.startswith(f"regrad: {said}")
+    assert err.count("\n") == 1
+    assert worked == []
+
+
+@pytest.mark.parametrize(("engine", "package"), [("slurm", "submitit"), ("ray", "ray")])
+def test_an_engine_whose_package_is_missing_is_one_line_and_exit_code_3(
+    checkout, worked, capsys, engines, engine, package
+):
+    engines.setattr("regrad.engines.choice.find_spec", lambda name: None)
+    assert call(["--engine", engine]) == ENVIRONMENT
+    line = f"regrad: the engine {engine} needs {package}, which is not installed: pip install regrad[{engine}]\n"
+    assert capsys.readouterr().err == line
+    assert worked == []
+
+
+def test_a_machine_without_slurm_is_one_line_and_exit_code_3(checkout, worked, capsys, engines):
+    pytest.importorskip("submitit", reason="submitit is not installed")
+    engines.setenv("PATH", str(checkout))
+    assert call(["--engine", "slurm"]) == ENVIRONMENT
+    assert "needs sbatch, which is not on PATH" in capsys.readouterr().err
+    assert worked == []
 
 
 def test_only_takes_the_targets_that_own_what_is_named(checkout, worked):

@@ -97,7 +97,7 @@ def test_optimizers_and_transforms_need_the_two_plain_dependencies_only():
         assert all(d & plain for d in found.values()), (part, found)
 
 
-@pytest.mark.parametrize("extra", ["reproduce", "hf", "dev"])
+@pytest.mark.parametrize("extra", ["reproduce", "hf", "slurm", "dev"])
 def test_the_lock_satisfies_what_is_declared(extra):
     for name, requirement in declared(extra).items():
         assert name in LOCKED, name

@@ -5,11 +5,13 @@ and nothing heavy is imported before the words have been checked.
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import NoReturn
 
 from regrad.cite import cite
+from regrad.engines.choice import ENGINES, VARIABLE, EngineError, check, chosen
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import PRESETS, select
 from regrad.results import suggestion
@@ -75,6 +77,7 @@ def parser() -> Parser:
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
+    add("--engine", type=one_of(tuple(ENGINES)), help="where runs execute: local (default), ray or slurm")
     add("--fresh", action="store_true", help="set all earlier runs aside and start anew")
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--offline", action="store_true", help="use no network: data must be in the cache")
@@ -120,9 +123,12 @@ def reproduce(words: list[str], folders: Folders) -> int:
         made.error(str(error))
     from regrad.pipeline.devices import choose_device, default_preset
 
+    if options.engine:
+        os.environ[VARIABLE] = options.engine  # for the notebooks too, which run in processes of their own
     try:
+        chosen()
         device = choose_device(options.device)
-    except RuntimeError as error:
+    except (RuntimeError, ValueError) as error:
         made.error(str(error))
     preset = "smoke" if options.quick else options.preset or default_preset(device)
     if options.no_pdf:
@@ -137,6 +143,13 @@ def reproduce(words: list[str], folders: Folders) -> int:
     if options.list or options.dry_run:
         sys.stdout.write(listing(folders, order, everything=options.list))
         return 0
+    try:
+        check(device)
+    except ValueError as error:
+        made.error(str(error))
+    except EngineError as error:
+        sys.stderr.write(f"regrad: {error}\n")
+        return ENVIRONMENT
     sys.stderr.write(announce(folders, order))
     return work(folders, order, fresh=options.fresh)
 

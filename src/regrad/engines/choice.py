@@ -7,7 +7,8 @@ their own, use the same engine.
 import importlib
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from importlib.util import find_spec
+from typing import Any, TypeVar
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -18,6 +19,11 @@ ENGINES = {
     "ray": "regrad.engines.ray:map_ray",
     "slurm": "regrad.engines.slurm:map_slurm",
 }
+PACKAGES = {"ray": "ray", "slurm": "submitit"}  # and the extra of ours that brings it has the engine's name
+
+
+class EngineError(RuntimeError):
+    """An engine cannot be used here, or broke down as a whole; the message is one line."""
 
 
 def chosen() -> str:
@@ -30,6 +36,35 @@ def chosen() -> str:
     if name not in ENGINES:
         raise ValueError(f"{VARIABLE} is {name!r}; allowed: {', '.join(ENGINES)}")
     return name
+
+
+def part(attribute: str) -> Any:
+    """Return an attribute of the module of the engine in force, None if it has no such thing."""
+    return getattr(importlib.import_module(ENGINES[chosen()].split(":")[0]), attribute, None)
+
+
+def check(device: str) -> None:
+    """Look, before any work, whether the engine in force can be used here.
+
+    Raises:
+        ValueError: It is unknown, or one of its settings is wrong.
+        EngineError: A package or program is missing.
+    """
+    name = chosen()
+    package = PACKAGES.get(name)
+    if package and find_spec(package) is None:
+        raise EngineError(f"the engine {name} needs {package}, which is not installed: pip install regrad[{name}]")
+    if look := part("check"):
+        look(device)
+
+
+def gives_gpus() -> bool:
+    """Return whether the engine in force runs on other machines that have GPUs, whatever is here."""
+    name = chosen()
+    if name == "local" or find_spec(PACKAGES[name]) is None:
+        return False
+    ask = part("gives_gpus")
+    return bool(ask and ask())
 
 
 def map_tasks(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:

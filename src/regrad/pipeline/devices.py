@@ -3,6 +3,8 @@
 import shutil
 import subprocess
 
+from regrad.engines.choice import gives_gpus
+
 
 def gpu_is_there() -> bool:
     """Return whether the NVIDIA driver lists a GPU."""
@@ -18,7 +20,10 @@ def choose_device(wanted: str) -> str:
 
     Raises:
         RuntimeError: ``cuda`` is wanted and there is none: refused before any work.
+        ValueError: A setting of the engine is wrong.
     """
+    if wanted == "cuda" and gives_gpus():
+        return "cuda"
     if wanted == "cpu" or (wanted == "auto" and not gpu_is_there()):
         return "cpu"
     import torch

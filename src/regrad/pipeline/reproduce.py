@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from regrad.atomic import write_atomically
+from regrad.engines.choice import EngineError
 from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.complaints import one_line
@@ -91,7 +92,7 @@ class Reproduction:
         for target in self.order.targets:
             try:
                 self.make_notebook(target)
-            except (NotebookError, RunsFailedError, DataError) as error:
+            except (NotebookError, RunsFailedError, DataError, EngineError) as error:
                 self.failed.append(target.name)
                 self.say(f"{target.name}: FAILED: {error}")
         claims = verdicts.write(self.folders, preset=self.order.preset, device=self.order.device)
