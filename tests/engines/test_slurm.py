@@ -1,7 +1,9 @@
 """The Slurm engine under submitit's debug and local executors, and against a Slurm of shell scripts."""
 
 import importlib.util
+import itertools
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -147,7 +149,7 @@ def test_a_driver_that_leaves_early_cancels_its_jobs(local):
     errands = [Errand(number, local, 0.0 if number == 0 else 600.0) for number in range(2)]
     outcomes = map_slurm(visit, errands, 2)
     assert next(outcomes) == 0
-    assert jobs_of(local / "slurm")
+    wait_for(lambda: "begun 1" in diary(local))
     outcomes.close()
     wait_for(lambda: not jobs_of(local / "slurm"))
     assert not list((local / "slurm").glob("*/driver"))
@@ -250,23 +252,25 @@ def test_a_machine_without_slurm_is_refused_before_any_work(folder, monkeypatch)
 
 # -- a Slurm of shell scripts: what is handed to sbatch, and what its jobs make of it
 
+NUMBERS = itertools.count(4711)  # of jobs: submitit remembers how a number's job ended, in all of a process
 SBATCH = """#!/bin/bash
 echo "sbatch $*" >> {world}/calls
 cp "$1" {world}/script
 last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
 for k in $(seq 0 "$last"); do
   (
-    export SLURM_JOB_ID=$((4711 + k)) SLURM_ARRAY_JOB_ID=4711 SLURM_ARRAY_TASK_ID=$k
-    bash "$1"
-    echo "4711_$k|FAILED|node" >> {world}/ended
+    export SLURM_JOB_ID=$(({job} + k)) SLURM_ARRAY_JOB_ID={job} SLURM_ARRAY_TASK_ID=$k
+    while bash "$1" || true; do rm {world}/requeue-{job}_$k || break; done
+    echo "{job}_$k|FAILED|node" >> {world}/ended
   ) < /dev/null > /dev/null 2>&1 &
 done
-echo "Submitted batch job 4711"
+echo "Submitted batch job {job}"
 """
 PROGRAMS = {
     "sbatch": SBATCH,
     "srun": '#!/bin/bash\nshift 5\nexec "$@"\n',  # --unbuffered --output X --error Y
     "sacct": "#!/bin/bash\necho 'JobID|State|NodeList'\ncat {world}/ended\n",
+    "scontrol": '#!/bin/bash\ntouch "{world}/$1-$2"\n',  # requeue JOB
     "scancel": '#!/bin/bash\necho "scancel $*" >> {world}/calls\n',
 }
 
@@ -274,11 +278,11 @@ PROGRAMS = {
 @pytest.fixture
 def world(folder, monkeypatch):
     """A cluster whose nodes are this machine; it asks for two workers' worth of everything."""
-    made = folder / "world"
+    made, job = folder / "world", str(next(NUMBERS))
     made.mkdir()
     (made / "ended").touch()
     for name, text in PROGRAMS.items():
-        (made / name).write_text(text.replace("{world}", str(made)))
+        (made / name).write_text(text.replace("{world}", str(made)).replace("{job}", job))
         (made / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{made}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setitem(slurm.GRACE_SECONDS, "slurm", 0.0)
@@ -305,10 +309,20 @@ def test_the_file_handed_to_sbatch_is_the_golden_one_and_its_jobs_give_all_outco
         assert f"#SBATCH {line}\n" in text
 
 
+def test_a_cluster_s_preempted_job_goes_on_with_what_it_has_left(world, folder):
+    errands = [Errand(number, folder) for number in range(6)]
+    assert sorted(map_slurm(preempted_at_two, errands, 2)) == list(range(6))
+    lines = diary(folder)
+    assert [lines.count(f"begun {number}") for number in range(6)] == [1, 1, 2, 1, 1, 1]
+    assert [lines.count(f"done {number}") for number in range(6)] == [1] * 6
+    assert not (world / "calls").read_text().count("scancel")
+
+
 def test_a_cluster_s_job_that_dies_costs_what_it_had_not_finished_and_is_cancelled(world, folder):
     errands = [Errand(number, folder) for number in range(6)]
     assert sorted(map_slurm(die_at_two, errands, 2)) == [1, 3, 5]
-    assert "scancel 4711_0" in (world / "calls").read_text(), "or Slurm might start it again beside ours"
+    calls = (world / "calls").read_text()
+    assert re.search(r"^scancel \d+_0$", calls, re.MULTILINE), "or Slurm might start it again beside ours"
 
 
 def test_the_jobs_of_a_killed_driver_are_cancelled_by_the_next_one(world, folder):

@@ -90,7 +90,7 @@ def check(device: str) -> None:
     if device == "cuda" and found.gpus == 0:
         raise ValueError("--device cuda: REGRAD_SLURM_GPUS is 0; allowed with it: an integer of at least 1")
     if found.cluster == "slurm":
-        for program in ("sbatch", "srun"):
+        for program in ("sbatch", "srun", "sacct"):  # without sacct nobody learns that a job died
             if shutil.which(program) is None:
                 raise EngineError(f"the engine slurm needs {program}, which is not on PATH: is this a Slurm cluster?")
 
