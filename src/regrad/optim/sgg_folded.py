@@ -50,8 +50,18 @@ def folded_step(base: Optimizer, scales: dict[Tensor, EntryScale]) -> None:
         params = [p for p in group["params"] if p.grad is not None]
         for scaled in (False, True):
             chosen = [p for p in params if (p in scales) == scaled]
+            own = [scales[p].entries for p in chosen] if scaled else None
+            if chosen and isinstance(base, SGD) and _one_pass(group, own or []):
+                sgd_step(chosen, [p.grad for p in chosen], None, settings=group, scales=own)
+                continue
             for block in _blocks(_pieces(base, p, scales.get(p)) for p in chosen):
                 _step_block(base, block, group)
+
+
+def _one_pass(group: dict[str, Any], entries: list[Tensor | None]) -> bool:
+    """Say whether SGD needs no scratch memory, so that one call takes all tensors: nothing is gained from blocks."""
+    scratch = group["momentum"] or group["weight_decay"] or group["maximize"]
+    return not scratch and all(e is not None for e in entries)
 
 
 class _Piece(NamedTuple):
@@ -87,7 +97,7 @@ def _pieces(base: Optimizer, param: Tensor, scale: EntryScale | None) -> Iterato
     if "step" in state:
         state["step"] += 1
         step = float(state["step"])
-    size = _block_size(param) if moments else param.numel()  # plain SGD is one pass: nothing to keep in a cache
+    size = _block_size(param)
     own = () if scale is None else (scale.places if scale.entries is None else scale.entries,)
     if param.numel() <= size or not all(t.is_contiguous() for t in (*tensors, *own)):
         yield _Piece(tensors, step, scale)
