@@ -57,7 +57,7 @@ class SGG(OptimizerWrapper):
         index_device: None keeps the index beside its parameter, "cpu" in main memory.
 
     Raises:
-        ValueError: If a setting is out of range, a parameter is complex, or ``base`` cannot be wrapped.
+        ValueError: If a setting is out of range, a parameter is complex or sharded, or ``base`` cannot be wrapped.
 
     Source: SGG (arXiv 2506.01049v1), algorithm 1, eqs. 5-7.
     Departures: The paper leaves open, and this class chooses: |m| is clustered (as in both public codes and
@@ -65,8 +65,8 @@ class SGG(OptimizerWrapper):
         scaled, the statistic of an empty cluster leaves its scale as it is, a tensor with fewer entries than
         clusters, with no spread or with nan or infinite features sits the recluster out. Off Adam, AdamW and
         SGD the displacement that is scaled has been rounded to the parameter's dtype once. The public
-        variants are re-implemented from their observed behaviour; sparse, complex and sharded parameters are
-        not scaled (complex ones refused).
+        variants are re-implemented from their observed behaviour. Complex parameters are refused, and sharded ones
+        (DTensor): their clusters would be those of a shard.
     """
 
     def __init__(
@@ -104,12 +104,14 @@ class SGG(OptimizerWrapper):
         """Add a group to both optimizers, with the base optimizer's defaults.
 
         Raises:
-            ValueError: If a parameter is complex.
+            ValueError: If a parameter is complex, or sharded over processes.
         """
         params = param_group["params"]
         params = [params] if isinstance(params, Tensor) else list(params)
         if any(isinstance(p, Tensor) and p.is_complex() for p in params):
             raise ValueError("params must be real, got a complex parameter; view it as real")
+        if any(hasattr(p, "full_tensor") for p in params):
+            raise ValueError("params must be whole for SGG, got a sharded one (DTensor); use DistributedDataParallel")
         super().add_param_group({**param_group, "params": params})
 
     def take_step(self) -> None:

@@ -52,7 +52,7 @@ def folded_step(base: Optimizer, scales: dict[Tensor, EntryScale]) -> None:
             chosen = [p for p in params if (p in scales) == scaled]
             own = [scales[p].entries for p in chosen] if scaled else None
             if chosen and isinstance(base, SGD) and _one_pass(group, own or []):
-                sgd_step(chosen, [p.grad for p in chosen], None, settings=group, scales=own)
+                sgd_step(chosen, [p.grad for p in chosen], None, settings=group, scales=own)  # type: ignore[arg-type]
                 continue
             for block in _blocks(_pieces(base, p, scales.get(p)) for p in chosen):
                 _step_block(base, block, group)

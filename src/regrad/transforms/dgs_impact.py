@@ -15,6 +15,8 @@ from torch._utils import _flatten_dense_tensors
 Gamma = float | str | Sequence[float | Tensor]
 """γ: one number for all, "1/n" (n = the number of terms of the sum), or one number or tensor per gradient."""
 
+PLAIN = (Tensor, torch.nn.Parameter)  # subclasses, such as tensors sharded over processes, know whole-tensor operations
+
 SMALL = 2**16  # tensors with fewer entries are joined first: a call each would cost more than the copy
 BLOCK = 2**17  # larger ones are taken in pieces whose |g| stays in a core's second-level cache
 
@@ -86,7 +88,7 @@ def l1_norm(gradients: Sequence[Tensor], scratch: Scratch | None = None) -> Tens
     On a CPU torch's own norm of order 1 is not vectorised and adds in one long chain: on 2**20 normal
     entries in float32 it was three times slower than this and off by 1e-4.
     """
-    if any(not g.is_cpu for g in gradients):
+    if any(not g.is_cpu or type(g) not in PLAIN for g in gradients):
         return _total([torch.linalg.vector_norm(g, 1, dtype=_wide(g)) for g in gradients])
     scratch = scratch or Scratch()
     return _total([_absolute_sum(flats, scratch) for flats in _pieces(gradients)])

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from regrad.transforms.dgs_impact import BLOCK, SMALL, Scratch
+from regrad.transforms.dgs_impact import BLOCK, PLAIN, SMALL, Scratch
 
 
 def scaled_step_(
@@ -63,7 +63,8 @@ def _with_sizes(
 ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Yield views of θ and g, piece by piece, with |g|, which may be written to and is lost at the next piece."""
     for param, direction in zip(params, directions, strict=True):
-        if param.numel() < SMALL or not (param.is_contiguous() and direction.is_contiguous()):
+        whole = param.numel() < SMALL or type(direction) not in PLAIN
+        if whole or not (param.is_contiguous() and direction.is_contiguous()):
             yield param, direction, direction.abs()
             continue
         for p, g in zip(param.view(-1).split(BLOCK), direction.view(-1).split(BLOCK), strict=True):
