@@ -27,8 +27,19 @@ def unwrapped(model: nn.Module) -> nn.Module:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """Whether `fully_shard` holds the parameters."""
-    return any(hasattr(parameter, "device_mesh") for parameter in model.parameters())
+    """Whether `fully_shard` holds the parameters, even if some are whole at the moment."""
+    return any(hasattr(type(module), "reshard") for module in model.modules())
+
+
+def reshard(model: nn.Module) -> None:
+    """Split what `fully_shard` left whole: the outermost module after a forward pass that no gradient followed.
+
+    The surgery takes the gradients away, so it leaves that too; a gradient given to a whole parameter would miss
+    the optimizer, which holds the sharded one.
+    """
+    for module in model.modules():
+        if hasattr(type(module), "reshard"):
+            module.reshard()  # type: ignore[operator]
 
 
 def group_of(model: nn.Module) -> Any:

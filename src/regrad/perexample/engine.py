@@ -6,7 +6,16 @@ from typing import Any
 from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size
-from regrad.perexample.distributed import called, counts, group_of, is_sharded, like_parameters, reduce_sums, unwrapped
+from regrad.perexample.distributed import (
+    called,
+    counts,
+    group_of,
+    is_sharded,
+    like_parameters,
+    reduce_sums,
+    reshard,
+    unwrapped,
+)
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
 from regrad.perexample.refusals import refuse_dependent_examples
@@ -63,10 +72,12 @@ def gradient_statistics(
     _check(method, chunk_size, group_size, size)
     refuse_dependent_examples(model)
     inner = unwrapped(model)
+    sharded = is_sharded(inner)
+    if sharded:
+        reshard(inner)
     trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("model: no parameter requires a gradient")
-    sharded = is_sharded(inner)
     if sharded and method != "graph":
         raise ValueError(f"method={method!r}: sharded parameters exist whole for one layer at a time; use 'graph'")
     rows, group = size // group_size, group_of(model)
@@ -75,6 +86,8 @@ def gradient_statistics(
     sums = Sums(request, trainable, sum(per_process), rows)
     options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
     METHODS[method](called(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
+    if sharded:
+        reshard(inner)
     reduce_sums(sums, group, per_process)
     answer = sums.finish()
     return like_parameters(answer, trainable) if sharded else answer
