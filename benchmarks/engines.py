@@ -138,12 +138,12 @@ def summary(rounds: dict[str, list[dict[str, float]]]) -> dict[str, object]:
 
 
 def table(record: dict) -> str:
-    """The record's medians in Markdown."""
+    """The record's medians in Markdown; an overhead below the noise is 0."""
     head = "| engine | workers | start, s | overhead a run, ms | sweep, s | efficiency |"
     lines = [head, "|---|---|---|---|---|---|"]
     for arm, found in record["engines"].items():
         of = found["median"]
-        cells = f"{of['start']:.2f} | {1e3 * of['overhead']:.2f} | {of['sweep']:.1f} | {of['efficiency']:.2f}"
+        cells = f"{of['start']:.2f} | {max(0.0, 1e3 * of['overhead']):.2f} | {of['sweep']:.1f} | {of['efficiency']:.2f}"
         lines.append(f"| {arm} | {found['workers']} | {cells} |")
     asked, place = record["asked"], record["environment"]
     lines += [
