@@ -55,7 +55,9 @@ BAD = [
     (["--engine", "slrum"], ["--engine", "'slrum'", "did you mean 'slurm'?", "allowed: local, ray, slurm"]),
     (["--engine", "Ray"], ["--engine", "'Ray'", "did you mean 'ray'?"]),
     (["--engine"], ["--engine", "expected one argument"]),
-    (["--verify"], ["'--verify'"]),
+    (["--verfy"], ["'--verfy'", "did you mean '--verify'?"]),
+    (["--explain"], ["--explain", "expected one argument"]),
+    (["--explain", "sgn"], ["'sgn'", "sign"]),
     (["--fresh=1"], ["--fresh"]),
     (["--ofline"], ["did you mean '--offline'?"]),
     (["--no-pfd"], ["did you mean '--no-pdf'?"]),
@@ -151,7 +153,8 @@ def test_listing_and_dry_run_say_what_is_missing_and_change_nothing(checkout, wo
     out, err = capsys.readouterr()
     assert err == ""
     assert "preset " + ("smoke" if "--quick" in words else "small") in out
-    assert "sign: 0 of " in out
+    assert "\nsign: stale, " in out
+    assert " of its runs are missing (0 are there)" in out
     assert worked == []
     assert sorted(p.name for p in checkout.iterdir()) == ["notebooks", "paper"]
 

@@ -74,6 +74,8 @@ def parser() -> Parser:
     )
     add("--quick", action="store_true", help="the same as --preset smoke")
     add("--only", metavar="TARGETS", help="targets, figures or tables, separated by commas")
+    add("--verify", action="store_true", help="derive every stamp again from disk; fail on a stale or unstamped figure")
+    add("--explain", metavar="TARGETS", help="why targets, figures or tables will or will not run, and how long")
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
@@ -118,7 +120,7 @@ def reproduce(words: list[str], folders: Folders) -> int:
     if options.quick and options.preset not in (None, "smoke"):
         made.error(f"--quick is --preset smoke, and --preset {options.preset} was given too; give one")
     try:
-        targets, documents = select(options.only)
+        targets, documents = select(options.explain if options.explain is not None else options.only)
     except ValueError as error:
         made.error(str(error))
     from regrad.pipeline.devices import choose_device, default_preset
@@ -137,9 +139,18 @@ def reproduce(words: list[str], folders: Folders) -> int:
         return 0
     from regrad.pipeline.reproduce import Order
     from regrad.pipeline.reproduce import reproduce as work
-    from regrad.pipeline.show import announce, listing
+    from regrad.pipeline.show import announce, explanation, listing
 
+    if options.verify:
+        from regrad.pipeline.verify import verify
+
+        complaints, sentence = verify(folders, device=device, jobs=options.jobs)
+        sys.stdout.write("\n".join(complaints or [sentence]) + "\n")
+        return 1 if complaints else 0
     order = Order(targets, documents, preset, device, options.jobs, options.offline)
+    if options.explain is not None:
+        sys.stdout.write(explanation(folders, order))
+        return 0
     if options.list or options.dry_run:
         sys.stdout.write(listing(folders, order, everything=options.list))
         return 0

@@ -14,6 +14,8 @@ from regrad.atomic import write_atomically
 from regrad.results import canonical, sha256
 from regrad.store import seal, unseal
 
+NAMED = 4
+
 
 def file_hash(path: Path) -> str:
     """Return the SHA-256 of a file, ``"absent"`` if there is none."""
@@ -29,6 +31,15 @@ def inputs_hash(values: Mapping[str, Any], files: Iterable[Path]) -> str:
     return sha256(canonical({"values": dict(values), "files": contents}))
 
 
+def difference(before: "str | Mapping[str, str]", now: "str | Mapping[str, str]") -> str:
+    """Return in words what changed, by name where the parts are known."""
+    if isinstance(before, str) or isinstance(now, str):
+        return "its notebook, code, parameters or records changed"
+    names = sorted(name for name in {*before, *now} if before.get(name) != now.get(name))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"changed: {', '.join(names[:NAMED])}{more}"
+
+
 class Freshness:
     """Remembers, a file a target, what the target was made from.
 
@@ -40,8 +51,13 @@ class Freshness:
     def __init__(self, folder: Path, root: Path) -> None:
         self.folder, self.root = folder, root
 
-    def why_stale(self, target: str, inputs: str) -> str | None:
-        """Return why ``target`` has to be made, None if it need not be."""
+    def why_stale(self, target: str, inputs: "str | Mapping[str, str]") -> str | None:
+        """Return why ``target`` has to be made, None if it need not be.
+
+        Args:
+            target: Its name.
+            inputs: One hash, or one of each part, of which those that changed are named.
+        """
         try:
             state = unseal((self.folder / f"{target}.json").read_bytes())
         except FileNotFoundError:
@@ -49,16 +65,16 @@ class Freshness:
         except ValueError:
             return "its state file is damaged"
         if state["inputs"] != inputs:
-            return "its notebook, code, parameters or records changed"
+            return difference(state["inputs"], inputs)
         for name, digest in state["outputs"].items():
             if file_hash(self.root / name) != digest:
                 return f"{name} is missing or was changed"
         return None
 
-    def remember(self, target: str, inputs: str, outputs: Iterable[Path]) -> None:
+    def remember(self, target: str, inputs: "str | Mapping[str, str]", outputs: Iterable[Path]) -> None:
         """Record that ``target`` was made from ``inputs`` and consists of ``outputs``."""
         digests = {path.relative_to(self.root).as_posix(): file_hash(path) for path in outputs}
-        content = seal({"inputs": inputs, "outputs": digests})
+        content = seal({"inputs": inputs if isinstance(inputs, str) else dict(inputs), "outputs": digests})
         write_atomically(self.folder / f"{target}.json", content)
 
     def forget(self, target: str) -> None:

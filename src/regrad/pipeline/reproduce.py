@@ -13,11 +13,12 @@ from rich.console import Console
 
 from regrad.atomic import write_atomically
 from regrad.engines.choice import EngineError
-from regrad.fingerprint import code_fingerprint, library_versions, notebook_modules
+from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.complaints import one_line
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
+from regrad.pipeline.inputs import notebook_parts
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.site_sources import inputs as site_inputs
 from regrad.pipeline.targets import NOTEBOOKS, Target, notebook_path, plan_of
@@ -33,7 +34,6 @@ from regrad.runner.registry import data_sources, entries
 
 DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
-LIBRARIES = ["torch", "numpy", "scipy", "statsmodels", "matplotlib", "pandas", "papermill", "nbconvert"]
 
 
 class Order(NamedTuple):
@@ -121,15 +121,7 @@ class Reproduction:
         source = notebook_path(self.folders.notebooks, target)
         output = self.folders.executed / source.name
         records = self.records(target)
-        inputs = inputs_hash(
-            {
-                "parameters": self.parameters(),
-                "runs": sorted(r.run_id for r in records),
-                "code": code_fingerprint(*notebook_modules(source)),
-                "libraries": library_versions(LIBRARIES),
-            },
-            [source, self.folders.paper / "claims.toml", *sorted(self.folders.benchmarks.glob("*.json"))],
-        )
+        inputs = notebook_parts(self.folders, target, self.parameters(), records)
         reason = self.freshness.why_stale(target.name, inputs)
         if reason is None:
             self.say(f"{target.name}: up to date ({len(records)} runs)")

@@ -1,10 +1,11 @@
 """What the command line prints before it works: targets, what they lack, how long it may take."""
 
 from regrad.pipeline.estimates import Work
+from regrad.pipeline.explain import State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order
+from regrad.pipeline.targets import Target
 from regrad.runner.ensure import Bench
-from regrad.runner.progress import duration
 
 HOURS_TO_ANNOUNCE = 0.1
 
@@ -15,20 +16,27 @@ def works(folders: Folders, order: Order) -> list[tuple[str, Work]]:
     return [(target.name, Work(target, order.preset, bench)) for target in order.targets]
 
 
+def standings(folders: Folders, order: Order) -> list[tuple[Target, State]]:
+    """Return how each target stands, nothing being run."""
+    bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
+    parameters = {"preset": order.preset, "device": order.device, "jobs": order.jobs}
+    return [(target, standing(folders, target, parameters, bench)) for target in order.targets]
+
+
 def listing(folders: Folders, order: Order, *, everything: bool) -> str:
-    """Return a line a target: runs there and missing, expected time; its figures too with ``everything``."""
+    """Return a line a target: fresh or why not, runs missing, expected time; its figures too with ``everything``."""
     lines = [f"preset {order.preset}, device {order.device}"]
-    figures = {target.name: target.figures for target in order.targets}
-    for name, work in works(folders, order):
-        there = len(work.specs) - len(work.missing)
-        text = f"{name}: {there} of {len(work.specs)} first-stage runs are there"
-        seconds = work.seconds()
-        if work.missing and seconds is not None:
-            text += f"; the rest takes about {duration(seconds)} of one process"
-        lines.append(text if work.specs else f"{name}: no runs of its own")
+    for target, state in standings(folders, order):
+        lines.append(in_a_line(target, state))
         if everything:
-            lines += [f"  {figure}" for figure in figures[name]]
+            lines += [f"  {figure}" for figure in target.figures]
     return "\n".join([*lines, *order.documents]) + "\n"
+
+
+def explanation(folders: Folders, order: Order) -> str:
+    """Return why each target of an order will or will not run."""
+    lines = [line for target, state in standings(folders, order) for line in explained(target, state)]
+    return "\n".join([f"preset {order.preset}, device {order.device}", *lines]) + "\n"
 
 
 def announce(folders: Folders, order: Order) -> str:

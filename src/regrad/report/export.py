@@ -16,7 +16,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
-from regrad.provenance import commit
+from regrad.provenance import commit as current_commit
 from regrad.report.style import SETTINGS, put_stamp
 from regrad.results import Record, run_set
 
@@ -41,13 +41,14 @@ def breakable(tex: str) -> str:
     return re.sub(r"(\\_|::)", r"\1\\allowbreak{}", tex)
 
 
-def stamp_text(preset: str, records: Sequence[Record]) -> str:
-    """Return the line that says what a figure was made from."""
+def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> str:
+    """Return the line that says what a figure was made from; ``commit`` is that of the code, this one's if empty."""
     devices = "+".join(sorted({r.fingerprint.device for r in records})) or "no device"
     seeds = len({r.spec.seed for r in records})
     runs = len({r.run_id for r in records})
     which = run_set([r.run_id for r in records])
-    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which} · commit {commit()}"
+    code = commit or current_commit()
+    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which} · commit {code}"
 
 
 def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
@@ -94,7 +95,7 @@ class Exporter:
     def stamp(self, records: Sequence[Record] | None = None) -> str:
         """Return the line under a figure or table: its source, or preset, device and runs; and the commit."""
         if self.source:
-            return f"{self.source} · commit {commit()}"
+            return f"{self.source} · commit {current_commit()}"
         return stamp_text(self.preset, self.records if records is None else records)
 
     def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> "Picture":
@@ -102,7 +103,7 @@ class Exporter:
         text = self.stamp(records)
         put_stamp(figure, text)
         metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
-        self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records)
+        self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records, (text, self.source))
         return Picture(rendered(figure, "png", {"Software": None}))
 
     def table(
@@ -112,9 +113,9 @@ class Exporter:
 
         ``source`` is what the stamp says in place of runs, for the table of a benchmark among those of runs.
         """
-        text = f"{source} · commit {commit()}" if source else self.stamp(records)
+        text = f"{source} · commit {current_commit()}" if source else self.stamp(records)
         body = f"% {text}\n{latex.rstrip()}\n\\stamp{{{escape_tex(text)}}}\n"
-        self._write(f"tables/{name}.tex", body.encode(), records)
+        self._write(f"tables/{name}.tex", body.encode(), records, (text, source or self.source))
 
     def numbers(self, values: Mapping[str, str]) -> None:
         r"""Write texts that the prose cites as ``\val{key}``; already formatted, LaTeX allowed in them."""
@@ -136,21 +137,24 @@ class Exporter:
         write_atomically(self.generated / "manifest" / f"{self.notebook}.json", (body + "\n").encode())
         return f"exported {len(self.rows)} files of {self.notebook}: {self.stamp()}"
 
-    def _write(self, relative: str, data: bytes, records: Sequence[Record] | None) -> None:
+    def _write(
+        self, relative: str, data: bytes, records: Sequence[Record] | None, stamp: tuple[str, str] | None = None
+    ) -> None:
         stem = relative.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass
         if not (NAME.fullmatch(stem) or stem == self.notebook):
             raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
         used = self.records if records is None else records
         write_atomically(self.generated / relative, data)
         self.rows.append(
-            {
+            ({"stamp": stamp[0], "source": stamp[1]} if stamp else {})
+            | {
                 "name": relative,
                 "notebook": self.notebook,
                 "preset": self.preset,
                 "device": "+".join(sorted({r.fingerprint.device for r in used})),
                 "runs": sorted({r.run_id for r in used}),
                 "run_set": run_set([r.run_id for r in used]),
-                "commit": commit(),
+                "commit": current_commit(),
                 "sha256": hashlib.sha256(data).hexdigest(),
             }
         )

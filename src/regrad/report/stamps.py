@@ -4,11 +4,19 @@ import hashlib
 import json
 from pathlib import Path
 
+from matplotlib.backends.backend_pdf import pdfRepr
+
 
 def stamped(path: Path) -> bool:
     """Return whether a figure (PDF) or a table (LaTeX) carries its stamp."""
     data = path.read_bytes()
     return b"/Subject" in data if path.suffix == ".pdf" else rb"\stamp{" in data and data.startswith(b"% ")
+
+
+def carries(path: Path, text: str) -> bool:
+    """Return whether a figure or a table carries this very stamp."""
+    data = path.read_bytes()
+    return pdfRepr(text) in data if path.suffix == ".pdf" else data.startswith(f"% {text}\n".encode())
 
 
 def unstamped(generated: Path) -> list[str]:

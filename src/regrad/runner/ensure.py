@@ -118,6 +118,21 @@ def collect(specs: list[Spec], bench: Bench) -> list[Record]:
     return [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
 
 
+def known(plan: Plan, preset: str, bench: Bench) -> tuple[list[Record], list[Spec]]:
+    """Carry a plan as far as the store reaches, running nothing.
+
+    Returns:
+        Records that are there and specs that are missing; what a plan names only after those have run is in neither.
+    """
+    records: list[Record] = []
+    while True:
+        specs = plan(preset, records)
+        lacking, here = [task.spec for task in missing(specs, bench)], collect(specs, bench)
+        if lacking or len(specs) == len(records):
+            return here, lacking
+        records = here
+
+
 def complete(plan: Plan, preset: str, bench: Bench) -> list[Record]:
     """Carry out a plan whose later specs depend on earlier records (tuning, then fresh seeds).
 

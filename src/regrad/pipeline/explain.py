@@ -1,0 +1,113 @@
+"""Why a target will or will not run: runs, notebook, code, settings and outputs, each fresh or not; and how long."""
+
+from collections import Counter
+from typing import NamedTuple
+
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.freshness import Freshness
+from regrad.pipeline.inputs import notebook_parts
+from regrad.pipeline.targets import Target, plan_of
+from regrad.results import Fingerprint, Record, Spec, canonical
+from regrad.runner.ensure import Bench, fingerprint, known
+from regrad.runner.progress import duration
+from regrad.store import Store
+
+NOTEBOOK_SECONDS = 10.0  # of executing one, about, where nothing says more
+SHOWN = 6
+
+
+class State(NamedTuple):
+    """How a target stands.
+
+    Attributes:
+        records: Those that are there.
+        missing: Specs that have to run now; what follows from their results is not known yet.
+        reason: Why its notebook has to be executed, None if not.
+        seconds: Expected seconds of one process for the missing runs, None without past runs of their kind.
+        causes: Why runs are missing, and how many each.
+    """
+
+    records: list[Record]
+    missing: list[Spec]
+    reason: str | None
+    seconds: float | None
+    causes: Counter[str]
+
+
+def spec_key(spec: Spec) -> str:
+    """Return what says which run a spec means, its tags left out."""
+    return canonical(spec.model_dump(mode="json", exclude={"tags"}))
+
+
+def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:
+    """Return why a spec has no record: never run, or which part of the fingerprint of its last run changed."""
+    now = fingerprint(spec, bench.device)
+    before = past.get(spec_key(spec), [])
+    if not before:
+        return "never run here"
+    differ = [{n for n in Fingerprint.model_fields if getattr(f, n) != getattr(now, n)} for f in before]
+    return "changed since: " + ", ".join(sorted(min(differ, key=len)))
+
+
+def standing(folders: Folders, target: Target, parameters: dict[str, object], bench: Bench) -> State:
+    """Return how a target stands, without running anything."""
+    plan = plan_of(target)
+    preset = str(parameters["preset"])
+    records, missing = known(plan, preset, bench) if plan else ([], [])
+    causes: Counter[str] = Counter()
+    seconds = None
+    past: dict[str, list[Fingerprint]] = {}
+    if missing:
+        store = Store(bench.store)
+        took: dict[str, float] = {}
+        for record in store:
+            past.setdefault(spec_key(record.spec), []).append(record.fingerprint)
+            if (spent := store.circumstances(record.run_id)) is not None:
+                took[spec_key(record.spec)] = spent.seconds
+        causes = Counter(cause(spec, past, bench) for spec in missing)
+        mine = [took[spec_key(s)] for s in [*missing, *(r.spec for r in records)] if spec_key(s) in took]
+        if mine:
+            mean = sum(mine) / len(mine)
+            seconds = sum(took.get(spec_key(spec), mean) for spec in missing)
+    parts = notebook_parts(folders, target, parameters, records)
+    reason = Freshness(folders.state, folders.root).why_stale(target.name, parts)
+    if missing:
+        reason = f"{len(missing)} of its runs are missing"
+    return State(records, missing, reason, seconds, causes)
+
+
+def in_a_line(target: Target, state: State) -> str:
+    """Return a target's line of ``--list``."""
+    text = f"{target.name}: {'fresh' if state.reason is None else 'stale, ' + state.reason}"
+    if state.missing:
+        text += f" ({len(state.records)} are there)"
+        text += f", about {duration(state.seconds)} of one process" if state.seconds is not None else ""
+    return text if plan_of(target) else f"{text}; it has no runs of its own"
+
+
+def explained(target: Target, state: State) -> list[str]:
+    """Return the lines of ``--explain``."""
+    runs = len(state.missing)
+    if state.reason is None:
+        head = f"{target.name}: nothing will run: everything it was made from, and all it made, is as it was"
+    else:
+        what = f"{runs} runs, then its notebook" if runs else "its notebook, and no training"
+        head = f"{target.name}: will run: {what}"
+    lines = [head]
+    if plan_of(target):
+        lines.append(f"  runs: {len(state.records)} are there, {runs} missing" + ("" if runs else ": fresh"))
+    lines += [f"    {count} × {why}" for why, count in state.causes.most_common()]
+    for spec in state.missing[:SHOWN]:
+        lines.append(f"    {spec.problem.name}, {spec.optimizer.name}, seed {spec.seed}, {spec.steps} steps")
+    if runs > SHOWN:
+        lines.append(f"    … and {runs - SHOWN} more; tuning decides what follows them")
+    if state.reason is None or runs:
+        lines.append("  notebook: " + ("fresh" if not runs else "follows its runs"))
+    else:
+        lines.append(f"  notebook: {state.reason}")
+    if state.reason is not None:
+        training = state.seconds if runs else 0.0
+        unknown = "unknown: no run of this kind was ever made here"
+        time = unknown if training is None else f"{duration(training + NOTEBOOK_SECONDS)} of one process"
+        lines.append(f"  expected: {time}")
+    return lines

@@ -1,0 +1,31 @@
+"""What a target is made from, part by part, so that a changed part can be named."""
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from regrad.fingerprint import closure, library_versions, notebook_modules
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.freshness import file_hash
+from regrad.pipeline.targets import Target, notebook_path
+from regrad.results import Record, run_set, sha256
+
+LIBRARIES = ["torch", "numpy", "scipy", "statsmodels", "matplotlib", "pandas", "papermill", "nbconvert"]
+
+
+def code_parts(roots: list[str]) -> dict[str, str]:
+    """Return a hash of each of our modules that ``roots`` reach; comments and docstrings do not count."""
+    return {f"code {name}": sha256(ast.dump(tree))[:16] for name, tree in closure(roots).items()}
+
+
+def notebook_parts(
+    folders: Folders, target: Target, parameters: Mapping[str, Any], records: list[Record]
+) -> dict[str, str]:
+    """Return a hash or a word for everything that a notebook's outputs follow from."""
+    source = notebook_path(folders.notebooks, target)
+    files = [source, folders.paper / "claims.toml", *sorted(folders.benchmarks.glob("*.json"))]
+    parts = {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in files}
+    parts |= {f"parameter {name}": str(value) for name, value in parameters.items() if name != "jobs"}
+    parts |= {f"library {name}": version for name, version in library_versions(LIBRARIES).items()}
+    parts |= code_parts(notebook_modules(source))
+    return parts | {"runs": f"{len(records)} runs, set {run_set([r.run_id for r in records])}"}
