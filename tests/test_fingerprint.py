@@ -98,7 +98,7 @@ EVERY = {"sign", "micro", "sgd"}
         ("optim/micro_adam.py", "class MicroAdam", "EXTRA = 1\n\n\nclass MicroAdam", {"micro"}),
         ("transforms/sign.py", "PLACEMENTS =", "EXTRA = 1\nPLACEMENTS =", {"sign"}),
         ("runner/gradient_noise.py", "CHUNK = 16", "CHUNK = 8", {"sign"}),
-        ("runner/train.py", "range(spec.steps + 1)", "range(spec.steps + 2)", EVERY),
+        ("runner/train.py", "spec.steps + 1)", "spec.steps + 2)", EVERY),
         ("problems/models/decoder.py", "10_000.0", "20_000.0", EVERY),
     ],
     ids=lambda value: value if isinstance(value, str) and value.endswith(".py") else "",

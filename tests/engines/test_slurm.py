@@ -55,7 +55,10 @@ def cluster(request, folder, monkeypatch):
 @pytest.fixture
 def local(folder, monkeypatch):
     monkeypatch.setenv("REGRAD_SLURM_CLUSTER", "local")
-    return folder
+    # submitit's local executor cancels by SIGINT, which a shell's background jobs are born ignoring, and pass on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield folder
+    signal.signal(signal.SIGINT, before)
 
 
 def left_over(folder):
