@@ -75,6 +75,7 @@ class Training(NamedTuple):
 
     def finish(self, keeper: Any = None, problem: Any = None) -> list[Any]:
         """Train to the end; return the curves and the final parameters and buffers, as bytes."""
+        torch.set_num_threads(1)  # a forked child must not wait for a pool of threads that it does not have
         torch.manual_seed(0)
         np.random.seed(0)
         random.seed(0)
