@@ -218,7 +218,7 @@ def disconnect() -> None:
 def folder() -> str:
     """Return a new folder whose name leaves room for the names of Ray's sockets."""
     usual = tempfile.gettempdir()
-    above = usual if len(usual) <= LONGEST_FOLDER - 20 else "/tmp"  # noqa: S108 - mkdtemp makes an unguessable name
+    above = usual if len(usual) <= LONGEST_FOLDER - 20 else "/tmp"  # noqa: S108 # nosec B108 - mkdtemp makes an unguessable name
     return tempfile.mkdtemp(prefix="regrad-ray-", dir=above)
 
 
