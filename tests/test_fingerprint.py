@@ -12,6 +12,7 @@ import pytest
 from regrad import fingerprint
 from regrad.results import Part
 from regrad.runner import registry
+from regrad.store import Store
 from tiny_runs import spec
 
 ensure = import_module("regrad.runner.ensure")  # the package has a function of that name
@@ -117,6 +118,53 @@ def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
     for path in unrelated:
         path.write_text(path.read_text() + "\n\nEXTRA = 1\n")
     assert codes() == before
+
+
+@pytest.fixture(scope="module")
+def published():
+    """The specs of the published runs of preset small, by the modules that their fingerprints start from."""
+    found = {}
+    for record in Store(PACKAGE.parents[1] / "results" / "reference" / "small-cpu" / "runs"):
+        found.setdefault(tuple(registry.modules(record.spec)), []).append(record.spec)
+    return found
+
+
+def code_of(published):
+    """The code's part of the fingerprint, as it is now, for each group of runs."""
+    fingerprint.code_fingerprint.cache_clear()
+    return {modules: fingerprint.code_fingerprint(*modules) for modules in published}
+
+
+def optimizer_names(spec):
+    """Its optimizer's name, and that of one inside it."""
+    inner = spec.optimizer.options.get("base")
+    return {spec.optimizer.name} | ({str(inner["name"])} if isinstance(inner, dict) else set())
+
+
+@pytest.mark.parametrize(
+    ("file", "optimizers"),
+    [
+        ("optim/sgg.py", {"sgg", "sgg_compared", "hidden_schedule"}),
+        ("optim/dgs.py", {"dgs"}),
+        ("optim/micro_adam.py", {"micro_adam"}),
+        ("optim/sign_sgd.py", {"sign_sgd"}),
+        ("report/sgg_figures.py", set()),
+        ("report/style.py", set()),
+        ("experiments/dgs.py", set()),
+    ],
+)
+def test_an_edit_of_an_optimizer_reruns_exactly_its_published_runs_and_of_plot_code_none(
+    copy, published, file, optimizers
+):
+    before = code_of(published)
+    path = copy / file
+    path.write_text(path.read_text() + "\n\nEXTRA = 1\n")
+    after = code_of(published)
+    rerun = [spec for modules, specs in published.items() if before[modules] != after[modules] for spec in specs]
+    own = [spec for specs in published.values() for spec in specs if optimizer_names(spec) & optimizers]
+    assert len(rerun) == len(own)
+    assert all(optimizer_names(spec) & optimizers for spec in rerun)
+    assert len(rerun) > 40 or not optimizers
 
 
 def test_a_subprocess_with_another_copy_agrees(tmp_path):

@@ -14,6 +14,8 @@ from regrad.cite import cite
 from regrad.engines.choice import ENGINES, VARIABLE, EngineError, check, chosen
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import PRESETS, select
+from regrad.published import VARIABLE as REFERENCE
+from regrad.published import chosen as published
 from regrad.results import suggestion
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -80,6 +82,13 @@ def parser() -> Parser:
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     add("--engine", type=one_of(tuple(ENGINES)), help="where runs execute: local (default), ray or slurm")
+    add(
+        "--from-reference",
+        nargs="?",
+        const="small-cpu",
+        metavar="SET",
+        help="rebuild all from results/reference/SET (default: small-cpu): no training, no torch",
+    )
     add("--fresh", action="store_true", help="set all earlier runs aside and start anew")
     add("--dry-run", action="store_true", help="say what would run, and stop")
     add("--offline", action="store_true", help="use no network: data must be in the cache")
@@ -123,6 +132,8 @@ def reproduce(words: list[str], folders: Folders) -> int:
         targets, documents = select(options.explain if options.explain is not None else options.only)
     except ValueError as error:
         made.error(str(error))
+    if options.from_reference is not None:
+        use_reference(made, options, folders)
     from regrad.pipeline.devices import choose_device, default_preset
 
     if options.engine:
@@ -165,6 +176,22 @@ def reproduce(words: list[str], folders: Folders) -> int:
     return work(folders, order, fresh=options.fresh)
 
 
+def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -> None:
+    """Make a published set stand in for the run store, and choose its preset and device."""
+    name = options.from_reference
+    sets = sorted(path.parent.name for path in (folders.root / "results" / "reference").glob("*/runs"))
+    if name not in sets:
+        made.error(f"--from-reference: unknown set {name!r}{suggestion(name, sets)}")
+    preset, device = name.split("-")
+    for option, given, fixed in (("preset", options.preset, preset), ("device", options.device, device)):
+        if given not in (None, "auto", fixed):
+            made.error(f"--from-reference {name} is --{option} {fixed}, and --{option} {given} was given too; give one")
+    if options.quick or options.fresh:
+        made.error(f"--from-reference runs nothing; --{'quick' if options.quick else 'fresh'} does not go with it")
+    options.preset, options.device = preset, device
+    os.environ[REFERENCE] = name
+
+
 def data(words: list[str], folders: Folders) -> int:
     """Run ``data``: list the sources or fetch some of them."""
     made = data_parser()
@@ -196,6 +223,8 @@ def publish(words: list[str], folders: Folders) -> int:
     allowed = [f"{preset}-{device}" for preset in PRESETS for device in DEVICES[1:]]
     if name not in allowed:
         made.error(f"unknown set {name!r}{suggestion(name, allowed)}")
+    if published():
+        made.error(f"{REFERENCE} is set: what was published is not published again")
     if not folders.claims.exists():
         sys.stderr.write("regrad: nothing to publish: results/claims.json is missing; run ./reproduce.sh first\n")
         return ENVIRONMENT

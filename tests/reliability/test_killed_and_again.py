@@ -35,7 +35,7 @@ torch.set_num_threads(1)
 module, ensure = import_module("regrad.pipeline.reproduce"), import_module("regrad.runner.ensure")
 STUDY = Target("study", "01_study", "tiny", ("tab-study",))
 specs = [spec(seed=seed) for seed in range(4)]
-def execute(path, output, parameters, *, timeout):
+def execute(path, output, parameters, *, timeout, live=True):
     records = list(Store(folders.runs))
     made = Exporter(folders.generated, notebook=path.stem, preset="smoke", records=records)
     made.table("tab-study", "a table")

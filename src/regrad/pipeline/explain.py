@@ -7,8 +7,8 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness
 from regrad.pipeline.inputs import notebook_parts
 from regrad.pipeline.targets import Target, plan_of
-from regrad.results import Fingerprint, Record, Spec, canonical
-from regrad.runner.ensure import Bench, fingerprint, known
+from regrad.results import Fingerprint, Record, Spec
+from regrad.runner.ensure import Bench, fingerprint, known, spec_key
 from regrad.runner.progress import duration
 from regrad.store import Store
 
@@ -32,11 +32,6 @@ class State(NamedTuple):
     reason: str | None
     seconds: float | None
     causes: Counter[str]
-
-
-def spec_key(spec: Spec) -> str:
-    """Return what says which run a spec means, its tags left out."""
-    return canonical(spec.model_dump(mode="json", exclude={"tags"}))
 
 
 def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:

@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from regrad.published import chosen
+
 
 class Folders(NamedTuple):
     """Where a checkout keeps things.
@@ -23,8 +25,13 @@ class Folders(NamedTuple):
 
     @property
     def runs(self) -> Path:
-        """The run store."""
-        return self.root / "results" / "runs"
+        """The run store; with ``--from-reference`` the published records."""
+        return (self.published or self.root / "results") / "runs"
+
+    @property
+    def published(self) -> Path | None:
+        """The published set that stands in for the run store, None if none does."""
+        return self.root / "results" / "reference" / chosen() if chosen() else None
 
     @property
     def executed(self) -> Path:

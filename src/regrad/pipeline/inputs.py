@@ -25,6 +25,10 @@ def notebook_parts(
     source = notebook_path(folders.notebooks, target)
     files = [source, folders.paper / "claims.toml", *sorted(folders.benchmarks.glob("*.json"))]
     parts = {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in files}
+    if folders.published:
+        facts = sorted((folders.published / "live").glob("*.json"))
+        parts |= {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in facts}
+        parts["published set"] = folders.published.name
     parts |= {f"parameter {name}": str(value) for name, value in parameters.items() if name != "jobs"}
     parts |= {f"library {name}": version for name, version in library_versions(LIBRARIES).items()}
     parts |= code_parts(notebook_modules(source))

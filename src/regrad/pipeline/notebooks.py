@@ -19,6 +19,7 @@ from regrad.atomic import write_atomically
 from regrad.results import suggestion
 
 SENTINEL = "exported "
+LIVE = "torch"  # tag of cells that need torch, besides the runs
 VOLATILE = {"papermill", "execution", "widgets"}
 
 
@@ -59,7 +60,20 @@ def check_parameters(path: Path, given: dict[str, Any]) -> None:
             raise ValueError(f"{path.name}: no parameter {name!r}{suggestion(name, list(known))}")
 
 
-def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: float) -> None:
+def without_live_cells(path: Path) -> nbformat.NotebookNode:
+    """Return a notebook whose cells tagged ``torch`` are shown and not executed."""
+    notebook = nbformat.read(path, as_version=4)
+    for number, cell in enumerate(notebook.cells):
+        if LIVE in cell.metadata.get("tags", []):
+            text = "Not executed: this page was made from published records, without torch."
+            shown = f"{text}\n\n```python\n{cell.source}\n```"
+            notebook.cells[number] = nbformat.v4.new_markdown_cell(shown, id=cell["id"])
+    return notebook
+
+
+def execute(
+    path: Path, output: Path, parameters: dict[str, Any], *, timeout: float, live: bool = True
+) -> None:
     """Execute ``path`` and write ``output`` only if every cell ran.
 
     Args:
@@ -67,6 +81,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: fl
         output: The executed copy.
         parameters: Values for its ``parameters`` cell.
         timeout: Seconds for the whole notebook.
+        live: Whether to execute its cells tagged ``torch`` as well.
 
     Raises:
         NotebookError: A cell failed, the kernel died, the notebook left early or ran out of time.
@@ -74,12 +89,15 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: fl
     """
     check_parameters(path, parameters)
     with tempfile.TemporaryDirectory(prefix="regrad-notebook-") as folder:
-        draft = Path(folder) / path.name
+        draft, source = Path(folder) / path.name, path
+        if not live:
+            source = Path(folder) / f"source-{path.name}"
+            source.write_text(nbformat.writes(without_live_cells(path)), encoding="utf-8")
         command = [
             sys.executable,
             "-m",
             "regrad.pipeline.watched_papermill",
-            str(path),
+            str(source),
             str(draft),
             "--no-progress-bar",
             "--log-level",

@@ -31,6 +31,8 @@ def publish(folders: Folders, name: str) -> list[Path]:
     for record in records:
         copy.put(record, source.circumstances(record.run_id))
     write_atomically(target / "claims.json", folders.claims.read_bytes())
+    for fact in sorted((folders.generated / "live").glob("*.json")):
+        write_atomically(target / "live" / fact.name, fact.read_bytes())
     spent = json.dumps(cost_of_runs(folders, preset, records), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomically(target / COST, (spent + "\n").encode())
     write_readme(folders)

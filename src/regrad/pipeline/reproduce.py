@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,7 @@ from rich.console import Console
 
 from regrad.atomic import write_atomically
 from regrad.engines.choice import EngineError
+from regrad.engines.local import worker_count
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.complaints import one_line
@@ -89,17 +91,29 @@ class Reproduction:
     def run(self) -> int:
         """Make everything that was asked for; return the exit code."""
         start = time.monotonic()
-        for target in self.order.targets:
-            try:
-                self.make_notebook(target)
-            except (NotebookError, RunsFailedError, DataError, EngineError) as error:
-                self.failed.append(target.name)
-                self.say(f"{target.name}: FAILED: {error}")
+        if self.folders.published:  # nothing to train: notebooks one a core
+            with ThreadPoolExecutor(worker_count(self.order.jobs, "cpu")) as pool:
+                try:
+                    list(pool.map(self.try_notebook, self.order.targets))
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+        else:
+            for target in self.order.targets:
+                self.try_notebook(target)
         claims = verdicts.write(self.folders, preset=self.order.preset, device=self.order.device)
         for document in self.order.documents:
             {"paper": self.make_paper, "site": lambda: self.make_site(claims)}[document]()
         self.say(self.summary(time.monotonic() - start))
         return FAILED if self.failed else ENVIRONMENT if self.environment_lacks else DONE
+
+    def try_notebook(self, target: Target) -> None:
+        """Bring one notebook up to date, or say why that failed and go on."""
+        try:
+            self.make_notebook(target)
+        except (NotebookError, RunsFailedError, DataError, EngineError) as error:
+            self.failed.append(target.name)
+            self.say(f"{target.name}: FAILED: {error}")
 
     def summary(self, seconds: float) -> str:
         """Return the last line."""
@@ -112,7 +126,7 @@ class Reproduction:
         if plan is None:
             return []
         for name in sorted({n for spec in plan(self.order.preset, []) for n in data_sources(spec)}):
-            if find(name).fetchable:  # others are streamed, or came with a package
+            if find(name).fetchable and not self.folders.published:  # others are streamed, or came with a package
                 fetch(name, self.folders.cache, offline=self.order.offline)
         return complete(plan, self.order.preset, self.bench)
 
@@ -128,7 +142,8 @@ class Reproduction:
             return
         self.say(f"{target.name}: executing {source.name} ({reason})")
         self.freshness.forget(target.name)
-        execute(source, output, self.parameters(), timeout=NOTEBOOK_SECONDS[self.order.preset])
+        limit = NOTEBOOK_SECONDS[self.order.preset]
+        execute(source, output, self.parameters(), timeout=limit, live=not self.folders.published)
         rows = json.loads((self.folders.generated / "manifest" / f"{target.notebook}.json").read_text())
         made = [self.folders.generated / row["name"] for row in rows]
         manifest = self.folders.generated / "manifest" / f"{target.notebook}.json"

@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,10 @@ from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
 from regrad.provenance import commit as current_commit
+from regrad.report.facts import decode, encode
 from regrad.report.style import SETTINGS, put_stamp
 from regrad.results import Record, run_set
+from regrad.store import seal, unseal
 
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 KEY = re.compile(r"[A-Za-z0-9.:=+-]+(/[A-Za-z0-9.:=+-]+)*")
@@ -130,6 +132,17 @@ class Exporter:
         """Write the verdicts of this notebook's claims as ``claims/<notebook>.json``."""
         body = json.dumps(list(verdicts), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
         self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), None)
+
+    def fact(self, name: str, compute: Callable[[], Any], published: Path | None) -> Any:
+        """Return what ``compute`` returns, kept as ``live/<name>.json``; read from ``published`` where that is given.
+
+        Raises:
+            ValueError: The published file is damaged.
+        """
+        name = f"live/{name}.json"
+        value = unseal((published / name).read_bytes()) if published else encode(compute())
+        self._write(name, seal(value), [])
+        return decode(value)
 
     def finish(self) -> str:
         """Write the manifest of this notebook; its last act. Return a sentence about it."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from regrad.engines.choice import map_tasks
 from regrad.engines.local import worker_count
 from regrad.fingerprint import code_fingerprint, library_versions
 from regrad.problems.data import sources
+from regrad.published import chosen
 from regrad.results import Fingerprint, Record, Spec, canonical, run_id, sha256
 from regrad.runner.progress import SweepProgress
 from regrad.runner.registry import data_sources, libraries, modules
@@ -20,7 +21,7 @@ Plan = Callable[[str, list[Record]], list[Spec]]
 
 
 class RunsFailedError(RuntimeError):
-    """Some runs raised an exception; the others are finished and kept."""
+    """Some runs raised an exception; the others are finished and kept. Or a published set lacks runs."""
 
 
 class Bench(NamedTuple):
@@ -61,6 +62,17 @@ def fingerprint(spec: Spec, device: str) -> Fingerprint:
     return Fingerprint(code=sha256(code)[:16], data=sha256(data)[:16], torch=torch_version, device=device)
 
 
+def spec_key(spec: Spec) -> str:
+    """Return what says which run a spec means, its tags left out."""
+    return canonical(spec.model_dump(mode="json", exclude={"tags"}))
+
+
+@cache
+def published(store: Path) -> dict[str, Record]:
+    """Return the records of a published set by what their specs mean, whatever code made them."""
+    return {spec_key(record.spec): record for record in Store(store)}
+
+
 def perform(task: Task) -> Outcome:
     """Run one task in a worker process and put its record into the store."""
     from regrad.runner.circumstances import measured
@@ -68,11 +80,13 @@ def perform(task: Task) -> Outcome:
     from regrad.runner.train import run
 
     name, device = run_id(task.spec, task.fingerprint), task.fingerprint.device
-    start = time.perf_counter()
+    start, store = time.perf_counter(), Store(task.bench.store)
+    if (record := store.get(name)) is not None:  # its worker died between writing it and saying so
+        return Outcome(name, record.status)
     try:
         with Keeper(task.bench.store / CHECKPOINTS, name, device=device) as keeper:
             record = run(task.spec, task.fingerprint, cache=task.bench.cache, keeper=keeper)
-        Store(task.bench.store).put(record, measured(time.perf_counter() - start, device))
+        store.put(record, measured(time.perf_counter() - start, device))
         keeper.drop()
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
         return Outcome(name, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
@@ -81,8 +95,10 @@ def perform(task: Task) -> Outcome:
 
 def missing(specs: list[Spec], bench: Bench) -> list[Task]:
     """Return the tasks, one a run, whose records the store lacks."""
-    store = Store(bench.store)
     tasks = {run_id(s, f): Task(s, f, bench) for s in specs for f in [fingerprint(s, bench.device)]}
+    if chosen():
+        return [task for task in tasks.values() if spec_key(task.spec) not in published(bench.store)]
+    store = Store(bench.store)
     return [task for name, task in tasks.items() if name not in store]
 
 
@@ -91,9 +107,14 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
 
     Raises:
         RunsFailedError: If runs raised an exception, after others finished; they are tried again next time.
+            Or if published records are used and some are not there: then nothing is run.
     """
-    Store(bench.store).sweep()
     tasks = missing(specs, bench)
+    if chosen():
+        if tasks:
+            raise RunsFailedError(f"{title}: {len(tasks)} of {len(specs)} runs are not in results/reference/{chosen()}")
+        return collect(specs, bench)
+    Store(bench.store).sweep()
     failures: dict[str, str] = {}
     with SweepProgress(title, len(tasks)) as progress:
         # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
@@ -113,8 +134,11 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
 
 def collect(specs: list[Spec], bench: Bench) -> list[Record]:
     """Return the stored records of ``specs`` that are there, in order, each with its spec's tags."""
-    store = Store(bench.store)
-    pairs = ((spec, store.get(run_id(spec, fingerprint(spec, bench.device)))) for spec in specs)
+    if chosen():
+        pairs = [(spec, published(bench.store).get(spec_key(spec))) for spec in specs]
+    else:
+        store = Store(bench.store)
+        pairs = [(spec, store.get(run_id(spec, fingerprint(spec, bench.device)))) for spec in specs]
     return [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
 
 
