@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "statistics": set(),
     "fingerprint": set(),
     "provenance": set(),
+    "published": set(),
     "store": {"atomic", "results"},
     "engines": set(),
     "runner": {
@@ -30,6 +31,7 @@ MAY_IMPORT = {
         "perexample",
         "problems",
         "provenance",
+        "published",
         "results",
         "scaling",
         "store",
@@ -44,6 +46,7 @@ MAY_IMPORT = {
         "fingerprint",
         "problems",
         "provenance",
+        "published",
         "report",
         "results",
         "runner",
@@ -51,10 +54,11 @@ MAY_IMPORT = {
         "store",
     },
     "cite": {"pipeline", "results"},
-    "cli": {"cite", "engines", "pipeline", "problems", "results", "store", "report"},
+    "cli": {"cite", "engines", "pipeline", "problems", "published", "results", "store", "report"},
     "__main__": {"cli"},
 }
-NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "statistics", "report", "experiments", "cli"}
+NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "published", "statistics", "report"}
+NO_TORCH |= {"experiments", "cli"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
 

@@ -118,15 +118,15 @@ def test_a_fact_is_kept_in_order_with_any_keys_and_read_back_without_computing(t
     value = {"b": (1, 2.5), "a": {0.1: [None, "x"], 1e-3: []}}
     assert decode(encode(value)) == {"b": [1, 2.5], "a": {0.1: [None, "x"], 1e-3: []}}
     assert list(decode(encode(value))) == ["b", "a"]
-    first, second = (
-        Exporter(tmp_path / name, notebook="00_x", preset="smoke", records=[]) for name in ("first", "second")
-    )
-    kept = first.fact("some-curves", lambda: value, None)
-    read = second.fact("some-curves", lambda: pytest.fail("computed again"), tmp_path / "first")
-    assert kept == read == decode(encode(value))
+    about = {"notebook": "00_x", "preset": "smoke", "records": []}
+    first = Exporter(tmp_path / "first", **about)
+    second = Exporter(tmp_path / "second", **about, published=tmp_path / "first")
+    kept = first.fact("some-curves", lambda name: value | {"name": name}, "n")
+    read = second.fact("some-curves", pytest.fail, "computed again")
+    assert kept == read == decode(encode(value)) | {"name": "n"}
     (tmp_path / "first" / "live" / "some-curves.json").write_text('{"payload": 1, "sha256": "0"}')
     with pytest.raises(ValueError, match="checksum mismatch"):
-        second.fact("some-curves", lambda: value, tmp_path / "first")
+        second.fact("some-curves", pytest.fail, "computed again")
 
 
 @pytest.mark.parametrize(

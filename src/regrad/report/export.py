@@ -84,14 +84,22 @@ class Exporter:
         preset: Preset of its records.
         records: Records that its figures and tables are made from, unless a call names others.
         source: What the stamp says in place of runs, for a notebook that reads a benchmark.
+        published: The published set that facts are read from, None to compute them.
     """
 
     def __init__(
-        self, generated: str | Path, *, notebook: str, preset: str, records: Sequence[Record], source: str = ""
+        self,
+        generated: str | Path,
+        *,
+        notebook: str,
+        preset: str,
+        records: Sequence[Record],
+        source: str = "",
+        published: Path | None = None,
     ) -> None:
         self.generated = Path(generated)
         self.notebook, self.preset, self.records = notebook, preset, list(records)
-        self.source = source
+        self.source, self.published = source, published
         self.rows: list[dict[str, Any]] = []
 
     def stamp(self, records: Sequence[Record] | None = None) -> str:
@@ -133,14 +141,15 @@ class Exporter:
         body = json.dumps(list(verdicts), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
         self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), None)
 
-    def fact(self, name: str, compute: Callable[[], Any], published: Path | None) -> Any:
-        """Return what ``compute`` returns, kept as ``live/<name>.json``; read from ``published`` where that is given.
+    def fact(self, name: str, compute: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what ``compute(*arguments)`` returns, kept as ``live/<name>.json``; or the published file's content.
 
         Raises:
             ValueError: The published file is damaged.
         """
         name = f"live/{name}.json"
-        value = unseal((published / name).read_bytes()) if published else encode(compute())
+        published = self.published
+        value = unseal((published / name).read_bytes()) if published else encode(compute(*arguments))
         self._write(name, seal(value), [])
         return decode(value)
 

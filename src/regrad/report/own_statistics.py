@@ -1,12 +1,18 @@
 """Figures of the user's guide to statistics of one's own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from regrad.report.style import BLUE, canvas, method
 from regrad.results import Record
+
+
+def points(found: Mapping[str, Mapping[str, Any]], layer: str) -> list[list[float]]:
+    """Return every fourth entry of a parameter's mean gradient, and of the own statistic."""
+    return [found[kind][layer].flatten()[::4].tolist() for kind in ("mean", "own")]
 
 
 def fig_statistic(mean: Sequence[float], own: Sequence[float], label: str) -> Figure:

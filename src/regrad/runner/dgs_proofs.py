@@ -5,13 +5,10 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from regrad.transforms.dgs import READINGS
-from regrad.transforms.dgs_geometry import inverse_update_sizes, step_norms, update_sizes
-from regrad.transforms.printed_dgs import CLASSES, printed_failures, repaired_parameters
+if TYPE_CHECKING:  # torch is imported by who calls: a notebook may read what was published instead
+    import torch
 
 MAGNITUDES = [10.0 ** (k / 4) for k in range(-12, 9)]
 COUNTS = [10**k for k in range(2, 7)]
@@ -56,6 +53,8 @@ def passes(test: Any) -> bool:
 
 def failures() -> list[dict[str, str]]:
     """Return where the program as printed stops: the expression, torch's error, and why."""
+    from regrad.transforms.printed_dgs import printed_failures
+
     return [
         {"expression": f.expression, "error": f.error, "message": f.message, "reason": f.reason}
         for f in printed_failures()
@@ -67,6 +66,10 @@ def repaired(steps: int = 50, seed: int = 0) -> list[dict[str, Any]]:
 
     The images are random: what is compared is arithmetic, and no accuracy.
     """
+    import torch
+
+    from regrad.transforms.printed_dgs import CLASSES, repaired_parameters
+
     generator = torch.Generator().manual_seed(seed)
     batches = [
         (torch.randn(32, 3, 32, 32, generator=generator), torch.randint(CLASSES, (32,), generator=generator))
@@ -84,8 +87,12 @@ def repaired(steps: int = 50, seed: int = 0) -> list[dict[str, Any]]:
     ]
 
 
-def plain_sgd(batches: list[tuple[torch.Tensor, torch.Tensor]], generator: torch.Generator) -> torch.Tensor:
+def plain_sgd(batches: "list[tuple[torch.Tensor, torch.Tensor]]", generator: "torch.Generator") -> "torch.Tensor":
     """Train the same linear layer with ``torch.optim.SGD`` and nothing else."""
+    import torch
+
+    from regrad.transforms.printed_dgs import CLASSES
+
     features = batches[0][0].flatten(1).shape[1]
     weight = torch.nn.Parameter(torch.nn.init.xavier_normal_(torch.empty(features, CLASSES), generator=generator))
     optimizer = torch.optim.SGD([weight], lr=1e-3)
@@ -98,6 +105,11 @@ def plain_sgd(batches: list[tuple[torch.Tensor, torch.Tensor]], generator: torch
 
 def theorem_curves() -> dict[str, Any]:
     """Return what two panels of the theorems' figure draw: update against gradient, step against size."""
+    import torch
+
+    from regrad.transforms.dgs import READINGS
+    from regrad.transforms.dgs_geometry import inverse_update_sizes, step_norms, update_sizes
+
     sizes: dict[str, list[float]] = {reading: update_sizes(MAGNITUDES, reading) for reading in READINGS}
     sizes["inverse"] = inverse_update_sizes(MAGNITUDES, lr=1e-3)
     norms = {

@@ -2,10 +2,6 @@
 
 from typing import Any
 
-import torch
-
-from regrad.scaling import simulate
-
 RATES = (1e-1, 1e-2, 1e-3)
 NORM = 1.5  # as in the document's example
 LARGEST = 1000.0
@@ -13,6 +9,10 @@ LARGEST = 1000.0
 
 def theorem_curves(steps: int = 200) -> dict[str, Any]:
     """Return scale, thresholds and their resting points, multipliers, Adam's steps and overflows, by step."""
+    import torch
+
+    from regrad.scaling import simulate
+
     norms = (NORM * torch.exp(0.5 * torch.randn(steps, generator=torch.Generator().manual_seed(0)))).tolist()
     unscaled = {lr: simulate.literal_path(norms, lr, unscale=True) for lr in RATES}
     literal = {lr: simulate.literal_path([NORM] * steps, lr) for lr in RATES}
