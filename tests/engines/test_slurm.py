@@ -288,7 +288,7 @@ def world(folder, monkeypatch):
         (made / name).write_text(text.replace("{world}", str(made)).replace("{job}", job))
         (made / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{made}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setitem(slurm.GRACE_SECONDS, "slurm", 0.0)
+    monkeypatch.setitem(slurm.GRACE_SECONDS, "slurm", 2.0)
     monkeypatch.setitem(slurm.POLL_SECONDS, "slurm", 0.1)
     return made
 
