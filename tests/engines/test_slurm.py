@@ -263,7 +263,7 @@ last=$(sed -n 's/^#SBATCH --array=0-\\([0-9]*\\)%.*/\\1/p' "$1")
 for k in $(seq 0 "$last"); do
   (
     export SLURM_JOB_ID=$(({job} + k)) SLURM_ARRAY_JOB_ID={job} SLURM_ARRAY_TASK_ID=$k
-    while bash "$1" || true; do rm {world}/requeue-{job}_$k || break; done
+    while bash {world}/script || true; do rm {world}/requeue-{job}_$k || break; done
     echo "{job}_$k|FAILED|node" >> {world}/ended
   ) < /dev/null > /dev/null 2>&1 &
 done
@@ -288,7 +288,7 @@ def world(folder, monkeypatch):
         (made / name).write_text(text.replace("{world}", str(made)).replace("{job}", job))
         (made / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{made}{os.pathsep}{os.environ['PATH']}")
-    monkeypatch.setitem(slurm.GRACE_SECONDS, "slurm", 2.0)
+    monkeypatch.setitem(slurm.GRACE_SECONDS, "slurm", 0.0)
     monkeypatch.setitem(slurm.POLL_SECONDS, "slurm", 0.1)
     return made
 
