@@ -5,6 +5,7 @@ and nothing heavy is imported before the words have been checked.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from regrad.published import chosen as published
 from regrad.results import suggestion
 
 DEVICES = ("auto", "cpu", "cuda")
+WAYS = ("ddp", "fully_shard")
 USAGE, ENVIRONMENT = 2, 3
 
 
@@ -235,4 +237,36 @@ def publish(words: list[str], folders: Folders) -> int:
     return 0
 
 
-COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite}
+def ranks(words: list[str], folders: Folders) -> int:
+    """Run ``ranks``, which torchrun starts in every process: missing runs, each on all processes together."""
+    made = Parser(
+        prog="torchrun --nproc-per-node N -m regrad ranks",
+        allow_abbrev=False,
+        description="Run what studies still lack, each run on all processes of torchrun; ./reproduce.sh finds the records.",
+    )
+    made.add_argument("--preset", type=one_of(PRESETS), required=True, help="scale: smoke, small, full, paper")
+    made.add_argument("--only", metavar="TARGETS", help="targets, separated by commas (default: all)")
+    made.add_argument("--parallel", type=one_of(WAYS), default="ddp", help="ddp: replicas; fully_shard: shards")
+    made.add_argument("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
+    made.add_argument("--runs", type=count, metavar="N", help="at most N runs (default: all)")
+    with contextlib.ExitStack() as silence:
+        if os.environ.get("RANK", "0") != "0":  # one line, not one a process
+            silence.enter_context(contextlib.redirect_stderr(silence.enter_context(open(os.devnull, "w"))))
+        options = made.parse_args(words)
+        if "RANK" not in os.environ:
+            made.error("ranks: not started by torchrun; allowed: torchrun --nproc-per-node 2 -m regrad ranks …")
+        if published():
+            made.error(f"{REFERENCE} is set: published records stand in for the run store, and nothing is run")
+        from regrad.pipeline.devices import choose_device
+
+        try:
+            targets, _ = select(options.only)
+            device = choose_device(options.device)
+        except (RuntimeError, ValueError) as error:
+            made.error(str(error))
+    from regrad.pipeline.together import Together, carry_out
+
+    return carry_out(folders, Together(targets, options.preset, device, options.parallel, options.runs))
+
+
+COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite, "ranks": ranks}

@@ -24,30 +24,14 @@ import numpy as np
 import torch
 
 from regrad.atomic import write_atomically
+from regrad.runner.hanging import Watch
+from regrad.runner.limits import CHECKPOINT, seconds
 from regrad.runner.train import Moving
 
 logger = logging.getLogger(__name__)
 
-VARIABLE = "REGRAD_CHECKPOINT_SECONDS"
-SECONDS = 300.0
 STOPPING = (signal.SIGTERM, signal.SIGUSR2)  # of preemption: from a person or scheduler, from Slurm through submitit
 MAGIC = b"regrad checkpoint 1 "
-
-
-def seconds_between() -> float:
-    """Return the seconds between two checkpoints of a run: 300, or what the environment says.
-
-    Raises:
-        ValueError: The environment's value is not a number >= 0.
-    """
-    word = os.environ.get(VARIABLE, str(SECONDS))
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        raise ValueError(f"{VARIABLE} is {word!r}; allowed: seconds, a number of at least 0")
-    return value
 
 
 def generators() -> dict[str, Any]:
@@ -102,19 +86,19 @@ class Keeper:
     """Keeps one run's checkpoint: every so many seconds, and when the process is asked to stop.
 
     A context manager: inside, SIGTERM and SIGUSR2 are answered at the next step boundary, by a checkpoint and
-    then by what would have happened without it.
+    then by what would have happened without it; a run whose steps stop coming ends with `HangError`.
 
     Args:
         folder: Where checkpoints lie.
         run_id: The run, whose name is inside the file too.
         device: Where tensors are put when they are read.
-        every: Seconds between checkpoints; None asks `seconds_between`.
+        every: Seconds between checkpoints; None asks ``REGRAD_CHECKPOINT_SECONDS``.
     """
 
     def __init__(self, folder: Path, run_id: str, *, device: str = "cpu", every: float | None = None) -> None:
         self.path, self.run_id, self.device = Path(folder) / f"{run_id}.checkpoint", run_id, device
-        self.every = seconds_between() if every is None else every
-        self.last, self.asked = time.monotonic(), 0
+        self.every = seconds(CHECKPOINT) if every is None else every
+        self.last, self.asked, self.watch = time.monotonic(), 0, Watch()
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Keeper":
@@ -123,43 +107,62 @@ class Keeper:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.watch.end()
         for number, handler in self.before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         self.before = {}
+
+    def _put_off(self) -> None:
+        if self.before:  # inside the context, and in the main thread, where signals are answered
+            self.watch.put_off()
 
     def _ask(self, number: int, _: FrameType | None) -> None:
         self.asked = number
 
     def resume(self, moving: Moving) -> int:
         """Put the run where its checkpoint left it; return the steps taken, 0 without a good checkpoint."""
-        try:
-            kept = self._read()
-        except FileNotFoundError:
-            return 0
-        except (ValueError, RuntimeError) as error:
-            logger.warning("%s: %s; the run starts anew", self.path, str(error).splitlines()[0])
-            self.drop()
-            return 0
-        return restore(moving, kept)
+        self._put_off()
+        kept = self.agreed(self._kept())
+        return 0 if kept is None else restore(moving, kept)
+
+    def agreed(self, kept: dict[str, Any] | None) -> dict[str, Any] | None:
+        """Return the state to go on from; a run on several processes goes on if all of them have the same step."""
+        return kept
+
+    def agree(self, due: bool, asked: int) -> tuple[bool, int]:
+        """Return whether a checkpoint is due and which signal asked to stop, 0 for none, the same on all processes."""
+        return due, asked
 
     def after(self, step: int, moving: Moving) -> None:
         """Keep a checkpoint if it is time or the process was asked to stop, and in that case stop."""
-        if not self.asked and time.monotonic() - self.last < self.every:
+        self._put_off()
+        due, asked = self.agree(bool(self.asked) or time.monotonic() - self.last >= self.every, self.asked)
+        if not due:
             return
         buffer = io.BytesIO()
         torch.save({"run_id": self.run_id} | capture(moving, step), buffer)
         body = buffer.getvalue()
         write_atomically(self.path, MAGIC + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
         self.last = time.monotonic()
-        if self.asked:
-            number, self.asked = self.asked, 0
+        if asked:
+            self.asked = 0
             self.__exit__()
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), asked)
             time.sleep(1.0)  # the signal ends this process here, unless its owner had another wish
 
     def drop(self) -> None:
         """Remove the checkpoint: the record is stored."""
         self.path.unlink(missing_ok=True)
+
+    def _kept(self) -> dict[str, Any] | None:
+        try:
+            return self._read()
+        except FileNotFoundError:
+            return None
+        except (ValueError, RuntimeError) as error:
+            logger.warning("%s: %s; the run starts anew", self.path, str(error).splitlines()[0])
+            self.drop()
+            return None
 
     def _read(self) -> dict[str, Any]:
         head, _, body = self.path.read_bytes().partition(b"\n")

@@ -1,0 +1,150 @@
+"""The missing runs of some studies, each on all processes that torchrun started: ``torchrun … -m regrad ranks``.
+
+Rank 0 alone looks into the store and writes to it; the other ranks are told what comes next. Afterwards
+``./reproduce.sh`` finds the records and makes figures, verdicts and report from them.
+"""
+
+import os
+import sys
+import time
+from datetime import timedelta
+from typing import NamedTuple
+
+import torch
+import torch.distributed as dist
+from filelock import FileLock, Timeout
+
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.targets import Target, plan_of
+from regrad.results import Fingerprint, Record, Spec, run_id
+from regrad.runner.circumstances import measured
+from regrad.runner.ensure import CHECKPOINTS, Bench, fingerprint, known
+from regrad.runner.limits import HANG, seconds
+from regrad.runner.ranks import RanksError, run
+from regrad.store import Store
+
+DONE, FAILED, ENVIRONMENT = 0, 1, 3
+
+
+class Together(NamedTuple):
+    """What was asked for.
+
+    Attributes:
+        targets: Whose plans are carried out.
+        way: ``"ddp"`` or ``"fully_shard"``.
+        device: ``"cpu"`` (gloo) or ``"cuda"`` (nccl).
+        limit: At most so many runs; None for all that are missing.
+    """
+
+    targets: list[Target]
+    preset: str
+    device: str
+    way: str
+    limit: int | None = None
+
+
+def carry_out(folders: Folders, order: Together) -> int:
+    """Join the process group, run what is missing, and return the exit code, the same on every rank.
+
+    Args:
+        folders: The checkout, the same on all machines.
+        order: What to run.
+    """
+    if order.device == "cuda":
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    limit = timedelta(seconds=seconds(HANG))  # a rank whose partners are gone does not wait for longer
+    dist.init_process_group("nccl" if order.device == "cuda" else "gloo", timeout=limit)
+    try:
+        return Coordinator(folders, order).work()
+    finally:
+        dist.destroy_process_group()
+
+
+class Coordinator:
+    """One rank's part of the work."""
+
+    def __init__(self, folders: Folders, order: Together) -> None:
+        self.folders, self.order = folders, order
+        self.bench = Bench(folders.runs, folders.cache, order.device, 1)
+        self.first = dist.get_rank() == 0
+        self.lock = FileLock(folders.root / "results" / ".lock")
+        self.failures: dict[str, str] = {}
+
+    def say(self, text: str) -> None:
+        """Print one line, once."""
+        if self.first:
+            sys.stderr.write(f"regrad: {text}\n")
+
+    def told(self, value: object) -> object:
+        """Return what rank 0 has, on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def work(self) -> int:
+        """Run what is missing; return the exit code."""
+        if not self.told(self.first and self.locked()):
+            self.say(f"{self.folders.root} is being reproduced by another process")
+            return ENVIRONMENT
+        try:
+            done = 0
+            while (self.order.limit is None or done < self.order.limit) and (spec := self.next()):
+                self.one(spec)
+                done += 1
+            said = f"{done - len(self.failures)} runs done on {dist.get_world_size()} ranks"
+            self.say(f"{said}, {len(self.failures)} refused" if self.failures else said)
+            return FAILED if self.failures else DONE
+        finally:
+            self.lock.release()
+
+    def locked(self) -> bool:
+        """Take the checkout's lock, if nobody has it."""
+        try:
+            self.folders.runs.mkdir(parents=True, exist_ok=True)
+            self.lock.acquire(timeout=0)
+        except Timeout:
+            return False
+        return True
+
+    def next(self) -> Spec | None:
+        """Return the next missing run, the same on every rank; None when all are there or were refused."""
+        named = None
+        if self.first:
+            for target in self.order.targets:
+                if not (plan := plan_of(target)):
+                    continue
+                lacking = known(plan, self.order.preset, self.bench)[1]
+                named = next((s.model_dump() for s in lacking if self.name(s) not in self.failures), None)
+                if named:
+                    break
+        found = self.told(named)
+        return None if found is None else Spec(**found)  # type: ignore[arg-type]
+
+    def name(self, spec: Spec) -> str:
+        """Return a run's id."""
+        return run_id(spec, self.fingerprint(spec))
+
+    def fingerprint(self, spec: Spec) -> Fingerprint:
+        """Return what, beside the spec, decides the run's numbers."""
+        return fingerprint(spec, self.order.device)
+
+    def one(self, spec: Spec) -> None:
+        """Run one spec on all ranks; rank 0 keeps its record."""
+        start, ours = time.perf_counter(), self.fingerprint(spec)
+        ours = Fingerprint(**self.told(ours.model_dump()))  # type: ignore[arg-type]
+        checkpoints = self.folders.runs / CHECKPOINTS
+        try:
+            record = run(spec, ours, self.order.way, cache=self.bench.cache, checkpoints=checkpoints)
+        except RanksError as error:  # on every rank alike; what only one rank meets ends them all
+            self.failures[self.name(spec)] = str(error)
+            self.say(f"refused: {error}")
+            return
+        if self.first:
+            self.keep(record, time.perf_counter() - start)
+
+    def keep(self, record: Record, elapsed: float) -> None:
+        """Write a record, its circumstances with the number of ranks."""
+        how = measured(elapsed, self.order.device)
+        machine = f"{how.machine}, {dist.get_world_size()} ranks, {self.order.way}"
+        Store(self.folders.runs).put(record, how.model_copy(update={"machine": machine}))
+        self.say(f"{record.run_id[:8]} {record.status} after {elapsed:.0f} s")

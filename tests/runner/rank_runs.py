@@ -1,0 +1,66 @@
+"""Runs that a group of gloo processes carries out together, as `torchrun -m regrad ranks` does: tiny studies."""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from regrad.pipeline import together
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.targets import Target
+from regrad.problems.language import LanguageProblem
+from regrad.results import Part
+from tiny_runs import TOPICS, spec
+
+STUDY = Target("study", "01_study", "tiny")
+
+
+def wide(**changes):
+    """Six steps of a decoder in float64, eight sequences a batch."""
+    problem = Part(name="language", options=TOPICS | {"dtype": "float64"})
+    return spec(problem=problem, **{"steps": 6, "batch_size": 8, "evaluations": 3} | changes)
+
+
+def specs():
+    """Every kind of gradient and optimizer, by name."""
+    variance = Part(name="statistics", options={"names": ["variance"], "max_norm": 1.0})
+    sgg = Part(
+        name="sgg", options={"base": {"name": "adamw", "options": {"lr": 0.01}}, "lr": 0.01, "interval": 2}
+    )
+    clipped = Part(name="backward", options={"max_norm": 0.5})
+    measures = (Part(name="test"), Part(name="state_mean", options={"key": "clipped_share"}))
+    micro = Part(name="micro_adam", options={"lr": 0.01})
+    return {
+        "micro_adam": wide(optimizer=micro, gradient=variance, measures=measures),
+        "clipped adam": wide(optimizer=Part(name="adam", options={"lr": 0.01}), gradient=clipped),
+        "signs of examples": wide(gradient=Part(name="example_signs", options={"method": "graph"})),
+        "sgg": wide(optimizer=sgg),
+        "dgs": wide(optimizer=Part(name="dgs", options={"lr": 0.05})),
+        "float32": spec(steps=6, batch_size=8, evaluations=3),
+        "six of a batch": wide(batch_size=6),
+        "diverges": wide(optimizer=Part(name="sgd", options={"lr": 1e300})),
+    }
+
+
+def stop_rank_1_at(step: int) -> None:
+    """Ask rank 1 alone to stop while it computes a step."""
+    batch = LanguageProblem.batch
+
+    def stopping(self, number, size):
+        if number == step and os.environ["RANK"] == "1":
+            signal.raise_signal(signal.SIGTERM)
+        return batch(self, number, size)
+
+    LanguageProblem.batch = stopping
+
+
+def main(root: Path, cache: Path, way: str, names: list[str]) -> int:
+    """Carry out the runs named."""
+    together.plan_of = lambda target: lambda preset, records: [specs()[name] for name in names]
+    if "STOP_AT" in os.environ:
+        stop_rank_1_at(int(os.environ["STOP_AT"]))
+    return together.carry_out(Folders(root, cache), together.Together([STUDY], "smoke", "cpu", way))
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4].split(",")))
