@@ -242,7 +242,7 @@ def ranks(words: list[str], folders: Folders) -> int:
     made = Parser(
         prog="torchrun --nproc-per-node N -m regrad ranks",
         allow_abbrev=False,
-        description="Run what studies still lack, each run on all processes of torchrun; ./reproduce.sh finds the records.",
+        description="Run what studies lack, each run on all processes; ./reproduce.sh finds the records.",
     )
     made.add_argument("--preset", type=one_of(PRESETS), required=True, help="scale: smoke, small, full, paper")
     made.add_argument("--only", metavar="TARGETS", help="targets, separated by commas (default: all)")
