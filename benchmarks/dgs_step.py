@@ -26,6 +26,7 @@ from torch import Tensor
 
 from regrad.optim.dgs import DGS
 from regrad.problems.models.resnet import ResNet, ResNetConfig
+from regrad.report.benchmarks import write
 from regrad.transforms.dgs import READINGS
 
 LIMITS = {"steps": ("Adam(0, 0)", 0.6), "equation": ("SGD", 1.5)}
@@ -143,7 +144,7 @@ def main() -> None:
     text = json.dumps(found | {"limits on " + ", ".join(LIMITED): held})
     print(text)
     if options.out:
-        options.out.write_text(text + "\n")
+        write(options.out, text + "\n")
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ from pathlib import Path
 import torch
 
 from regrad.engines.choice import VARIABLE, map_tasks
+from regrad.report.benchmarks import write
 from regrad.results import Part, Schedule, Spec
 from regrad.runner.ensure import Bench, missing, perform
 
@@ -192,7 +193,7 @@ def main() -> None:
     print(table(record))
     print(json.dumps(record["limits"]))
     if options.out:
-        options.out.write_text(json.dumps(record, indent=1) + "\n")
+        write(options.out, json.dumps(record, indent=1) + "\n")
     if options.docs:
         into(options.docs, table(record))
 

@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 # 32 MiB is the most that glibc takes for the second.
@@ -212,6 +213,7 @@ def main() -> None:
     import torch
 
     from perexample_workloads import workloads
+    from regrad.report.benchmarks import write
 
     if options.device == "cpu":
         torch.set_num_threads(1)
@@ -222,8 +224,7 @@ def main() -> None:
     record |= {"bytes": kept_bytes(), "parameters": parameters(workloads(options.device))}
     for name, build in chosen.items():
         record["workloads"][name] = measure(name, build, options)
-        with open(options.out, "w") as file:
-            json.dump(record, file, indent=1)
+        write(Path(options.out), json.dumps(record, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from regrad.optim.sgg import SGG
 from regrad.problems.models.decoder import CONFIGS, Decoder
+from regrad.report.benchmarks import write
 
 ROOT = Path(__file__).parents[1]
 LENGTH, BATCH = 256, 4
@@ -152,7 +153,7 @@ def main() -> None:
     found = record(options.rounds)
     print(table(found))
     if options.out:
-        options.out.write_text(json.dumps(found) + "\n")
+        write(options.out, json.dumps(found) + "\n")
         document = ROOT / "docs" / "scale.md"
         document.write_text(filled(document.read_text(), found))
 

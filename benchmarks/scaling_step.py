@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from regrad.report.benchmarks import write
 from regrad.scaling.alsdgc import ALSDGC
 
 BASE = "grad_scaler_clip"
@@ -138,7 +139,7 @@ def main(arguments=None):
     report["models"] = {name: compare(name, options.device, options.rounds, options.steps) for name in MODELS}
     text = json.dumps(report, indent=2)
     if options.json:
-        options.json.write_text(text + "\n")
+        write(options.json, text + "\n")
     else:
         print(text)
 

@@ -22,6 +22,7 @@ import torch
 from regrad.optim.sgg import SGG
 from regrad.optim.sgg_compared import ComparedSGG
 from regrad.problems.models.decoder import Decoder, DecoderConfig
+from regrad.report.benchmarks import write
 
 INTERVAL = 500
 SEQUENCES, LENGTH = 4, 128  # of the forward and backward pass
@@ -221,8 +222,7 @@ def main() -> None:
     report["clusterings"] = {"model": arguments.models[0], "ms": measure_clusterings(arguments.models[0], 3)}
     document = json.dumps(report, indent=1)
     if arguments.out:
-        with open(arguments.out, "w", encoding="utf-8") as file:
-            file.write(document + "\n")
+        write(Path(arguments.out), document + "\n")
 
 
 if __name__ == "__main__":

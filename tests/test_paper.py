@@ -22,6 +22,7 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS, notebook_path
 from regrad.report import (
     alsdgc_numbers,
+    benchmarks,
     compute_ledger,
     dgs_cost,
     dgs_numbers,
@@ -52,7 +53,7 @@ LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute"}
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
-    "04_engine": lambda: engine.numbers(engine.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
+    "04_engine": lambda: engine.numbers(benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
     "05_sgg": lambda: sgg_document.all_numbers(sgg_records.study_records(), ROOT),
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())

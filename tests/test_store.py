@@ -136,6 +136,31 @@ def test_a_record_of_another_schema_is_not_believed(store, change):
     assert not path.exists()
 
 
+def test_an_older_schema_is_read_through_every_migration_and_its_file_stays(store, monkeypatch):
+    """Version 1 called metrics ``numbers`` here, and version 2 had no count of parameters."""
+    path = stored(store, record())
+    old = unseal(path.read_bytes()) | {"schema_version": 1}
+    old["numbers"] = old.pop("metrics")
+    del old["parameters"]
+    path.write_bytes(seal(old))
+    before = path.read_bytes()
+    monkeypatch.setattr("regrad.store.SCHEMA_VERSION", 3)
+    steps = {1: lambda p: {k: v for k, v in p.items() if k != "numbers"} | {"metrics": p["numbers"]},
+             2: lambda p: p | {"parameters": 7}}  # fmt: skip
+    monkeypatch.setattr("regrad.store.MIGRATIONS", steps)
+    assert store.get(record().run_id) == record().model_copy(update={"schema_version": 3})
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("version", [2, 0, None, "1", 1.5])
+def test_a_newer_or_unknown_schema_is_set_aside_and_named(store, caplog, version):
+    path = stored(store, record())
+    path.write_bytes(seal(unseal(path.read_bytes()) | {"schema_version": version}))
+    assert store.get(record().run_id) is None
+    assert (store.root / "quarantine" / path.name).exists()
+    assert f"schema_version={version!r}; allowed: 1; moved to " in caplog.text
+
+
 def test_a_damaged_note_of_circumstances_leaves_the_record_alone(store):
     made = record()
     store.put(made, CIRCUMSTANCES)

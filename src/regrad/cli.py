@@ -6,6 +6,7 @@ and nothing heavy is imported before the words have been checked.
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ from regrad.results import suggestion
 DEVICES = ("auto", "cpu", "cuda")
 WAYS = ("ddp", "fully_shard")
 USAGE, ENVIRONMENT = 2, 3
+STORAGE = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -108,8 +110,20 @@ def data_parser() -> Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command; return its exit code."""
+    """Run one command; return its exit code. A disk that is full or not writable is one line, not a traceback."""
     words = sys.argv[1:] if arguments is None else arguments
+    try:
+        return command(words)
+    except OSError as error:
+        if errno.errorcode.get(error.errno or 0) not in STORAGE:
+            raise
+        where = error.filename or "a file"
+        sys.stderr.write(f"regrad: {where}: {error.strerror}; what was finished is kept, the same call goes on\n")
+        return ENVIRONMENT
+
+
+def command(words: list[str]) -> int:
+    """Run one command; return its exit code."""
     try:
         folders = checkout(Path.cwd())
     except FileNotFoundError as error:

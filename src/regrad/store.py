@@ -9,7 +9,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,25 @@ from regrad.results import SCHEMA_VERSION, Circumstances, Record, canonical
 from regrad.results import run_id as name_of
 
 logger = logging.getLogger(__name__)
+
+# From the version of an older schema to what makes its payload one of the next; the file itself stays as it is.
+# Only what is not part of the spec can migrate: a run's name is the hash of its spec.
+MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
+
+
+def migrated(payload: dict[str, Any]) -> dict[str, Any]:
+    """Return a record's payload in the schema of today.
+
+    Raises:
+        ValueError: Its schema is newer than this code, or older than all that it can read.
+    """
+    version = payload.get("schema_version")
+    while version in MIGRATIONS and version < SCHEMA_VERSION:
+        payload = MIGRATIONS[version](payload) | {"schema_version": version + 1}
+        version += 1
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema_version={version!r}; allowed: {', '.join(map(str, [*MIGRATIONS, SCHEMA_VERSION]))}")
+    return payload
 
 
 def seal(payload: Any) -> bytes:
@@ -76,10 +95,10 @@ class Store:
         if payload is None:
             return None
         try:
-            record = Record(**payload)
+            record = Record(**migrated(payload))
             named = name_of(record.spec, record.fingerprint)  # a right checksum does not make it the right run
-            if {named, record.run_id} != {run_id} or record.schema_version != SCHEMA_VERSION:
-                raise ValueError("the record belongs to another run or schema")
+            if {named, record.run_id} != {run_id}:
+                raise ValueError("the record belongs to another run")
         except (ValueError, TypeError) as error:
             self._quarantine(self.path(run_id), str(error).splitlines()[0])
             return None

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from regrad.report import engine
+from regrad.report.benchmarks import read
 from regrad.report.claims import evaluate_all
 from regrad.report.ledger import load
 
@@ -76,7 +77,7 @@ def test_the_stamp_names_machine_and_rounds():
 
 
 def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_are_its_medians():
-    benchmark = engine.read(COMMITTED)
+    benchmark = read(COMMITTED)
     assert {"decoder B64 V4096", "decoder B64 T32", "MLP B64", "decoder B16 d512"} <= set(benchmark["workloads"])
     assert len(benchmark["workloads"][engine.CLAIM_WORKLOAD]["surgery"]["seconds"]) >= 20
     for name in benchmark["workloads"]:

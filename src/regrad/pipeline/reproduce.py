@@ -30,6 +30,7 @@ from regrad.problems.data.sources import find
 from regrad.provenance import commit
 from regrad.report.ledger import load
 from regrad.results import Record
+from regrad.runner import limits
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
 from regrad.runner.registry import data_sources, entries
@@ -79,8 +80,9 @@ class Reproduction:
         """Look for mistakes in what people write, before any work.
 
         Raises:
-            ValueError: One line: a parameter that a notebook lacks, an error in the ledger, an unknown name in a spec.
+            ValueError: One line: an error in a notebook's parameters, the ledger, a spec or a variable.
         """
+        limits.check()
         load(self.folders.paper / "claims.toml")
         for target in self.order.targets:
             check_parameters(notebook_path(self.folders.notebooks, target), self.parameters())

@@ -9,6 +9,7 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import NOTEBOOKS
 from regrad.pipeline.verdicts import NOTEBOOK as LEDGER
 from regrad.pipeline.verdicts import gather
+from regrad.report.benchmarks import complaint as benchmark_complaint
 from regrad.report.export import stamp_text
 from regrad.report.stamps import carries, unstamped
 from regrad.results import run_set
@@ -77,6 +78,7 @@ def verify(folders: Folders, *, device: str, jobs: int = 0) -> tuple[list[str], 
     complaints = [f"{name}: {complaint}" for name, complaint in found if complaint]
     said = {line.split(":")[0] for line in complaints}
     complaints += [line for line in unstamped(folders.generated) if line.split(":")[0] not in said]
+    complaints += [line for path in sorted(folders.benchmarks.glob("*.json")) if (line := benchmark_complaint(path))]
     complaints += stale(folders, rows, device, jobs)
     preset = next((row["preset"] for row in rows if row["notebook"] == LEDGER), rows[0]["preset"])
     if line := ledger_complaint(folders, preset, device):

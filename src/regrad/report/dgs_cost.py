@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.engine import read
+from regrad.report.benchmarks import read
 
 Benchmark = Mapping[str, Any]
 CLAIM_NETWORK = "ResNet-20"

@@ -1,8 +1,6 @@
 """The cost of per-example statistics: figure, table, numbers and claim rows from a benchmark's JSON file."""
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -32,11 +30,6 @@ ARMS: dict[str, tuple[str, str, str]] = {
 # Memory ratios that get a label between the powers of ten.
 MINOR = (0.3, 0.5, 2.0, 4.0)
 CLAIM_WORKLOAD = "decoder B16 V256"
-
-
-def read(path: Path) -> dict[str, Any]:
-    """Return a benchmark's record: ``environment`` and ``workloads``."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def largest_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:

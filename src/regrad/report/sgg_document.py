@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from regrad.report import sgg_cost, sgg_tables
-from regrad.report.engine import read
+from regrad.report.benchmarks import read
 from regrad.report.sgg_claims import claim_rows
 from regrad.report.sgg_numbers import numbers
 from regrad.report.sgg_printed import printed_table
