@@ -69,7 +69,7 @@ def parser() -> Parser:
         prog="./reproduce.sh",
         allow_abbrev=False,
         description="Reproduce the report: runs, figures, verdicts, PDF and HTML. Goes on where it stopped.",
-        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …]. "
+        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | cite. "
         "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment.",
     )
     add = made.add_argument
@@ -196,6 +196,8 @@ def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -
     """Make a published set stand in for the run store, and choose its preset and device."""
     name = options.from_reference
     sets = sorted(path.parent.name for path in (folders.root / "results" / "reference").glob("*/runs"))
+    if not sets:
+        made.error(f"--from-reference {name}: results/reference has no set of records; take one from the repository")
     if name not in sets:
         made.error(f"--from-reference: unknown set {name!r}{suggestion(name, sets)}")
     preset, device = name.split("-")

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 import regrad.provenance
-import regrad.runner.train  # noqa: F401 - before a fork, not after it
+import regrad.runner.train  # before a fork, not after it
 from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order

@@ -132,7 +132,7 @@ def run_group(command: list[str], timeout: float) -> tuple[int, str]:
     try:
         errors = process.communicate(timeout=timeout)[1]
     except subprocess.TimeoutExpired:
-        raise NotebookError(f"{command[4]}: not finished after {timeout:.0f} s") from None
+        raise NotebookError(f"{Path(command[3]).name}: not finished after {timeout:.0f} s") from None
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

@@ -140,7 +140,7 @@ def select(only: str | None) -> tuple[list[Target], list[str]]:
         if name not in owner and name not in DOCUMENTS:
             raise ValueError(f"--only: unknown target {name!r}{suggestion(name, [*owner, *DOCUMENTS])}")
     if not names:
-        raise ValueError("--only: no target given")
+        raise ValueError(f"--only {only!r}: no target given; ./reproduce.sh --list names them")
     wanted = {owner[name] for name in names if name in owner}
     return [t for t in NOTEBOOKS if t.name in wanted], [d for d in DOCUMENTS if d in names]
 
