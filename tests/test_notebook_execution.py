@@ -60,6 +60,11 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_equal_bytes(tmp_pat
         pytest.param(["import os", "os._exit(0)", FINISH], "died", id="the kernel exits"),
         pytest.param(["import os", "os.kill(os.getpid(), 9)", FINISH], "died", id="the kernel is killed"),
         pytest.param(
+            ["import os", "os.kill(os.getppid(), 9)", FINISH],
+            "papermill was ended by SIGKILL",
+            id="papermill is killed",
+        ),
+        pytest.param(
             ["import sys", "sys.exit(0)", FINISH], "code cell 5 of 5 did not run", id="a cell leaves with success"
         ),
         pytest.param(["x = 1"], "must end with exporter.finish", id="the last cell does not export"),

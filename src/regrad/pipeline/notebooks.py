@@ -142,6 +142,8 @@ def run_group(command: list[str], timeout: float) -> tuple[int, str]:
 
 def failure(draft: Path, errors: str, code: int) -> str:
     """Return the last line of what went wrong in a cell, or of what papermill printed."""
+    if code < 0:
+        return f"papermill was ended by {signal.Signals(-code).name}"
     if draft.exists():
         for cell in nbformat.read(draft, as_version=4).cells:
             for output in cell.get("outputs", []):
