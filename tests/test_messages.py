@@ -299,12 +299,12 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(other_schema, "9", "Made by a newer regrad: update, or let it be repeated."),
             Entry(unmeasured, "step-cpu.json", "`git checkout results/reference/benchmarks`."),
             Entry(
-                refused(lambda: check_ranks(spec(batch_size=6), nn.Linear(1, 1), 4)), "6",
+                refused(lambda: check_ranks(spec(batch_size=6), nn.Linear(1, 1), 4, "ddp")), "6",
                 "A batch that the processes of torchrun share evenly.",
             ),
             Entry(
                 lambda _: raised(
-                    ValueError, lambda: check_ranks(spec(batch_size=8), nn.Sequential(nn.BatchNorm1d(2)), 4)
+                    ValueError, lambda: check_ranks(spec(batch_size=8), nn.Sequential(nn.BatchNorm1d(2)), 4, "ddp")
                 ), "BatchNorm1d", "Each process would normalise its share alone.",
             ),
         ],

@@ -24,17 +24,24 @@ def wide(**changes):
 def specs():
     """Every kind of gradient and optimizer, by name."""
     variance = Part(name="statistics", options={"names": ["variance"], "max_norm": 1.0})
-    sgg = Part(
-        name="sgg", options={"base": {"name": "adamw", "options": {"lr": 0.01}}, "lr": 0.01, "interval": 2}
-    )
-    clipped = Part(name="backward", options={"max_norm": 0.5})
-    measures = (Part(name="test"), Part(name="state_mean", options={"key": "clipped_share"}))
-    micro = Part(name="micro_adam", options={"lr": 0.01})
+    base = {"name": "adamw", "options": {"lr": 0.01}}
+    sgg = Part(name="sgg", options={"base": base, "lr": 0.01, "interval": 2})
+    micro, adam = (Part(name=name, options={"lr": 0.01}) for name in ("micro_adam", "adam"))
+    moments = Part(name="moment_split", options={"examples": 8, "method": "graph", "shares": [0.0, 0.5, 1.0]})
+    losses = (Part(name="test"), Part(name="split_losses"))
+    cubes = {"function": "pow", "arguments": {"exponent": 3}}
     return {
-        "micro_adam": wide(optimizer=micro, gradient=variance, measures=measures),
-        "clipped adam": wide(optimizer=Part(name="adam", options={"lr": 0.01}), gradient=clipped),
-        "signs of examples": wide(gradient=Part(name="example_signs", options={"method": "graph"})),
+        "moments": wide(measures=(moments,)),
+        "cubes by vmap": wide(gradient=Part(name="elementwise", options=cubes)),
+        "sgg scales": wide(optimizer=sgg, measures=(Part(name="scale_range"),)),
         "sgg": wide(optimizer=sgg),
+        "micro_adam": wide(
+            optimizer=micro,
+            gradient=variance,
+            measures=(*losses, Part(name="state_mean", options={"key": "clipped_share"})),
+        ),
+        "clipped adam": wide(optimizer=adam, gradient=Part(name="backward", options={"max_norm": 0.5})),
+        "signs of examples": wide(gradient=Part(name="example_signs", options={"method": "graph"})),
         "dgs": wide(optimizer=Part(name="dgs", options={"lr": 0.05})),
         "float32": spec(steps=6, batch_size=8, evaluations=3),
         "six of a batch": wide(batch_size=6),

@@ -17,7 +17,8 @@ from regrad.store import Store
 from tiny_runs import spec
 
 HERE = Path(__file__).parent
-SHARED = ["micro_adam", "clipped adam", "signs of examples", "sgg", "dgs", "float32", "diverges"]
+WHOLE = ["moments", "cubes by vmap", "sgg scales", "sgg"]  # not under fully_shard
+SHARED = [*WHOLE, "micro_adam", "clipped adam", "signs of examples", "dgs", "float32", "diverges"]
 
 
 def together(root, cache, way, names, ranks, **environment):
@@ -48,11 +49,14 @@ def runs_of(root):
 def test_ranks_together_write_the_record_of_one_process_or_refuse_by_name(alone, tmp_path, way, ranks):
     wanted, cache = alone
     done = together(tmp_path, cache, way, [*SHARED, "six of a batch"], ranks)
-    refused = ["params must be whole for SGG, got a sharded one (DTensor)"] if way == "fully_shard" else []
+    sharded = ["measure 'scale_range' under fully_shard; ", "params must be whole for SGG, got a sharded one (DTensor)"]
+    sharded += ["measure 'moment_split' under fully_shard; ", "gradient: method='vmap' under fully_shard; "]
+    refused = sharded if way == "fully_shard" else []
     refused += ["batch_size=6 on 4 ranks; allowed: a multiple of 4"] if ranks == 4 else []
     said = [line for line in done.stderr.splitlines() if line.startswith("regrad: ")]
     assert all(any(f"regrad: refused: {part}" in line for line in said) for part in refused), done.stderr[-3000:]
     lines = len(SHARED) + 1 + 1
+    assert len([line for line in said if "refused: " in line]) == len(refused)
     assert len(said) == lines, said  # each run once, by one rank, and a summary
     assert (done.returncode == 0) == (refused == [])
     assert not list((tmp_path / "results" / "runs" / "checkpoints").glob("*"))
@@ -60,7 +64,7 @@ def test_ranks_together_write_the_record_of_one_process_or_refuse_by_name(alone,
     kept = {record.run_id: record for record in store}
     assert len(kept) == len(SHARED) + 1 - len(refused)
     for name, one in wanted.items():
-        if name == "sgg" and way == "fully_shard":
+        if name in WHOLE and way == "fully_shard":
             continue
         many, near = kept[one.run_id], 1e-5 if name == "float32" else 1e-10
         assert (many.status, many.parameters, set(many.curves)) == (one.status, one.parameters, set(one.curves))
@@ -102,30 +106,43 @@ def test_parts_of_different_steps_are_not_gone_on_from(alone, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "model", "said"),
+    ("changes", "model", "way", "said"),
     [
-        ({"batch_size": 6}, nn.Linear(1, 1), "batch_size=6 on 4 ranks; allowed: a multiple of 4"),
-        ({"scaler": Part(name="alsdgc")}, nn.Linear(1, 1), "scaler 'alsdgc' on 4 ranks; allowed: none"),
-        ({"measures": (Part(name="spikes"),)}, nn.Linear(1, 1), "measure 'spikes' on 4 ranks; allowed: test, "),
+        ({"batch_size": 6}, nn.Linear(1, 1), "ddp", "batch_size=6 on 4 ranks; allowed: a multiple of 4"),
+        ({"scaler": Part(name="alsdgc")}, nn.Linear(1, 1), "ddp", "scaler 'alsdgc' on 4 ranks; allowed: none"),
+        ({"measures": (Part(name="spikes"),)}, nn.Linear(1, 1), "ddp", "measure 'spikes' under ddp; allowed: test, "),
         (
             {"measures": (Part(name="moment_split", options={"examples": 10}),)},
             nn.Linear(1, 1),
+            "ddp",
             "moment_split: examples=10 on 4 ranks; allowed: a multiple of 4",
         ),
-        ({}, nn.Sequential(nn.BatchNorm1d(2)), "0: BatchNorm1d on 4 ranks; allowed: GroupNorm or LayerNorm"),
-        ({}, nn.Sequential(nn.Dropout(0.1)), "0: Dropout(p=0.1) on 4 ranks; allowed: p=0"),
+        (
+            {"gradient": Part(name="statistics", options={"method": "vmap"})},
+            nn.Linear(1, 1),
+            "fully_shard",
+            "gradient: method='vmap' under fully_shard; allowed: 'graph'",
+        ),
+        (
+            {"measures": (Part(name="moment_split", options={"examples": 8}),)},
+            nn.Linear(1, 1),
+            "fully_shard",
+            "measure 'moment_split' under fully_shard; allowed: test, state_mean, split_losses",
+        ),
+        ({}, nn.Sequential(nn.BatchNorm1d(2)), "ddp", "0: BatchNorm1d on 4 ranks; allowed: GroupNorm or LayerNorm"),
+        ({}, nn.Sequential(nn.Dropout(0.1)), "ddp", "0: Dropout(p=0.1) on 4 ranks; allowed: p=0"),
     ],
 )
-def test_what_would_be_another_run_is_refused_by_name(changes, model, said):
+def test_what_would_be_another_run_is_refused_by_name(changes, model, way, said):
     with pytest.raises(RanksError) as caught:
-        check(spec(**{"batch_size": 8} | changes), model, 4)
+        check(spec(**{"batch_size": 8} | changes), model, 4, way)
     assert str(caught.value).startswith(said)
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_what_is_the_same_run_is_not_refused():
     split = Part(name="moment_split", options={"examples": 8})
-    check(wide(measures=(split,)), nn.Sequential(nn.Dropout(0.0), nn.GroupNorm(1, 2)), 4)
+    check(wide(measures=(split,)), nn.Sequential(nn.Dropout(0.0), nn.GroupNorm(1, 2)), 4, "ddp")
 
 
 @pytest.mark.parametrize(

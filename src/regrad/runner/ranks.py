@@ -7,7 +7,7 @@ within 1e-5 of each value in float32, 1e-10 in float64 (tested with 2 and 4 rank
 
 What would silently be another run is refused by name: a batch that the ranks cannot share evenly, BatchNorm and
 dropout (statistics and noise of a share), loss scalers (they read one process's numbers), measures that were not
-tested here.
+tested here, and under ``fully_shard`` statistics by another method than surgery, which needs whole parameters.
 """
 
 from collections.abc import Iterator
@@ -27,11 +27,15 @@ from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from regrad.perexample.batches import take
 from regrad.results import Fingerprint, Record, Spec, run_id
-from regrad.runner.build import build_optimizer, build_problem
+from regrad.runner.build import build_gradient, build_optimizer, build_problem
 from regrad.runner.resume import Keeper
 from regrad.runner.train import train
 
-MEASURES = ("test", "state_mean", "moment_split", "split_losses", "scale_range")  # of those the registry names
+# Of those that the registry names: the others look at whole tensors, of which a rank has its shard.
+MEASURES = {
+    "ddp": ("test", "state_mean", "moment_split", "split_losses", "scale_range"),
+    "fully_shard": ("test", "state_mean", "split_losses"),
+}
 
 
 class RanksError(ValueError):
@@ -113,7 +117,7 @@ def divided(examples: int, world: int, what: str) -> int:
     return examples // world
 
 
-def check(spec: Spec, model: nn.Module, world: int) -> None:
+def check(spec: Spec, model: nn.Module, world: int, way: str) -> None:
     """Refuse a run that would be another one on several ranks.
 
     Raises:
@@ -123,10 +127,13 @@ def check(spec: Spec, model: nn.Module, world: int) -> None:
     if spec.scaler:
         raise RanksError(f"scaler {spec.scaler.name!r} on {world} ranks; allowed: none")
     for part in spec.measures:
-        if part.name not in MEASURES:
-            raise RanksError(f"measure {part.name!r} on {world} ranks; allowed: {', '.join(MEASURES)}")
+        if part.name not in MEASURES[way]:
+            raise RanksError(f"measure {part.name!r} under {way}; allowed: {', '.join(MEASURES[way])}")
         if part.name == "moment_split":
             divided(int(str(part.options["examples"])), world, "moment_split: examples")
+    method = getattr(build_gradient(spec), "method", "graph")
+    if way == "fully_shard" and method != "graph":
+        raise RanksError(f"gradient: method={method!r} under fully_shard; allowed: 'graph'")
     for name, module in model.named_modules():
         if isinstance(module, _BatchNorm):
             raise RanksError(f"{name}: {type(module).__name__} on {world} ranks; allowed: GroupNorm or LayerNorm")
@@ -179,7 +186,7 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
     problem = build_problem(spec, cache=cache, device=fingerprint.device)
     model = problem.init_model()
     parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    check(spec, model, world)
+    check(spec, model, world, way)
     model, name = wrapped(model, way), run_id(spec, fingerprint)
     try:
         build_optimizer(spec.optimizer, model)
