@@ -153,15 +153,15 @@ def wrapped(model: nn.Module, way: str) -> nn.Module:
 
 
 @contextmanager
-def whole_batch_size(world: int) -> Iterator[None]:
-    """Tell optimizers whose step asks for the batch size that of all ranks together."""
+def whole_batch_size(size: int) -> Iterator[None]:
+    """Tell optimizers whose step asks for the batch size that of all ranks together; a wrapper passes it on."""
 
-    def multiply(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
+    def replace(_: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]] | None:
         if "batch_size" not in kwargs:
             return None
-        return args, kwargs | {"batch_size": kwargs["batch_size"] * world}
+        return args, kwargs | {"batch_size": size}
 
-    hook = register_optimizer_step_pre_hook(multiply)
+    hook = register_optimizer_step_pre_hook(replace)
     try:
         yield
     finally:
@@ -192,7 +192,7 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
         build_optimizer(spec.optimizer, model)
     except ValueError as error:  # asked before any step, when all ranks refuse alike
         raise RanksError(str(error).splitlines()[0]) from None
-    with RankKeeper(checkpoints, name, way, fingerprint.device) as keeper, whole_batch_size(world):
+    with RankKeeper(checkpoints, name, way, fingerprint.device) as keeper, whole_batch_size(spec.batch_size):
         curves, finite = train(spec, Shares(problem, rank, world), model, keeper)
     dist.barrier()  # nobody drops its part before everybody is at the end
     keeper.drop()
