@@ -109,6 +109,12 @@ def test_parts_of_different_steps_are_not_gone_on_from(alone, tmp_path):
     ("changes", "model", "way", "said"),
     [
         ({"batch_size": 6}, nn.Linear(1, 1), "ddp", "batch_size=6 on 4 ranks; allowed: a multiple of 4"),
+        (
+            {"gradient": Part(name="example_signs", options={"group_size": 4})},
+            nn.Linear(1, 1),
+            "ddp",
+            "group_size=4 with 2 examples a rank; allowed: a divisor of 2",
+        ),
         ({"scaler": Part(name="alsdgc")}, nn.Linear(1, 1), "ddp", "scaler 'alsdgc' on 4 ranks; allowed: none"),
         ({"measures": (Part(name="spikes"),)}, nn.Linear(1, 1), "ddp", "measure 'spikes' under ddp; allowed: test, "),
         (

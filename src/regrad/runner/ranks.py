@@ -123,7 +123,9 @@ def check(spec: Spec, model: nn.Module, world: int, way: str) -> None:
     Raises:
         RanksError: What it is, and what is allowed.
     """
-    divided(spec.batch_size, world, "batch_size")
+    share, gradient = divided(spec.batch_size, world, "batch_size"), build_gradient(spec)
+    if share % (group := getattr(gradient, "group_size", 1)):
+        raise RanksError(f"group_size={group} with {share} examples a rank; allowed: a divisor of {share}")
     if spec.scaler:
         raise RanksError(f"scaler {spec.scaler.name!r} on {world} ranks; allowed: none")
     for part in spec.measures:
@@ -131,7 +133,7 @@ def check(spec: Spec, model: nn.Module, world: int, way: str) -> None:
             raise RanksError(f"measure {part.name!r} under {way}; allowed: {', '.join(MEASURES[way])}")
         if part.name == "moment_split":
             divided(int(str(part.options["examples"])), world, "moment_split: examples")
-    method = getattr(build_gradient(spec), "method", "graph")
+    method = getattr(gradient, "method", "graph")
     if way == "fully_shard" and method != "graph":
         raise RanksError(f"gradient: method={method!r} under fully_shard; allowed: 'graph'")
     for name, module in model.named_modules():
