@@ -223,11 +223,27 @@ def test_a_failing_last_fsync_is_reported_and_the_file_is_whole(tmp_path, monkey
     assert path.read_bytes() == b"new"
 
 
-def test_a_write_that_fails_without_naming_a_file_is_named(store, monkeypatch):
-    def full(path, data):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+@pytest.mark.parametrize("call", ["fsync", "write"])
+def test_a_write_that_fails_without_naming_a_file_is_named(store, monkeypatch, call):
+    if call == "fsync":
+        failing("fsync", errno.ENOSPC, monkeypatch)
+    else:
+        real = os.fdopen
 
-    monkeypatch.setattr("regrad.store.write_atomically", full)
+        class Full:
+            def __init__(self, file):
+                self.file = file
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                self.file.close()
+
+            def write(self, data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "fdopen", lambda *args: Full(real(*args)))
     with pytest.raises(OSError, match="No space left") as caught:
         store.put(record())
     assert caught.value.filename == str(store.path(record().run_id))
