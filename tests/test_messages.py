@@ -258,6 +258,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
         "What people write; before any work; exit code 2.",
         [
             Entry(bad_spec(steps=0), "0", "Correct the study's module under `regrad.experiments`."),
+            Entry(bad_spec(batch_size=True), "True", "A whole number; a boolean is none."),
             Entry(bad_spec(stpes=5), "stpes", "The nearest field is named."),
             Entry(bad_spec(schedule={"warmup": 1.5}), "1.5", "A share of the steps."),
             Entry(bad_spec(precision="fp8"), "'fp8'", "fp32, or autocast to fp16 or bf16."),

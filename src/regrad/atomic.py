@@ -9,7 +9,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace ``path`` by ``data``: a temporary file, flushed to disk, then renamed, then its folder flushed.
 
     Raises:
-        OSError: When the disk is full or not writable; nothing partial is left under ``path``.
+        OSError: When the disk is full or not writable, with the file's name; nothing partial is left under ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
@@ -19,8 +19,10 @@ def write_atomically(path: Path, data: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:  # a failing write or fsync does not know its file
+            error.filename = str(path)
         raise
     sync_folder(path.parent)
 

@@ -64,12 +64,12 @@ class Spec(Frozen):
     optimizer: Part
     gradient: Part | None = None
     scaler: Part | None = None
-    steps: int = Field(ge=1)
-    batch_size: int = Field(ge=1)
-    seed: int = Field(ge=0)
+    steps: int = Field(ge=1, strict=True)
+    batch_size: int = Field(ge=1, strict=True)
+    seed: int = Field(ge=0, strict=True)
     schedule: Schedule = Schedule()
     measures: tuple[Part, ...] = ()
-    evaluations: int = Field(default=10, ge=1)
+    evaluations: int = Field(default=10, ge=1, strict=True)
     precision: Literal["fp32", "fp16", "bf16"] = "fp32"
     tags: dict[str, str] = Field(default_factory=dict)
 

@@ -136,12 +136,7 @@ class Store:
         return len(stale)
 
     def _write(self, path: Path, payload: Any) -> None:
-        try:
-            write_atomically(path, seal(payload))
-        except OSError as error:
-            if error.filename is None:  # a failing write or fsync does not know its file; the message must
-                error.filename = str(path)
-            raise
+        write_atomically(path, seal(payload))
 
     def _read(self, path: Path) -> Any:
         try:

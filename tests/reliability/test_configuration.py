@@ -24,10 +24,10 @@ from tiny_runs import spec
 pytestmark = pytest.mark.reliability
 ROOT = Path(__file__).parents[2]
 GOOD = spec().model_dump(mode="json")
-NOT_COUNTS = (0, -1, 1.5, math.nan, math.inf, -math.inf, "two", "", None, [], {}, 1e300)
+NOT_COUNTS = (0, -1, True, 1.0, 1.5, "1", math.nan, math.inf, -math.inf, "two", "", None, [], {}, 1e300)
 SPECS = [
     *((field, value) for field in ("steps", "batch_size", "evaluations") for value in NOT_COUNTS),
-    *(("seed", value) for value in NOT_COUNTS[1:]),
+    *(("seed", value) for value in (False, *NOT_COUNTS[1:])),
     *(("precision", value) for value in ("fp8", "", None, 32, True, ["fp32"])),
     *(("problem", value) for value in (None, "language", {}, {"nmae": "language"}, {"name": 1})),
     *(("optimizer", value) for value in (None, "sgd", 0.1, {}, {"nmae": "sgd"})),

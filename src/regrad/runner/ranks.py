@@ -29,7 +29,7 @@ from regrad.perexample.batches import take
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.build import build_gradient, build_optimizer, build_problem
 from regrad.runner.resume import Keeper
-from regrad.runner.train import train
+from regrad.runner.train import record_of, train, trainable
 
 # Of those that the registry names: the others look at whole tensors, of which a rank has its shard.
 MEASURES = {
@@ -187,7 +187,7 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
     rank, world = dist.get_rank(), dist.get_world_size()
     problem = build_problem(spec, cache=cache, device=fingerprint.device)
     model = problem.init_model()
-    parameters = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    parameters = trainable(model)
     check(spec, model, world, way)
     model, name = wrapped(model, way), run_id(spec, fingerprint)
     try:
@@ -198,13 +198,4 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
         curves, finite = train(spec, Shares(problem, rank, world), model, keeper)
     dist.barrier()  # nobody drops its part before everybody is at the end
     keeper.drop()
-    exported = curves.export()
-    return Record(
-        run_id=name,
-        spec=spec,
-        fingerprint=fingerprint,
-        status="finished" if finite else "diverged",
-        metrics={key: curve.y[-1] for key, curve in exported.items()} if finite else {},
-        curves=exported,
-        parameters=parameters,
-    )
+    return record_of(spec, fingerprint, curves, finite, parameters)

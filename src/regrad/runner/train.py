@@ -147,6 +147,25 @@ def train(
     return curves, True
 
 
+def trainable(model: nn.Module) -> int:
+    """Return how many entries of the model train."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def record_of(spec: Spec, fingerprint: Fingerprint, curves: Curves, finite: bool, parameters: int) -> Record:
+    """Return what a run that ended leaves behind; a diverged one has no final numbers."""
+    exported = curves.export()
+    return Record(
+        run_id=run_id(spec, fingerprint),
+        spec=spec,
+        fingerprint=fingerprint,
+        status="finished" if finite else "diverged",
+        metrics={name: curve.y[-1] for name, curve in exported.items()} if finite else {},
+        curves=exported,
+        parameters=parameters,
+    )
+
+
 def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path, keeper: Keeps | None = None) -> Record:
     """Run ``spec`` on the fingerprint's device and return its record.
 
@@ -162,13 +181,4 @@ def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path, keeper: Keeps | No
     problem = build_problem(spec, cache=cache, device=fingerprint.device)
     model = problem.init_model()
     curves, finite = train(spec, problem, model, keeper)
-    exported = curves.export()
-    return Record(
-        run_id=run_id(spec, fingerprint),
-        spec=spec,
-        fingerprint=fingerprint,
-        status="finished" if finite else "diverged",
-        metrics={name: curve.y[-1] for name, curve in exported.items()} if finite else {},
-        curves=exported,
-        parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-    )
+    return record_of(spec, fingerprint, curves, finite, trainable(model))
