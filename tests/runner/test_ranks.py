@@ -10,6 +10,8 @@ from rank_runs import specs, wide
 from torch import nn
 
 from regrad.cli import main
+from regrad.pipeline.folders import Folders
+from regrad.pipeline.together import Together, carry_out
 from regrad.results import Part
 from regrad.runner.ensure import Bench, ensure
 from regrad.runner.ranks import RanksError, check
@@ -175,3 +177,13 @@ def test_a_bad_call_is_one_line_by_one_rank_and_exit_code_2(tmp_path, monkeypatc
     assert caught.value.code == 2
     assert said in heard
     assert heard.count("\n") == (1 if said else 0)
+
+
+@pytest.mark.parametrize(("rank", "lines"), [("0", 1), ("1", 0)])
+def test_a_bad_variable_is_said_by_one_rank_before_they_meet(monkeypatch, capsys, tmp_path, rank, lines):
+    monkeypatch.setenv("RANK", rank)
+    monkeypatch.setenv("REGRAD_HANG_SECONDS", "soon")
+    assert carry_out(Folders(tmp_path, tmp_path), Together([], "smoke", "cpu", "ddp")) == 2
+    heard = capsys.readouterr().err
+    assert heard.count("\n") == lines
+    assert ("REGRAD_HANG_SECONDS is 'soon'; allowed: seconds" in heard) == bool(lines)

@@ -17,13 +17,13 @@ from filelock import FileLock, Timeout
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import Target, plan_of
 from regrad.results import Fingerprint, Record, Spec, run_id
+from regrad.runner import limits
 from regrad.runner.circumstances import measured
 from regrad.runner.ensure import CHECKPOINTS, Bench, fingerprint, known
-from regrad.runner.limits import HANG, seconds
 from regrad.runner.ranks import RanksError, run
 from regrad.store import Store
 
-DONE, FAILED, ENVIRONMENT = 0, 1, 3
+DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
 
 class Together(NamedTuple):
@@ -50,9 +50,14 @@ def carry_out(folders: Folders, order: Together) -> int:
         folders: The checkout, the same on all machines.
         order: What to run.
     """
+    try:
+        limits.check()
+    except ValueError as error:
+        sys.stderr.write(f"regrad: {error}\n" if os.environ["RANK"] == "0" else "")
+        return USAGE
     if order.device == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    limit = timedelta(seconds=seconds(HANG))  # a rank whose partners are gone does not wait for longer
+    limit = timedelta(seconds=limits.seconds(limits.HANG))  # a rank whose partners are gone does not wait for longer
     dist.init_process_group("nccl" if order.device == "cuda" else "gloo", timeout=limit)
     try:
         return Coordinator(folders, order).work()
