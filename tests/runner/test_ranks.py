@@ -51,7 +51,7 @@ def runs_of(root):
 def test_ranks_together_write_the_record_of_one_process_or_refuse_by_name(alone, tmp_path, way, ranks):
     wanted, cache = alone
     done = together(tmp_path, cache, way, [*SHARED, "six of a batch"], ranks)
-    sharded = ["measure 'scale_range' under fully_shard; ", "params must be whole for SGG, got a sharded one (DTensor)"]
+    sharded = ["optimizer 'sgg' under fully_shard; allowed: sgd, adam"] * 2
     sharded += ["measure 'moment_split' under fully_shard; ", "gradient: method='vmap' under fully_shard; "]
     refused = sharded if way == "fully_shard" else []
     refused += ["batch_size=6 on 4 ranks; allowed: a multiple of 4"] if ranks == 4 else []
@@ -116,6 +116,12 @@ def test_parts_of_different_steps_are_not_gone_on_from(alone, tmp_path):
             nn.Linear(1, 1),
             "ddp",
             "group_size=4 with 2 examples a rank; allowed: a divisor of 2",
+        ),
+        (
+            {"optimizer": Part(name="adafactor")},
+            nn.Linear(1, 1),
+            "fully_shard",
+            "optimizer 'adafactor' under fully_shard; allowed: sgd, adam, adamw, sign_sgd, micro_adam, dgs",
         ),
         ({"scaler": Part(name="alsdgc")}, nn.Linear(1, 1), "ddp", "scaler 'alsdgc' on 4 ranks; allowed: none"),
         ({"measures": (Part(name="spikes"),)}, nn.Linear(1, 1), "ddp", "measure 'spikes' under ddp; allowed: test, "),
