@@ -249,6 +249,16 @@ def test_a_failing_last_fsync_is_reported_and_the_file_is_whole(tmp_path, monkey
     assert path.read_bytes() == b"new"
 
 
+def test_a_failure_that_names_no_file_is_named(store, monkeypatch):
+    def full(path, data):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("regrad.store.write_atomically", full)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        store.put(record())
+    assert caught.value.filename == str(store.path(record().run_id))
+
+
 KILLED = """
 import os, signal, sys
 from pathlib import Path

@@ -136,7 +136,12 @@ class Store:
         return len(stale)
 
     def _write(self, path: Path, payload: Any) -> None:
-        write_atomically(path, seal(payload))
+        try:
+            write_atomically(path, seal(payload))
+        except OSError as error:
+            if error.filename is None:  # the last fsync, of the folder, does not know its file; the message must
+                error.filename = str(path)
+            raise
 
     def _read(self, path: Path) -> Any:
         try:

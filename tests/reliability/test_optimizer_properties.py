@@ -1,4 +1,4 @@
-"""The optimizers' properties and seeded mutants as rows of the table, and the row that says what is not built."""
+"""The optimizers' properties, and seeded mutants of optimizers and store, as rows of the table."""
 
 import shutil
 import subprocess
@@ -15,8 +15,10 @@ pytestmark = pytest.mark.reliability
 TESTS = Path(__file__).parents[1]
 STORE_MUTANTS = [
     ("store.py", "outer[\"payload\"]) == data", "outer[\"payload\"]) != b''"),
-    ("store.py", "if {named, record.run_id} != {run_id} or", "if record.run_id != run_id or"),
-    ("store.py", " or record.schema_version != SCHEMA_VERSION", ""),
+    ("store.py", "if {named, record.run_id} != {run_id}:", "if record.run_id != run_id:"),
+    ("store.py", "    if version != SCHEMA_VERSION:", "    if False:"),
+    ("store.py", "MIGRATIONS[version](payload) |", "payload |"),
+    ("atomic.py", "isinstance(error, OSError) and error.filename is None", "False"),
     ("store.py", "        os.replace(path, target)\n", "        pass\n"),
     ("store.py", "logger.warning(", "logger.debug("),
     ("store.py", "if error.filename is None:", "if False:"),
