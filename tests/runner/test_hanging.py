@@ -86,6 +86,23 @@ def test_code_that_never_returns_to_python_ends_with_its_process_and_says_where_
     assert 'File "<string>", line 6' in done.stderr
 
 
+def test_python_is_asked_before_the_process_is_ended():
+    late = STUCK.replace("Watch(0.3)", "Watch(4.0)").replace("GRACE = 0.2", "GRACE = 0.36")
+    late = late.partition("sum(")[0] + """
+import time
+time.sleep(0.39)  # the last step, just before the other clock would have been set anew
+watch.put_off()
+try:
+    time.sleep(30)
+except hanging.HangError:
+    watch.end()
+    time.sleep(0.3)
+    print("answered")
+"""
+    done = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
+
+
 def test_what_was_set_before_is_there_again():
     rung = []
     before = signal.signal(signal.SIGALRM, lambda *_: rung.append(1))

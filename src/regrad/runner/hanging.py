@@ -19,8 +19,8 @@ class Watch:
     """An alarm that goes off unless it is put off.
 
     It raises `HangError` in the main thread. Where that is stuck in native code (a collective operation whose
-    partner is gone), the process prints where it stands and ends ``GRACE`` seconds later; runs that die with
-    their process are tried again by the engine, then by the next call.
+    partner is gone), the process prints where it stands and ends, at the latest ``GRACE`` seconds and a tenth of
+    the limit later; runs that die with their process are tried again by the engine, then by the next call.
 
     Args:
         limit: Seconds; None asks the environment's ``REGRAD_HANG_SECONDS``.
@@ -38,7 +38,7 @@ class Watch:
             self.before = handler, signal.getitimer(signal.ITIMER_REAL)[0]
         signal.setitimer(signal.ITIMER_REAL, self.limit)
         if time.monotonic() - self.armed >= self.limit / 10:  # the other clock is a thread: not at every step
-            faulthandler.dump_traceback_later(self.limit + GRACE, exit=True, file=2)
+            faulthandler.dump_traceback_later(1.1 * self.limit + GRACE, exit=True, file=2)
             self.armed = time.monotonic()
 
     def end(self) -> None:
