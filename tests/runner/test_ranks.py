@@ -90,6 +90,7 @@ def test_one_rank_asked_to_stop_stops_all_after_the_same_step_and_they_go_on_bit
     assert list(runs_of(stopped)) == []
     done = together(stopped, cache, way, [name], 2, REGRAD_CHECKPOINT_SECONDS="1e6")
     assert done.returncode == 0, done.stderr[-3000:]
+    assert not list((stopped / "results" / "runs" / "checkpoints").glob("*"))
     one = wanted[name].run_id
     assert runs_of(stopped).path(one).read_bytes() == runs_of(undisturbed).path(one).read_bytes()
 

@@ -8,7 +8,7 @@ import os
 import sys
 import time
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -73,14 +73,15 @@ class Coordinator:
         self.bench = Bench(folders.runs, folders.cache, order.device, 1)
         self.first = dist.get_rank() == 0
         self.lock = FileLock(folders.root / "results" / ".lock")
-        self.failures: dict[str, str] = {}
+        self.waiting: list[tuple[Spec, Fingerprint]] = []
+        self.refused: set[str] = set()
 
     def say(self, text: str) -> None:
         """Print one line, once."""
         if self.first:
             sys.stderr.write(f"regrad: {text}\n")
 
-    def told(self, value: object) -> object:
+    def told(self, value: Any) -> Any:
         """Return what rank 0 has, on every rank."""
         box = [value]
         dist.broadcast_object_list(box, src=0)
@@ -93,12 +94,12 @@ class Coordinator:
             return ENVIRONMENT
         try:
             done = 0
-            while (self.order.limit is None or done < self.order.limit) and (spec := self.next()):
-                self.one(spec)
+            while (self.order.limit is None or done < self.order.limit) and (task := self.next()):
+                self.one(*task)
                 done += 1
-            said = f"{done - len(self.failures)} runs done on {dist.get_world_size()} ranks"
-            self.say(f"{said}, {len(self.failures)} refused" if self.failures else said)
-            return FAILED if self.failures else DONE
+            said = f"{done - len(self.refused)} runs done on {dist.get_world_size()} ranks"
+            self.say(f"{said}, {len(self.refused)} refused" if self.refused else said)
+            return FAILED if self.refused else DONE
         finally:
             self.lock.release()
 
@@ -111,37 +112,32 @@ class Coordinator:
             return False
         return True
 
-    def next(self) -> Spec | None:
+    def next(self) -> tuple[Spec, Fingerprint] | None:
         """Return the next missing run, the same on every rank; None when all are there or were refused."""
         named = None
         if self.first:
-            for target in self.order.targets:
-                if not (plan := plan_of(target)):
-                    continue
-                lacking = known(plan, self.order.preset, self.bench)[1]
-                named = next((s.model_dump() for s in lacking if self.name(s) not in self.failures), None)
-                if named:
-                    break
+            self.waiting = self.waiting or self.lacking()
+            named = [part.model_dump() for part in self.waiting.pop(0)] if self.waiting else None
         found = self.told(named)
-        return None if found is None else Spec(**found)  # type: ignore[arg-type]
+        return None if found is None else (Spec(**found[0]), Fingerprint(**found[1]))
 
-    def name(self, spec: Spec) -> str:
-        """Return a run's id."""
-        return run_id(spec, self.fingerprint(spec))
+    def lacking(self) -> list[tuple[Spec, Fingerprint]]:
+        """Return the runs that the first study with any lacks as far as its plan reaches, but those refused."""
+        for target in self.order.targets:
+            if plan := plan_of(target):
+                specs = known(plan, self.order.preset, self.bench)[1]
+                runs = [(spec, fingerprint(spec, self.order.device)) for spec in specs]
+                if left := [pair for pair in runs if run_id(*pair) not in self.refused]:
+                    return left
+        return []
 
-    def fingerprint(self, spec: Spec) -> Fingerprint:
-        """Return what, beside the spec, decides the run's numbers."""
-        return fingerprint(spec, self.order.device)
-
-    def one(self, spec: Spec) -> None:
+    def one(self, spec: Spec, ours: Fingerprint) -> None:
         """Run one spec on all ranks; rank 0 keeps its record."""
-        start, ours = time.perf_counter(), self.fingerprint(spec)
-        ours = Fingerprint(**self.told(ours.model_dump()))  # type: ignore[arg-type]
-        checkpoints = self.folders.runs / CHECKPOINTS
+        start, checkpoints = time.perf_counter(), self.folders.runs / CHECKPOINTS
         try:
             record = run(spec, ours, self.order.way, cache=self.bench.cache, checkpoints=checkpoints)
         except RanksError as error:  # on every rank alike; what only one rank meets ends them all
-            self.failures[self.name(spec)] = str(error)
+            self.refused.add(run_id(spec, ours))
             self.say(f"refused: {error}")
             return
         if self.first:
