@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from tiny_reproduction import specs
+from tiny_reproduction import checkout, specs
 
 pytestmark = pytest.mark.reliability
 HERE = Path(__file__).parent
@@ -25,8 +25,6 @@ sys.path[:0] = sys.argv[3:]
 import tiny_reproduction as tiny
 from regrad import cli
 folders = tiny.Folders(root, cache)
-if not root.exists():
-    tiny.checkout(root, cache)
 tiny.install(folders)
 cli.select = lambda only: ([tiny.STUDY], ["paper"])
 BEFORE
@@ -76,13 +74,7 @@ def cache(tmp_path_factory):
 
 def made(root):
     """A checkout's sources, before any call."""
-    for part in ("notebooks", "paper"):
-        (root / part).mkdir(parents=True)
-    shutil.rmtree(root)
-    code = "import sys; sys.path[:0] = sys.argv[3:]; import tiny_reproduction as t; from pathlib import Path; "
-    code += "t.checkout(Path(sys.argv[1]), Path(sys.argv[2]))"
-    subprocess.run([sys.executable, "-c", code, str(root), "x", *PATHS], check=True)
-    return root
+    return checkout(root, root / "cache").root
 
 
 def test_place_time_zone_and_locale_change_no_byte(tmp_path, cache, figure):
