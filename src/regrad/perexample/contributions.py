@@ -10,9 +10,14 @@ from math import prod
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-# Grouped convolutions of few channels are slow: with so few inputs to an output, a call for each example is faster.
+# Grouped convolutions of few channels are slow: with so few inputs to an output, products of patches are faster.
 _NARROW = 32
+# Examples that one call takes, and elements of their gradients: more slow a grouped convolution down, and so do fewer.
+_EXAMPLES, _GRADIENTS = 32, 5 << 17
+# Elements of the patches that one call may hold.
+_PATCHES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -104,20 +109,41 @@ class Convolved:
 
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, *weight] of those examples, as a rule in one call: examples become groups."""
-        narrow = prod(self.shape[1:]) <= _NARROW
-        calls = (
-            [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]] if narrow else [self._call(examples)]
-        )
-        return calls[0] if len(calls) == 1 else torch.cat(calls)
+        if prod(self.shape[1:]) > _NARROW:
+            return self._call(examples)
+        if self.groups == 1:
+            return self._by_patches(examples)
+        singly = [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]]
+        return singly[0] if len(singly) == 1 else torch.cat(singly)
+
+    def at_once(self) -> int:
+        """How many examples `chunk` is fastest with."""
+        inputs = prod(self.shape[1:])
+        room = _GRADIENTS // prod(self.shape) if inputs > _NARROW else _PATCHES // (inputs * self.G[0, :, 0].numel())
+        return max(1, min(_EXAMPLES, room))
 
     def _call(self, examples: slice) -> Tensor:
         G, A = (x[examples].transpose(0, 1).flatten(1, 2) for x in (self.G, self.A))
         c = len(self.G[examples])
-        weight = A.new_empty(1).expand(c * self.shape[0], *self.shape[1:])
+        weight = A.new_empty(c * self.shape[0], *self.shape[1:])  # never read; an expanded one would be copied
         none = [0] * len(self.stride)
         arguments = (None, self.stride, self.padding, self.dilation, False, none, self.groups * c, (False, True, False))
-        gradient = torch.ops.aten.convolution_backward(G, A, weight, *arguments)[1]
+        gradient = torch.ops.aten.convolution_backward.default(G, A, weight, *arguments)[1]
         return gradient.unflatten(0, (c, self.shape[0]))
+
+    def _by_patches(self, examples: slice) -> Tensor:
+        """A product for each example (or group), of the output's gradient and the patches of input that met it."""
+        G, A = self.G[examples].transpose(1, 2), self.A[examples].transpose(1, 2)
+        kernel, out = self.shape[2:], G.shape[3:]
+        A = functional.pad(A, [side for p in reversed(self.padding) for side in (p, p)]).contiguous()
+        outer, inner = A.stride()[:3], A.stride()[3:]
+        taps = [s * d for s, d in zip(inner, self.dilation, strict=True)]
+        steps = [s * d for s, d in zip(inner, self.stride, strict=True)]
+        n, i, k = A.shape[:3]
+        # [n, i, *kernel, k, *out]
+        patches = A.as_strided((n, i, *kernel, k, *out), (*outer[:2], *taps, outer[2], *steps))
+        patches = patches.reshape(n, i * prod(kernel), k * prod(out))
+        return torch.bmm(G.reshape(n, self.shape[0], -1), patches.transpose(1, 2)).view(n, *self.shape)
 
 
 Contribution = Factors | Rows | Dense | Convolved

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from math import prod
 
 import torch
 from torch import Tensor
@@ -50,8 +51,7 @@ class Folder:
         elif isinstance(contribution, Rows) and not self.request.functions:
             self._fold_rows(contribution)
         else:
-            # More at once slow a grouped convolution down.
-            most = 16 if isinstance(contribution, Convolved) else CHUNK
+            most = contribution.at_once() if isinstance(contribution, Convolved) else CHUNK
             own = not isinstance(contribution, Dense)
             self.fold_chunks(examples_of(contribution), contribution.chunk, most=most, own=own)
 
@@ -66,7 +66,7 @@ class Folder:
     def _fold_block(self, block: Tensor, start: int, *, own: bool) -> None:
         """Add a block [c, *weight]; a block of the folder's own is overwritten by its squares."""
         for key, function in self.request.functions.items():
-            self._add(key, function(block.to(self.dtype)).sum(0))
+            self._add(key, function(block.to(self.dtype)))
         if self.request.norms:
             flat = block.reshape(len(block), -1).to(self.sums.squared_norms.dtype)
             self._add_norms(torch.linalg.vector_norm(flat, dim=1).square_(), start)
@@ -76,14 +76,17 @@ class Folder:
                 value = value.square_() if own else value.square()
             elif kind in FUNCTIONS:
                 value = FUNCTIONS[kind](value)
-            self._add(kind, value.sum(0))
+            self._add(kind, value)
 
-    def _add(self, kind: str, summed: Tensor) -> None:
-        """Add a sum over examples; the first becomes the running average."""
-        if self.view is None and self.sums.is_empty(kind, self.name):
-            self.sums.put(kind, self.name, summed.mul_(self.weight))
-        else:
-            self.of(kind).add_(summed, alpha=self.weight)
+    def _add(self, kind: str, values: Tensor) -> None:
+        """Add the sum over the examples of values [c, *weight]."""
+        if self.view is not None:
+            self.of(kind).add_(values.sum(0), alpha=self.weight)
+            return
+        # As a product with a vector of ones: one pass over the values, which writes where the average is.
+        fresh = self.sums.claim(kind, self.name)
+        total, ones = self.sums.of(kind, self.name).view(-1), values.new_ones(len(values))
+        total.addmv_(values.reshape(len(values), -1).t(), ones, alpha=self.weight, beta=0 if fresh else 1)
 
     def _add_norms(self, squares: Tensor, start: int = 0) -> None:
         part = slice(self.first + start, self.first + start + len(squares))
@@ -186,6 +189,25 @@ class Folder:
         if self.request.norms:
             squares = gradient.to(self.dtype).square().sum(1)
             self._add_norms(squares.new_zeros(len(contribution.G)).index_add_(0, example, squares))
+
+
+def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> None:
+    """Add per-example gradients [n, *parameter] of several small parameters, seen as those of one."""
+    n, sizes = len(blocks[0][1]), [prod(block.shape[1:]) for _, block in blocks]
+    joined = torch.cat([block.reshape(n, size) for (_, block), size in zip(blocks, sizes, strict=True)], 1)
+    joined = joined.to(accumulator_dtype(joined))
+    if sums.request.norms:
+        squares = torch.linalg.vector_norm(joined, dim=1).square_()
+        sums.squared_norms[first : first + n] += squares.to(sums.squared_norms.dtype)
+    weights = joined.new_full((n,), sums.weight)
+    for kind in sums.request.kinds:
+        total = (FUNCTIONS[kind](joined) if kind in FUNCTIONS else joined).t() @ weights
+        for (name, block), part in zip(blocks, total.split(sizes), strict=True):
+            average = part.view(block.shape[1:])
+            if sums.is_empty(kind, name):
+                sums.put(kind, name, average.clone())
+            else:
+                sums.of(kind, name).add_(average)
 
 
 def _averaging(function: Callable[[Tensor], Tensor], total: Tensor, *, weight: float) -> Fold:

@@ -5,13 +5,17 @@ for each example before any nonlinear function sees them.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of, merge
-from regrad.perexample.folding import Folder, View
+from regrad.perexample.folding import Folder, View, fold_joined
 from regrad.perexample.sums import Sums
+
+# Elements of the small per-example gradients that wait to be folded together.
+JOINED = 1 << 18
 
 
 def itself(weight: Tensor) -> Tensor:
@@ -46,6 +50,8 @@ class Ledger:
         targets: uses refer to them by index, which a compiled graph can hold.
         expected: uses of each target in the forward pass.
         arrived: contributions of each target so far.
+        derived: parameters that other targets are made of.
+        small: per-example gradients of small parameters, folded together: calls cost more than they do.
     """
 
     sums: Sums
@@ -56,6 +62,7 @@ class Ledger:
     expected: dict[int, int] = field(default_factory=dict)
     arrived: dict[int, list[Contribution]] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
+    small: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def deposit(self, handle: int, contribution: Contribution) -> None:
         """Take one use's contribution; fold the parameter if it was the last one."""
@@ -77,10 +84,17 @@ class Ledger:
             else:
                 self._fold_together(name, handles)
         self.arrived.clear()
+        self._fold_small()
 
     def _fold_alone(self, target: Target, contributions: list[Contribution]) -> None:
         assert target.view is not None
         view = None if target.view is itself else target.view
+        only = contributions[0] if len(contributions) == 1 and view is None else None
+        if isinstance(only, Dense) and only.block.numel() < JOINED // 4 and not self.sums.request.functions:
+            self.small.append((target.names[0], only.block))
+            if sum(block.numel() for _, block in self.small) >= JOINED:
+                self._fold_small()
+            return
         folder = Folder(self.sums, target.names[0], self.first, view=view)
         contributions = merge(contributions)
         if len(contributions) == 1:
@@ -92,6 +106,14 @@ class Ledger:
             folder.fold_factors(factors, rows)
             return
         folder.fold_chunks(examples_of(contributions[0]), lambda part: sum_of_uses(contributions, part))
+
+    def _fold_small(self) -> None:
+        alike: dict[Any, list[tuple[str, Tensor]]] = {}
+        for name, block in self.small:
+            alike.setdefault((block.dtype, block.device), []).append((name, block))
+        for blocks in alike.values():
+            fold_joined(self.sums, blocks, self.first)
+        self.small.clear()
 
     def _fold_together(self, name: str, handles: list[int]) -> None:
         parameter = self.parameters[name]

@@ -32,7 +32,8 @@ class _Convolution(torch.autograd.Function):
         if ctx.needs_input_grad[2]:
             shape = (stride, padding, dilation, False, [0] * len(stride), groups)
             w = weight.to(g.dtype)
-            into = torch.ops.aten.convolution_backward(g, x, w, None, *shape, (True, False, False))[0].to(ctx.dtype)
+            into = torch.ops.aten.convolution_backward.default(g, x, w, None, *shape, (True, False, False))[0]
+            into = into.to(ctx.dtype)
         numbers = [len(stride), *weight.shape, *stride, *padding, *dilation, groups]
         tokens = [deposit(ctx.handles[0], "convolution", [g, x], numbers)]
         if ctx.handles[1] >= 0:

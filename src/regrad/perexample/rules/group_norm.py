@@ -4,6 +4,7 @@ Seen as one example of B·C channels in B·G groups, the layer is the same, and 
 of scale and shift *is* the per-example one: no pass over the activations is added.
 """
 
+from math import prod
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ class _GroupNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx, anchor, handles, x, weight, bias, groups, eps):
         B, C = x.shape[:2]
-        y, mean, rstd = torch.native_group_norm(x.contiguous(), weight, bias, B, C, x[0, 0].numel(), groups, eps)
+        y, mean, rstd = torch.native_group_norm(x.contiguous(), weight, bias, B, C, prod(x.shape[2:]), groups, eps)
         ctx.save_for_backward(x, mean, rstd, weight)
         ctx.handles, ctx.groups = handles, groups
         return y
@@ -27,11 +28,12 @@ class _GroupNorm(torch.autograd.Function):
     def backward(ctx, saved, g):
         x, mean, rstd, weight = saved
         B, C = x.shape[:2]
-        positions = x[0, 0].numel()
+        positions = prod(x.shape[2:])
         one = (1, B * C, positions)
         scale = x.new_ones(C) if weight is None else weight.to(g.dtype)
-        into, by_scale, by_shift = torch.ops.aten.native_group_norm_backward(
-            g.reshape(one), x.to(g.dtype).reshape(one), mean.view(1, -1), rstd.view(1, -1), scale.repeat(B),
+        into, by_scale, by_shift = torch.ops.aten.native_group_norm_backward.default(
+            g.reshape(one), x.to(g.dtype).reshape(one), mean.view(1, -1), rstd.view(1, -1),
+            scale.expand(B, C).reshape(-1),
             1, B * C, positions, B * ctx.groups, (True, True, True),
         )  # fmt: skip
         tokens = [deposit(h, "dense", [v.view(B, C)]) for h, v in zip(ctx.handles, (by_scale, by_shift), strict=True)]
