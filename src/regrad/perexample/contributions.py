@@ -119,7 +119,8 @@ class Convolved:
     def at_once(self) -> int:
         """How many examples `chunk` is fastest with."""
         inputs = prod(self.shape[1:])
-        room = _GRADIENTS // prod(self.shape) if inputs > _NARROW else _PATCHES // (inputs * self.G[0, :, 0].numel())
+        patches = inputs * prod((self.G.shape[1], *self.G.shape[3:]))
+        room = _GRADIENTS // max(1, prod(self.shape)) if inputs > _NARROW else _PATCHES // max(1, patches)
         return max(1, min(_EXAMPLES, room))
 
     def _call(self, examples: slice) -> Tensor:

@@ -85,8 +85,9 @@ class Folder:
             return
         # As a product with a vector of ones: one pass over the values, which writes where the average is.
         fresh = self.sums.claim(kind, self.name)
-        total, ones = self.sums.of(kind, self.name).view(-1), values.new_ones(len(values))
-        total.addmv_(values.reshape(len(values), -1).t(), ones, alpha=self.weight, beta=0 if fresh else 1)
+        total, values = self.sums.of(kind, self.name).view(-1), values.to(self.dtype)
+        rows, ones = values.reshape(len(values), -1), values.new_ones(len(values))
+        total.addmv_(rows.t(), ones, alpha=self.weight, beta=0 if fresh else 1)
 
     def _add_norms(self, squares: Tensor, start: int = 0) -> None:
         part = slice(self.first + start, self.first + start + len(squares))

@@ -64,7 +64,7 @@ def fig_cost(benchmark: Benchmark) -> Figure:
                     size = 6 if arm.startswith("surgery") else 4
                     (labels[label],) = axis.plot(r["ratio"], r["memory_ratio"], marker, color=color, ms=size)
             wide = max(r["ratio"] for r in measured(benchmark, name).values()) > 5
-            axis.set(title=name, xscale="log" if wide else "linear", yscale="log")
+            axis.set(title=name.replace(" in ", "\nin "), xscale="log" if wide else "linear", yscale="log")
             if not wide:
                 axis.xaxis.set_major_locator(MaxNLocator(4))
             for side in (axis.xaxis, axis.yaxis):
