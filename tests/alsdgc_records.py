@@ -3,9 +3,9 @@
 import math
 import zlib
 
-from regrad.experiments import alsdgc as study
-from regrad.experiments.alsdgc_scales import PRESETS
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.studies.alsdgc import plan as study
+from regrad.studies.alsdgc.sizes import PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3

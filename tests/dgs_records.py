@@ -3,10 +3,10 @@
 import math
 from functools import cache
 
-from regrad.experiments import dgs as study
-from regrad.experiments.dgs_scales import PRESETS
-from regrad.report.dgs_figures import LETTERS
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.studies.dgs import plan as study
+from regrad.studies.dgs.figures import LETTERS
+from regrad.studies.dgs.sizes import PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3

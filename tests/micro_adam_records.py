@@ -4,9 +4,9 @@ import math
 import zlib
 from collections.abc import Callable
 
-from regrad.experiments import micro_adam as study
-from regrad.experiments.micro_adam_scales import PRESETS
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.studies.micro_adam import plan as study
+from regrad.studies.micro_adam.sizes import PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 5.5

@@ -3,9 +3,9 @@
 import math
 import zlib
 
-from regrad.experiments import sgg as study
-from regrad.experiments.sgg_scales import PRESETS, Finetuning, StandIn, captions, preference
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.studies.sgg import plan as study
+from regrad.studies.sgg.sizes import PRESETS, Finetuning, StandIn, captions, preference
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 5.5

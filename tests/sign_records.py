@@ -1,7 +1,7 @@
 """Records of the study of where the sign goes, made by hand: every number follows from arm, rate and seed."""
 
-from regrad.experiments import sign_placement as study
 from regrad.results import Curve, Fingerprint, Record, run_id
+from regrad.studies.sign_placement import plan as study
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 LAYERS = ("embedding.weight", "blocks.0.attention.query.weight", "norm.weight")

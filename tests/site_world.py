@@ -95,7 +95,7 @@ def world(root):
         ),
         folders.executed / "01_first.ipynb": notebook(
             cell("# First study\ntext", kind="markdown"),
-            cell("from regrad.report import sign_placement as figures\nwide = " + "1 + " * 80 + "1"),
+            cell("from regrad.studies.sign_placement import figures\nwide = " + "1 + " * 80 + "1"),
             cell(
                 'path = "speed.json"\nexporter.figure("fig-unseen", figures.fig_dose(r))\n'
                 'display(exporter.figure("fig-one", figures.fig_curves(r)))\n'

@@ -37,12 +37,12 @@ MAY_IMPORT = {
         "store",
         "transforms",
     },
-    "experiments": {"results", "statistics"},
     "report": {"atomic", "provenance", "results", "statistics", "store"},
+    "studies": {"report", "results", "statistics"},
+    "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "pipeline": {
         "atomic",
         "engines",
-        "experiments",
         "fingerprint",
         "problems",
         "provenance",
@@ -52,13 +52,14 @@ MAY_IMPORT = {
         "runner",
         "statistics",
         "store",
+        "studies",
     },
     "cite": {"pipeline", "results"},
     "cli": {"cite", "engines", "pipeline", "problems", "published", "results", "store", "report"},
     "__main__": {"cli"},
 }
 NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "published", "statistics", "report"}
-NO_TORCH |= {"experiments", "cli"}
+NO_TORCH |= {"studies", "cli"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
 
@@ -74,12 +75,18 @@ def imported_modules(path: Path) -> set[str]:
     return names
 
 
+def part_of(path: Path) -> str:
+    """The row of the table: the first folder, but a room's `runtime/` is a row of its own."""
+    first, *rest = path.relative_to(SRC).parts
+    return "studies/runtime" if first == "studies" and "runtime" in rest else first.removesuffix(".py")
+
+
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(SRC)))
 def test_imports_only_downward(path):
-    part = path.relative_to(SRC).parts[0].removesuffix(".py")
+    part = part_of(path)
     imported = imported_modules(path)
     ours = {name.split(".")[1] for name in imported if name.startswith("regrad.")}
-    assert ours <= MAY_IMPORT[part] | {part}
+    assert ours <= MAY_IMPORT[part] | {part.split("/")[0]}
     if part in NO_TORCH:
         assert not any(name.split(".")[0] == "torch" for name in imported)
 
@@ -99,6 +106,19 @@ def test_modules_import_from_the_defining_module_so_that_fingerprints_stay_narro
             place = SRC.joinpath(*node.module.split(".")[1:])
             if place.is_dir():
                 assert all((place / f"{alias.name}.py").is_file() for alias in node.names), node.module
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if "studies" in p.parts], ids=lambda p: str(p.relative_to(SRC)))
+def test_a_room_knows_no_other_room_and_only_its_runtime_may_import_torch(path):
+    """What two studies share belongs to `report/`, `runner/` or `studies/` itself; specs alone name what runs."""
+    room = path.relative_to(SRC / "studies").parts[0]
+    rooms = {p.name for p in (SRC / "studies").iterdir() if (p / "study.py").is_file()}
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[:2] == ["regrad", "studies"] and len(parts) > 2 and parts[2] in rooms - {room}:
+            assert room not in rooms, f"{room} imports {name}"
+        if part_of(path) == "studies":
+            assert "runtime" not in parts, f"{room} imports {name}: torch would come with it"
 
 
 def test_the_pipeline_imports_torch_only_when_it_has_to_run_something():

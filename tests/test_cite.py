@@ -9,7 +9,7 @@ import yaml
 
 from regrad.cite import PAPERS, REPORT, entries, report_entry, scalars
 from regrad.cli import main
-from regrad.report.overview import PAPERS as LEDGER_PAPERS
+from regrad.studies.overview.tables import PAPERS as LEDGER_PAPERS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

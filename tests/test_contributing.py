@@ -17,8 +17,8 @@ BLOCK = re.compile(r"^```(?:python|toml)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)
 # Fingerprints of every arm of a study that existed before, to be compared before and after the walk.
 FINGERPRINTS = """
 import json
-from regrad.experiments.dgs import specs
-from regrad.runner.ensure import fingerprint
+from regrad.studies.dgs.plan import specs
+from regrad.runner.dependencies import fingerprint
 made = specs("smoke", [])
 print(json.dumps({s.key(): fingerprint(s, "cpu").code for s in made}))
 """
@@ -31,8 +31,8 @@ import tiny_runs, dgs_records
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.verdicts import write
-from regrad.report import dgs_figures, dgs_tables
-from regrad.report.dgs_claims import claim_rows
+from regrad.studies.dgs import figures as dgs_figures, dgs_tables
+from regrad.studies.dgs.claims import claim_rows
 from regrad.report.export import Exporter
 from regrad.report.tables import to_latex
 from regrad.report.verdicts import decide

@@ -224,5 +224,6 @@ def test_a_missing_library_is_absent_and_not_an_error():
 
 def test_a_notebook_names_the_modules_that_its_cells_import():
     found = fingerprint.notebook_modules(PACKAGE.parents[1] / "notebooks" / "01_sign_placement.ipynb")
-    assert {"regrad.experiments.sign_placement", "regrad.report.sign_placement", "regrad.report.export"} <= set(found)
+    rooms = {f"regrad.studies.sign_placement.{module}" for module in ("plan", "figures")}
+    assert rooms | {"regrad.report.export"} <= set(found)
     assert not any(name.startswith("regrad.optim") for name in found)

@@ -34,10 +34,10 @@ from regrad.pipeline.targets import NOTEBOOKS
 from regrad.problems.language import LanguageOptions
 from regrad.report.benchmarks import read
 from regrad.results import Part, Spec, parse
+from regrad.runner.dependencies import entries
 from regrad.runner.ensure import Bench, ensure
 from regrad.runner.hanging import HangError, Watch
 from regrad.runner.ranks import check as check_ranks
-from regrad.runner.registry import entries
 from regrad.scaling.alsdgc import ALSDGC
 from regrad.store import Store, seal
 from test_notebook_execution import FINISH, write
@@ -257,7 +257,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
     "Specs, notebooks and the ledger": (
         "What people write; before any work; exit code 2.",
         [
-            Entry(bad_spec(steps=0), "0", "Correct the study's module under `regrad.experiments`."),
+            Entry(bad_spec(steps=0), "0", "Correct the study's module under `regrad.studies`."),
             Entry(bad_spec(batch_size=True), "True", "A whole number; a boolean is none."),
             Entry(bad_spec(stpes=5), "stpes", "The nearest field is named."),
             Entry(bad_spec(schedule={"warmup": 1.5}), "1.5", "A share of the steps."),

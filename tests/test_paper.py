@@ -38,8 +38,8 @@ from regrad.report.export import Exporter, breakable, escape_tex, rendered
 from regrad.report.ledger import load
 from regrad.report.stamps import unstamped
 from regrad.report.synthesis import VERDICTS
-from regrad.runner.scaled_theorems import theorem_curves
 from regrad.store import Store
+from regrad.studies.alsdgc.runtime.theorems import theorem_curves
 from sign_records import study_records
 
 ROOT = Path(__file__).parents[1]

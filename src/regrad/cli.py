@@ -145,7 +145,7 @@ def reproduce(words: list[str], folders: Folders) -> int:
     if options.quick and options.preset not in (None, "smoke"):
         made.error(f"--quick is --preset smoke, and --preset {options.preset} was given too; give one")
     try:
-        targets, documents = select(options.explain if options.explain is not None else options.only)
+        targets, documents = select(options.explain if options.explain is not None else options.only, folders.notebooks)
     except ValueError as error:
         made.error(str(error))
     if options.from_reference is not None:
@@ -276,7 +276,7 @@ def ranks(words: list[str], folders: Folders) -> int:
         from regrad.pipeline.devices import choose_device
 
         try:
-            targets, _ = select(options.only)
+            targets, _ = select(options.only, folders.notebooks)
             device = choose_device(options.device)
         except (RuntimeError, ValueError) as error:
             made.error(str(error))

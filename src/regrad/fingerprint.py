@@ -1,13 +1,37 @@
-"""Which code a run depends on: a hash of the modules it reaches, comments and docstrings left out."""
+"""Which code a run depends on: a hash of the tokens of the modules it reaches, without comments and docstrings.
+
+Tokens and not a syntax tree, whose printed form differs between versions of Python: equal code has equal
+hashes under all of them.
+"""
 
 import ast
 import functools
 import hashlib
+import io
 import json
+import tokenize
+from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import NamedTuple
 
 PACKAGE = "regrad"
+# Tables that name code and are none: what a run takes from them enters its fingerprint by itself.
+TABLES = frozenset({"regrad.runner.registry"})
+LAYOUT = {tokenize.INDENT: "<indent>", tokenize.DEDENT: "<dedent>", tokenize.NEWLINE: "<newline>"}
+SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
+
+
+class Module(NamedTuple):
+    """One of our modules, read.
+
+    Attributes:
+        digest: Hash of its tokens, 64 hexadecimal digits.
+        imports: Our own modules that it imports.
+    """
+
+    digest: str
+    imports: frozenset[str]
 
 
 def module_path(name: str) -> Path | None:
@@ -17,16 +41,60 @@ def module_path(name: str) -> Path | None:
     return path if name.startswith(PACKAGE + ".") and path.is_file() else None
 
 
+def code_tokens(source: str) -> list[str]:
+    """Return the tokens that Python executes: no comments, docstrings, blank lines or widths of indentation.
+
+    Raises:
+        SyntaxError: The text is no Python.
+    """
+    found: list[str] = []
+    line: list[str] = []  # the tokens of the current statement
+    strings = True  # whether they are texts only: such a statement does nothing
+    for kind, text in whole_strings(source):
+        if kind in SKIPPED:
+            continue
+        if kind in (tokenize.INDENT, tokenize.DEDENT):
+            found.append(LAYOUT[kind])
+        elif kind == tokenize.NEWLINE:
+            found += [] if strings else [*line, LAYOUT[kind]]
+            line, strings = [], True
+        else:
+            line.append(text)
+            strings = strings and kind == tokenize.STRING
+    return found
+
+
+def whole_strings(source: str) -> Iterator[tuple[int, str]]:
+    """Yield kind and text of each token, an f-string as one text, as Python 3.11 has it and later ones do not."""
+    lines = source.splitlines(keepends=True)
+    depth, start = 0, (0, 0)
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        name = tokenize.tok_name[token.type]
+        if name in ("FSTRING_START", "TSTRING_START"):
+            start = token.start if depth == 0 else start
+            depth += 1
+        elif name in ("FSTRING_END", "TSTRING_END"):
+            depth -= 1
+            if depth == 0:
+                yield tokenize.STRING, between(lines, start, token.end)
+        elif depth == 0:
+            yield token.type, token.string
+
+
+def between(lines: list[str], start: tuple[int, int], end: tuple[int, int]) -> str:
+    """Return the text from ``start`` to ``end``, both (row from 1, column from 0)."""
+    first, last = start[0] - 1, end[0] - 1
+    if first == last:
+        return lines[first][start[1] : end[1]]
+    return lines[first][start[1] :] + "".join(lines[first + 1 : last]) + lines[last][: end[1]]
+
+
 @functools.cache
-def tree(path: Path, modified_ns: int) -> ast.Module:
-    """Return a module's syntax tree without docstrings; ``modified_ns`` keeps the cache honest."""
-    parsed = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(parsed):
-        if isinstance(
-            node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-        ) and ast.get_docstring(node):
-            node.body = node.body[1:]
-    return parsed
+def read_module(path: Path, modified_ns: int) -> Module:
+    """Return a module's digest and imports; ``modified_ns`` keeps the cache honest."""
+    source = path.read_text(encoding="utf-8")
+    tokens = "\n".join(code_tokens(source))
+    return Module(hashlib.sha256(tokens.encode()).hexdigest(), frozenset(direct_imports(ast.parse(source))))
 
 
 def direct_imports(parsed: ast.AST) -> set[str]:
@@ -41,22 +109,22 @@ def direct_imports(parsed: ast.AST) -> set[str]:
     return {name for name in names if module_path(name)}
 
 
-def closure(roots: list[str]) -> dict[str, ast.Module]:
-    """Return the syntax trees of ``roots`` and of all of our modules that they import, by name.
+def closure(roots: Iterable[str]) -> dict[str, Module]:
+    """Return ``roots`` and all of our modules that they import, by name; tables of names are left out.
 
     Raises:
         ValueError: If a root is not one of our modules.
     """
-    found: dict[str, ast.Module] = {}
+    found: dict[str, Module] = {}
     pending = sorted(roots)
     while pending:
         name = pending.pop()
         path = module_path(name)
         if path is None:
             raise ValueError(f"no module {name!r} in {PACKAGE}")
-        if name not in found:
-            found[name] = tree(path, path.stat().st_mtime_ns)
-            pending += sorted(direct_imports(found[name]))
+        if name not in found and name not in TABLES:
+            found[name] = read_module(path, path.stat().st_mtime_ns)
+            pending += sorted(found[name].imports)
     return found
 
 
@@ -74,8 +142,8 @@ def code_fingerprint(*roots: str) -> str:
     Taken once a process: a running process keeps the code that it has imported.
     """
     digest = hashlib.sha256()
-    for name, parsed in sorted(closure(list(roots)).items()):
-        digest.update(f"{name}\n{ast.dump(parsed)}\n".encode())
+    for name, module in sorted(closure(roots).items()):
+        digest.update(f"{name}\n{module.digest}\n".encode())
     return digest.hexdigest()[:16]
 
 

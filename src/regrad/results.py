@@ -27,6 +27,33 @@ class Part(Frozen):
     name: str
     options: dict[str, JsonValue] = Field(default_factory=dict)
 
+    @property
+    def base(self) -> "Part | None":
+        """The part that this one is put around, its option ``base``; None for one that wraps nothing."""
+        inner = self.options.get("base")
+        return Part.model_validate(inner) if isinstance(inner, dict) else None
+
+    @property
+    def lr(self) -> float:
+        """An optimizer's learning rate; a wrapper's is that of its base.
+
+        Raises:
+            ValueError: The part has none.
+        """
+        if (base := self.base) is not None:
+            return base.lr
+        rate = self.options.get("lr")
+        if isinstance(rate, bool) or not isinstance(rate, int | float):
+            raise ValueError(f"{self.name}: lr = {rate!r}; allowed: a number")
+        return float(rate)
+
+    def with_lr(self, lr: float) -> "Part":
+        """Return the optimizer at another learning rate, six digits, which a wrapper passes on to its base."""
+        changed: dict[str, JsonValue] = {"lr": float(f"{lr:.6g}")}
+        if (base := self.base) is not None:
+            changed = {"base": base.with_lr(lr).model_dump()}
+        return self.model_copy(update={"options": self.options | changed})
+
 
 class Schedule(Frozen):
     """Learning-rate factor over the run.
@@ -125,8 +152,17 @@ class Record(Frozen):
 
     @property
     def diverged(self) -> bool:
-        """Whether the run ended in a non-finite number."""
-        return self.status == "diverged"
+        """Whether the run became non-finite, or ended above the validation loss of its untrained model.
+
+        The one meaning of the word in every study, figure and verdict.
+        """
+        losses = self.curves["validation_loss"].y if "validation_loss" in self.curves else []
+        return not self.finite or (len(losses) > 1 and losses[-1] > losses[0])
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss and parameter stayed finite to the end."""
+        return self.status == "finished"
 
 
 class Circumstances(Frozen):
@@ -153,7 +189,7 @@ def row(record: Record, metric: str) -> dict[str, Any]:
     return {
         "arm": spec.tags["arm"],
         "phase": spec.tags["phase"],
-        "lr": float(spec.optimizer.options["lr"]),  # type: ignore[arg-type]
+        "lr": spec.optimizer.lr,
         "seed": spec.seed,
         "value": record.metrics.get(metric),
         "diverged": record.diverged,

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from regrad.experiments import alsdgc as study
-from regrad.experiments.alsdgc_scales import IMAGENET_VARIABLE
 from regrad.problems import imagenet
 from regrad.problems.data import image_folders
 from regrad.problems.data.errors import DataError
@@ -13,7 +11,9 @@ from regrad.problems.imagenet import ImageNetOptions, divide
 from regrad.problems.options import OptionError
 from regrad.results import Part
 from regrad.runner.build import build_problem
-from regrad.runner.ensure import fingerprint
+from regrad.runner.dependencies import fingerprint
+from regrad.studies.alsdgc import plan as study
+from regrad.studies.alsdgc.sizes import IMAGENET_VARIABLE
 
 image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
 EACH = 40

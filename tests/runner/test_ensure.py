@@ -13,10 +13,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from regrad.experiments.grids import TUNING_SEED, tuning_then_fresh
 from regrad.results import Part
 from regrad.runner.ensure import Bench, RunsFailedError, collect, complete, ensure, missing
 from regrad.store import Store
+from regrad.studies.grids import TUNING_SEED, tuning_then_fresh
 from tiny_runs import TOPICS, record, sgd, spec
 
 ENSURE = import_module("regrad.runner.ensure")  # the package has a function of that name

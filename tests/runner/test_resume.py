@@ -8,7 +8,8 @@ from stopped_runs import STEPS, TRAININGS, CrashError, Crashing, Plain, Stopping
 
 from regrad.results import Part, run_id
 from regrad.runner import resume
-from regrad.runner.ensure import Bench, Task, fingerprint, perform
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import Bench, Task, perform
 from regrad.runner.registry import OPTIMIZERS
 from regrad.runner.resume import Keeper
 from regrad.store import Store

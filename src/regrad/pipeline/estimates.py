@@ -3,10 +3,12 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from regrad.pipeline.targets import Target, plan_of
+from regrad.pipeline.targets import plan_of
 from regrad.results import Spec, parse, run_id
-from regrad.runner.ensure import Bench, fingerprint, missing
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import Bench, missing
 from regrad.store import Store
+from regrad.studies.study import Study
 
 GPU_FLOPS = 2.0e14  # a guess at what an H200-class GPU sustains on these models, for the estimate only
 
@@ -20,7 +22,7 @@ class Work:
         bench: Where runs are looked for.
     """
 
-    def __init__(self, target: Target, preset: str, bench: Bench) -> None:
+    def __init__(self, target: Study, preset: str, bench: Bench) -> None:
         plan = plan_of(target)
         self.bench = bench
         self.specs: list[Spec] = plan(preset, []) if plan else []

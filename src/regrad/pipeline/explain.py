@@ -6,11 +6,13 @@ from typing import NamedTuple
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness
 from regrad.pipeline.inputs import notebook_parts
-from regrad.pipeline.targets import Target, plan_of
+from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec
-from regrad.runner.ensure import Bench, fingerprint, known, spec_key
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import Bench, known
 from regrad.runner.progress import duration
 from regrad.store import Store
+from regrad.studies.study import Study
 
 NOTEBOOK_SECONDS = 10.0  # of executing one, about, where nothing says more
 SHOWN = 6
@@ -37,14 +39,14 @@ class State(NamedTuple):
 def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:
     """Return why a spec has no record: never run, or which part of the fingerprint of its last run changed."""
     now = fingerprint(spec, bench.device)
-    before = past.get(spec_key(spec), [])
+    before = past.get(spec.key(), [])
     if not before:
         return "never run here"
     differ = [{n for n in Fingerprint.model_fields if getattr(f, n) != getattr(now, n)} for f in before]
     return "changed since: " + ", ".join(sorted(min(differ, key=len)))
 
 
-def standing(folders: Folders, target: Target, parameters: dict[str, object], bench: Bench) -> State:
+def standing(folders: Folders, target: Study, parameters: dict[str, object], bench: Bench) -> State:
     """Return how a target stands, without running anything."""
     plan = plan_of(target)
     preset = str(parameters["preset"])
@@ -56,14 +58,14 @@ def standing(folders: Folders, target: Target, parameters: dict[str, object], be
         store = Store(bench.store)
         took: dict[str, float] = {}
         for record in store:
-            past.setdefault(spec_key(record.spec), []).append(record.fingerprint)
+            past.setdefault(record.spec.key(), []).append(record.fingerprint)
             if (spent := store.circumstances(record.run_id)) is not None:
-                took[spec_key(record.spec)] = spent.seconds
+                took[record.spec.key()] = spent.seconds
         causes = Counter(cause(spec, past, bench) for spec in missing)
-        mine = [took[spec_key(s)] for s in [*missing, *(r.spec for r in records)] if spec_key(s) in took]
+        mine = [took[s.key()] for s in [*missing, *(r.spec for r in records)] if s.key() in took]
         if mine:
             mean = sum(mine) / len(mine)
-            seconds = sum(took.get(spec_key(spec), mean) for spec in missing)
+            seconds = sum(took.get(spec.key(), mean) for spec in missing)
     parts = notebook_parts(folders, target, parameters, records)
     reason = Freshness(folders.state, folders.root).why_stale(target.name, parts)
     if missing:
@@ -71,7 +73,7 @@ def standing(folders: Folders, target: Target, parameters: dict[str, object], be
     return State(records, missing, reason, seconds, causes)
 
 
-def in_a_line(target: Target, state: State) -> str:
+def in_a_line(target: Study, state: State) -> str:
     """Return a target's line of ``--list``."""
     text = f"{target.name}: {'fresh' if state.reason is None else 'stale, ' + state.reason}"
     if state.missing:
@@ -80,7 +82,7 @@ def in_a_line(target: Target, state: State) -> str:
     return text if plan_of(target) else f"{text}; it has no runs of its own"
 
 
-def explained(target: Target, state: State) -> list[str]:
+def explained(target: Study, state: State) -> list[str]:
     """Return the lines of ``--explain``."""
     runs = len(state.missing)
     if state.reason is None:

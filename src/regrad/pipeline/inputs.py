@@ -1,25 +1,25 @@
 """What a target is made from, part by part, so that a changed part can be named."""
 
-import ast
 from collections.abc import Mapping
 from typing import Any
 
 from regrad.fingerprint import closure, library_versions, notebook_modules
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import file_hash
-from regrad.pipeline.targets import Target, notebook_path
-from regrad.results import Record, run_set, sha256
+from regrad.pipeline.targets import notebook_path
+from regrad.results import Record, run_set
+from regrad.studies.study import Study
 
 LIBRARIES = ["torch", "numpy", "scipy", "statsmodels", "matplotlib", "pandas", "papermill", "nbconvert"]
 
 
 def code_parts(roots: list[str]) -> dict[str, str]:
     """Return a hash of each of our modules that ``roots`` reach; comments and docstrings do not count."""
-    return {f"code {name}": sha256(ast.dump(tree))[:16] for name, tree in closure(roots).items()}
+    return {f"code {name}": module.digest[:16] for name, module in closure(roots).items()}
 
 
 def notebook_parts(
-    folders: Folders, target: Target, parameters: Mapping[str, Any], records: list[Record]
+    folders: Folders, target: Study, parameters: Mapping[str, Any], records: list[Record]
 ) -> dict[str, str]:
     """Return a hash or a word for everything that a notebook's outputs follow from."""
     source = notebook_path(folders.notebooks, target)

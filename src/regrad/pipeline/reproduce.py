@@ -23,7 +23,7 @@ from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.inputs import notebook_parts
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.site_sources import inputs as site_inputs
-from regrad.pipeline.targets import NOTEBOOKS, Target, notebook_path, plan_of
+from regrad.pipeline.targets import notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
 from regrad.problems.data.sources import find
@@ -31,9 +31,11 @@ from regrad.provenance import commit
 from regrad.report.ledger import load
 from regrad.results import Record
 from regrad.runner import limits
+from regrad.runner.dependencies import data_sources, entries
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
-from regrad.runner.registry import data_sources, entries
+from regrad.studies.catalogue import STUDIES
+from regrad.studies.study import Study
 
 DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
@@ -48,7 +50,7 @@ class Order(NamedTuple):
         offline: Use no network.
     """
 
-    targets: list[Target]
+    targets: list[Study]
     documents: list[str]
     preset: str
     device: str
@@ -109,7 +111,7 @@ class Reproduction:
         self.say(self.summary(time.monotonic() - start))
         return FAILED if self.failed else ENVIRONMENT if self.environment_lacks else DONE
 
-    def try_notebook(self, target: Target) -> None:
+    def try_notebook(self, target: Study) -> None:
         """Bring one notebook up to date, or say why that failed and go on."""
         try:
             self.make_notebook(target)
@@ -122,7 +124,7 @@ class Reproduction:
         parts = [f"{what} failed" for what in self.failed] + self.environment_lacks
         return f"done in {duration(seconds)}" + (": " + "; ".join(parts) if parts else "")
 
-    def records(self, target: Target) -> list[Record]:
+    def records(self, target: Study) -> list[Record]:
         """Return the records of a target's study, running what is missing."""
         plan = plan_of(target)
         if plan is None:
@@ -132,7 +134,7 @@ class Reproduction:
                 fetch(name, self.folders.cache, offline=self.order.offline)
         return complete(plan, self.order.preset, self.bench)
 
-    def make_notebook(self, target: Target) -> None:
+    def make_notebook(self, target: Study) -> None:
         """Bring one notebook up to date."""
         source = notebook_path(self.folders.notebooks, target)
         output = self.folders.executed / source.name
@@ -178,7 +180,7 @@ class Reproduction:
     def make_site(self, claims: list[dict[str, Any]]) -> None:
         """Bring the HTML site up to date."""
         folders = self.folders
-        executed = [folders.executed / f"{t.notebook}.ipynb" for t in NOTEBOOKS]
+        executed = [folders.executed / f"{t.notebook}.ipynb" for t in STUDIES]
         executed = [path for path in executed if path.exists()]
         pdf = folders.paper / "report.pdf"
         sources = [*executed, folders.claims, pdf, *site_inputs(folders)]

@@ -4,8 +4,9 @@ from regrad.pipeline.estimates import Work
 from regrad.pipeline.explain import State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order
-from regrad.pipeline.targets import Target
+from regrad.pipeline.targets import exports, notebook_path
 from regrad.runner.ensure import Bench
+from regrad.studies.study import Study
 
 HOURS_TO_ANNOUNCE = 0.1
 
@@ -16,7 +17,7 @@ def works(folders: Folders, order: Order) -> list[tuple[str, Work]]:
     return [(target.name, Work(target, order.preset, bench)) for target in order.targets]
 
 
-def standings(folders: Folders, order: Order) -> list[tuple[Target, State]]:
+def standings(folders: Folders, order: Order) -> list[tuple[Study, State]]:
     """Return how each target stands, nothing being run."""
     bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
     parameters = {"preset": order.preset, "device": order.device, "jobs": order.jobs}
@@ -29,7 +30,7 @@ def listing(folders: Folders, order: Order, *, everything: bool) -> str:
     for target, state in standings(folders, order):
         lines.append(in_a_line(target, state))
         if everything:
-            lines += [f"  {figure}" for figure in target.figures]
+            lines += [f"  {figure}" for figure in exports(notebook_path(folders.notebooks, target))]
     return "\n".join([*lines, *order.documents]) + "\n"
 
 

@@ -15,13 +15,15 @@ import torch.distributed as dist
 from filelock import FileLock, Timeout
 
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.targets import Target, plan_of
+from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner import limits
 from regrad.runner.circumstances import measured
-from regrad.runner.ensure import CHECKPOINTS, Bench, fingerprint, known
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import CHECKPOINTS, Bench, known
 from regrad.runner.ranks import RanksError, run
 from regrad.store import Store
+from regrad.studies.study import Study
 
 DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
@@ -36,7 +38,7 @@ class Together(NamedTuple):
         limit: At most so many runs; None for all that are missing.
     """
 
-    targets: list[Target]
+    targets: list[Study]
     preset: str
     device: str
     way: str

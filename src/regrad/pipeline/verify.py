@@ -6,7 +6,6 @@ from typing import Any
 
 from regrad.pipeline.explain import standing
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.targets import NOTEBOOKS
 from regrad.pipeline.verdicts import NOTEBOOK as LEDGER
 from regrad.pipeline.verdicts import gather
 from regrad.report.benchmarks import complaint as benchmark_complaint
@@ -15,6 +14,7 @@ from regrad.report.stamps import carries, unstamped
 from regrad.results import run_set
 from regrad.runner.ensure import Bench
 from regrad.store import Store
+from regrad.studies.catalogue import STUDIES
 
 
 def stamp_complaint(row: dict[str, Any], folders: Folders, store: Store) -> str | None:
@@ -55,7 +55,7 @@ def ledger_complaint(folders: Folders, preset: str, device: str) -> str | None:
 def stale(folders: Folders, rows: list[dict[str, Any]], device: str, jobs: int) -> list[str]:
     """Return, a line each, the notebooks whose outputs are on disk and are not what would be made now."""
     bench, lines = Bench(folders.runs, folders.cache, device, jobs), []
-    for target in NOTEBOOKS:
+    for target in STUDIES:
         presets = {row["preset"] for row in rows if row["notebook"] == target.notebook}
         for preset in sorted(presets):
             parameters = {"preset": preset, "device": device, "jobs": jobs}

@@ -1,12 +1,13 @@
 """What every problem shares: its batch, its splits, and how it lends a model to evaluation."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import nn
 
+Losses = Callable[[nn.Module, Any], torch.Tensor]  # model and batch to the unreduced losses [B]
 Dtype = Literal["float32", "float64", "bfloat16"]
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,

@@ -61,7 +61,7 @@ class Cost(NamedTuple):
 def cost(record: Record, circumstances: Circumstances | None) -> Cost:
     """Return the cost of a record from what was kept beside it."""
     seconds, cores = (circumstances.seconds, circumstances.threads) if circumstances else (0.0, 1)
-    return Cost(record.run_id, seconds, cores, record.fingerprint.device, record.diverged)
+    return Cost(record.run_id, seconds, cores, record.fingerprint.device, not record.finite)
 
 
 def once(costs: Iterable[Cost]) -> list[Cost]:

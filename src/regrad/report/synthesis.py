@@ -11,7 +11,7 @@ from typing import Any
 from regrad.report.claim_tables import text_column
 from regrad.report.export import breakable, escape_tex
 from regrad.report.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED, number
-from regrad.report.overview import PAPERS
+from regrad.studies.overview.tables import PAPERS
 
 Plain = Mapping[str, Any]
 SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."

@@ -11,7 +11,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from regrad.results import Part, Schedule, Spec
-from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS, look_up
+from regrad.runner.lookup import look_up
+from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS
 
 
 def resolve(entry: str) -> Callable[..., Any]:

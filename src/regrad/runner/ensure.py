@@ -8,12 +8,10 @@ from typing import NamedTuple
 
 from regrad.engines.choice import map_tasks
 from regrad.engines.local import worker_count
-from regrad.fingerprint import code_fingerprint, library_versions
-from regrad.problems.data import sources
 from regrad.published import chosen
-from regrad.results import Fingerprint, Record, Spec, canonical, run_id, sha256
+from regrad.results import Fingerprint, Record, Spec, run_id
+from regrad.runner.dependencies import fingerprint
 from regrad.runner.progress import SweepProgress
-from regrad.runner.registry import data_sources, libraries, modules
 from regrad.store import Store
 
 CHECKPOINTS = "checkpoints"  # folder in the store
@@ -54,23 +52,10 @@ class Outcome(NamedTuple):
     message: str = ""
 
 
-def fingerprint(spec: Spec, device: str) -> Fingerprint:
-    """Return what, beside the spec, decides the numbers of its run; imports no torch."""
-    code = canonical({"ours": code_fingerprint(*modules(spec)), "others": libraries(spec)})
-    data = canonical({name: sources.fingerprint(name) for name in data_sources(spec)})
-    torch_version = library_versions(["torch"])["torch"]
-    return Fingerprint(code=sha256(code)[:16], data=sha256(data)[:16], torch=torch_version, device=device)
-
-
-def spec_key(spec: Spec) -> str:
-    """Return what says which run a spec means, its tags left out."""
-    return canonical(spec.model_dump(mode="json", exclude={"tags"}))
-
-
 @cache
 def published(store: Path) -> dict[str, Record]:
     """Return the records of a published set by what their specs mean, whatever code made them."""
-    return {spec_key(record.spec): record for record in Store(store)}
+    return {record.spec.key(): record for record in Store(store)}
 
 
 def perform(task: Task) -> Outcome:
@@ -97,7 +82,7 @@ def missing(specs: list[Spec], bench: Bench) -> list[Task]:
     """Return the tasks, one a run, whose records the store lacks."""
     tasks = {run_id(s, f): Task(s, f, bench) for s in specs for f in [fingerprint(s, bench.device)]}
     if chosen():
-        return [task for task in tasks.values() if spec_key(task.spec) not in published(bench.store)]
+        return [task for task in tasks.values() if task.spec.key() not in published(bench.store)]
     store = Store(bench.store)
     return [task for name, task in tasks.items() if name not in store]
 
@@ -135,7 +120,7 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
 def collect(specs: list[Spec], bench: Bench) -> list[Record]:
     """Return the stored records of ``specs`` that are there, in order, each with its spec's tags."""
     if chosen():
-        pairs = [(spec, published(bench.store).get(spec_key(spec))) for spec in specs]
+        pairs = [(spec, published(bench.store).get(spec.key())) for spec in specs]
     else:
         store = Store(bench.store)
         pairs = [(spec, store.get(run_id(spec, fingerprint(spec, bench.device)))) for spec in specs]

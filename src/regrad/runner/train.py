@@ -18,8 +18,9 @@ from regrad.runner.build import (
     build_scheduler,
     resolve,
 )
+from regrad.runner.lookup import look_up
 from regrad.runner.measures import Checkpoint
-from regrad.runner.registry import SCALERS, look_up
+from regrad.runner.registry import SCALERS
 
 AUTOCAST = {"fp16": torch.float16, "bf16": torch.bfloat16}
 

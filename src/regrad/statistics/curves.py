@@ -8,20 +8,29 @@ import numpy as np
 
 
 def steps_to_target(steps: Sequence[float], values: Sequence[float], target: float) -> float:
-    """Return the first step at which the value is at or below the target; inf for a miss.
+    """Return where a curve first reaches the target, linear between its points; inf for a miss.
 
     Args:
         steps: Increasing positions (steps, tokens or seconds) [n].
         values: Values there [n], lower is better; NaN never reaches a target.
-        target: Value to reach, in the unit of ``values``.
+        target: Value to reach, in the unit of ``values``; inf is reached at once.
+
+    Returns:
+        The first position itself where the curve starts at or below the target.
 
     Raises:
-        ValueError: Unequal lengths or a target that is not finite.
+        ValueError: Unequal lengths or a target that is NaN.
     """
-    if len(steps) != len(values) or not math.isfinite(target):
+    if len(steps) != len(values) or math.isnan(target):
         given = f"{len(steps)} steps, {len(values)} values, target {target}"
-        raise ValueError(f"curve: {given}; allowed: equal lengths and a finite target")
-    return next((float(step) for step, value in zip(steps, values, strict=True) if value <= target), math.inf)
+        raise ValueError(f"curve: {given}; allowed: equal lengths and a target that is a number")
+    for place, (step, value) in enumerate(zip(steps, values, strict=True)):
+        if value <= target:
+            before, above = (steps[place - 1], values[place - 1]) if place else (step, math.nan)
+            # From a point that is not finite no line leads here: the value counts from its own step on.
+            share = (above - target) / (above - value) if math.isfinite(above) else 1.0
+            return float(before + share * (step - before))
+    return math.inf
 
 
 def performance_profile(

@@ -1,1 +1,0 @@
-"""Studies: each a file of presets and specs; nothing here runs."""

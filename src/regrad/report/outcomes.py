@@ -1,0 +1,152 @@
+"""What the records of a study say, asked for in words: ``outcomes.part("images").arm("S1").ends("test_loss")``.
+
+Every study reads its records through this one class. A record belongs to an arm and a phase by its spec's tags;
+a run that two parts or two phases share is counted once in each. What diverged (`Record.diverged`) is in no mean: it is
+counted apart, and time to a target is infinite for it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cached_property
+from statistics import fmean
+
+from regrad.results import Record, rows
+from regrad.statistics.curves import steps_to_target
+from regrad.statistics.intervals import Interval, paired_interval
+from regrad.statistics.tuning import Choice, choose
+
+TUNE, FRESH = "tune", "fresh"
+
+
+class Outcomes:
+    """Records of one study in the order of its plan; every filter returns a smaller one.
+
+    Args:
+        records: With their specs' tags ``arm`` and ``phase``, and whatever else a study tells its runs apart by.
+    """
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.records: tuple[Record, ...] = tuple(records)
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records)
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    def where(self, **tags: str | Iterable[str]) -> "Outcomes":
+        """Return the runs whose spec has these tags; several values of one tag are alternatives."""
+        wanted = {name: {value} if isinstance(value, str) else set(value) for name, value in tags.items()}
+        kept = (r for r in self.records if all(r.spec.tags.get(name) in values for name, values in wanted.items()))
+        return Outcomes(kept)
+
+    def part(self, *names: str) -> "Outcomes":
+        """Return the runs of parts of the study."""
+        return self.where(part=names)
+
+    def arm(self, *names: str) -> "Outcomes":
+        """Return the runs of arms."""
+        return self.where(arm=names)
+
+    @property
+    def tuning(self) -> "Outcomes":
+        """The runs that chose learning rates."""
+        return self.where(phase=TUNE)
+
+    @property
+    def results(self) -> "Outcomes":
+        """The runs that results are taken from: all that did not choose a learning rate."""
+        return Outcomes(r for r in self.records if r.spec.tags["phase"] != TUNE)
+
+    @property
+    def fresh(self) -> "Outcomes":
+        """The runs of the chosen learning rates on fresh seeds."""
+        return self.where(phase=FRESH)
+
+    def values(self, tag: str) -> list[str]:
+        """Return the different values of a tag, in the order of the plan."""
+        return list(dict.fromkeys(r.spec.tags[tag] for r in self.records if tag in r.spec.tags))
+
+    @property
+    def arms(self) -> list[str]:
+        """The arms, in the order of the plan."""
+        return self.values("arm")
+
+    @cached_property
+    def by_seed(self) -> dict[int, Record]:
+        """The runs of one arm by seed, rising; of a seed with several runs the first."""
+        found: dict[int, Record] = {}
+        for record in self.records:
+            found.setdefault(record.spec.seed, record)
+        return dict(sorted(found.items()))
+
+    def grouped(self, key: Callable[[Record], float]) -> dict[float, "Outcomes"]:
+        """Return the runs by a number, rising: a seed, a batch size, a learning rate."""
+        found: dict[float, list[Record]] = {}
+        for record in self.records:
+            found.setdefault(key(record), []).append(record)
+        return {value: Outcomes(found[value]) for value in sorted(found)}
+
+    def choices(self, metric: str = "validation_loss") -> dict[str, Choice]:
+        """Return each arm's tuning."""
+        return choose(rows(list(self.records), metric, TUNE))
+
+    def target(self, arms: Sequence[str], slack: float) -> float:
+        """Return the loss to reach: what the slowest of ``arms`` ends at in tuning, plus ``slack``.
+
+        Tuning runs alone fix it; inf where none of the arms ended in a number.
+        """
+        found = self.choices()
+        best = [found[arm].means[lr] for arm in arms if arm in found and (lr := found[arm].best) is not None]
+        return max(best, default=math.inf) + slack
+
+    def ends(self, metric: str = "test_loss") -> dict[int, float]:
+        """Return a final number of the runs of one arm by seed, accuracies in per cent."""
+        factor = 100.0 if metric.endswith("accuracy") else 1.0
+        finished = ((seed, r) for seed, r in self.by_seed.items() if not r.diverged and metric in r.metrics)
+        return {seed: factor * record.metrics[metric] for seed, record in finished}
+
+    def mean(self, metric: str = "test_loss") -> Interval | None:
+        """Return the interval of one arm's final number; None if all its runs diverged."""
+        ends = list(self.ends(metric).values())
+        return paired_interval(ends) if ends else None
+
+    def differences(self, other: "Outcomes", metric: str = "test_loss") -> list[float]:
+        """Return the paired differences of one arm's final number to another's, at the seeds they share."""
+        mine, theirs = self.ends(metric), other.ends(metric)
+        return [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
+
+    def gap(self, other: "Outcomes", metric: str = "test_loss") -> Interval | None:
+        """Return the paired interval of one arm's final number less another's; None without a shared seed."""
+        found = self.differences(other, metric)
+        return paired_interval(found) if found else None
+
+    def steps_to(self, loss: float) -> dict[int, float]:
+        """Return after how many steps one arm's validation loss reaches ``loss``, by seed; inf for a miss."""
+        return {seed: steps_to(record, loss) for seed, record in self.by_seed.items()}
+
+    def curve(self, name: str = "validation_loss") -> tuple[list[float], list[list[float]]]:
+        """Return the steps and, at each, the values of one arm's runs that did not diverge; empty without any."""
+        curves = [r.curves[name] for r in self.by_seed.values() if not r.diverged and name in r.curves]
+        return (curves[0].x, [list(ys) for ys in zip(*(c.y for c in curves), strict=True)]) if curves else ([], [])
+
+    def mean_curve(self, name: str = "validation_loss") -> tuple[list[float], list[float]]:
+        """Return the steps and the mean over one arm's runs that did not diverge."""
+        steps, values = self.curve(name)
+        return steps, [fmean(ys) for ys in values]
+
+    @property
+    def diverged(self) -> int:
+        """How many runs diverged."""
+        return sum(record.diverged for record in self.records)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable entries of the model, of the first run."""
+        return self.records[0].parameters if self.records else 0
+
+
+def steps_to(record: Record, loss: float) -> float:
+    """Return after how many steps a run's validation loss reaches ``loss``, linear between evaluations; else inf."""
+    curve = record.curves.get("validation_loss")
+    return steps_to_target(curve.x, curve.y, loss) if curve is not None else math.inf

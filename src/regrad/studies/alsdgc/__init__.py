@@ -1,0 +1,1 @@
+"""The study of ALSDGC: adaptive loss scaling with dynamic gradient clipping."""

@@ -1,0 +1,1 @@
+"""What per-example statistics cost, read from a committed benchmark."""

@@ -1,0 +1,1 @@
+"""The study of Adam's preconditioner: mean, variance or a mixture."""

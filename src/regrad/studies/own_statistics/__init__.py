@@ -1,0 +1,1 @@
+"""The user's guide: a per-example statistic of one's own."""

@@ -1,0 +1,79 @@
+"""The four papers: the one place that spells their titles, authors and venues.
+
+`paper/refs.bib` holds the same facts as BibTeX; a test compares the two.
+"""
+
+from typing import NamedTuple
+
+
+class Paper(NamedTuple):
+    """A document that this project puts to the test.
+
+    Attributes:
+        key: What the ledger and the command line call it.
+        name: Its method in a word or two, as figures and tables say it.
+        title: Its title.
+        authors: As a reader would cite them, ``"Li et al."``.
+        year: Of the version that was read; 0 where it bears none.
+        venue: Where it appeared.
+        reference: Its key in ``paper/refs.bib``.
+        subject: What it is about, in a few words.
+    """
+
+    key: str
+    name: str
+    title: str
+    authors: str
+    year: int
+    venue: str
+    reference: str
+    subject: str
+
+    @property
+    def heading(self) -> str:
+        """One line that names the paper: method, subject, authors, year."""
+        when = str(self.year) if self.year else "no date"
+        return f"{self.name}: {self.subject} ({self.authors}, {when})"
+
+
+PER_EXAMPLE = Paper(
+    key="per-example",
+    name="Per-example gradients",
+    title="Per-example gradients: a new frontier for understanding and improving optimizers",
+    authors="Roulet and Agarwala",
+    year=2025,
+    venue="arXiv:2510.00236",
+    reference="roulet2025perexample",
+    subject="where in the chain to be nonlinear",
+)
+SGG = Paper(
+    key="sgg",
+    name="SGG",
+    title="Taming LLMs by scaling learning rates with gradient grouping",
+    authors="Li et al.",
+    year=2025,
+    venue="ACL 2025; arXiv:2506.01049",
+    reference="li2025sgg",
+    subject="scaling with gradient grouping",
+)
+ALSDGC = Paper(
+    key="alsdgc",
+    name="ALSDGC",
+    title="Adaptive loss scaling with dynamic gradient clipping",
+    authors="unnamed authors",
+    year=0,
+    venue="unpublished manuscript",
+    reference="alsdgc",
+    subject="adaptive loss scaling with dynamic gradient clipping",
+)
+DGS = Paper(
+    key="dgs",
+    name="DGS",
+    title="Fine-grained approach to optimizing large language models in deep learning",
+    authors="Mann",
+    year=2024,
+    venue="International Journal for Research in Applied Science and Engineering Technology",
+    reference="mann2024dgs",
+    subject="dynamic gradient scaling",
+)
+PAPERS = {paper.key: paper for paper in (PER_EXAMPLE, SGG, ALSDGC, DGS)}

@@ -1,0 +1,12 @@
+"""What this study is called."""
+
+from regrad.studies.papers import SGG
+from regrad.studies.study import Study
+
+STUDY = Study(
+    name="sgg",
+    title="Scaling with gradient grouping",
+    notebook="05_sgg",
+    paper=SGG,
+    section="sgg",
+)

@@ -1,0 +1,60 @@
+"""What a study is called and where its parts lie: each room has one such record, and nothing else spells its names."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+
+from regrad.results import Record, Spec
+from regrad.studies.papers import Paper
+
+Plan = Callable[[str, list[Record]], list[Spec]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study: a question, its runs, and its place in the report.
+
+    Attributes:
+        name: Of its room under `regrad.studies`, of its target, its key in the ledger and in its specs' tags.
+        title: As the report and its site head it.
+        notebook: File under ``notebooks/``, without suffix.
+        paper: The paper whose claims it tests; None for one that serves all papers.
+        trains: Whether it has runs, planned by ``specs(preset, records)`` in its room's ``plan``.
+        section: File under ``paper/sections/`` that tells of it, without suffix; empty if none does.
+    """
+
+    name: str
+    title: str
+    notebook: str
+    paper: Paper | None = None
+    trains: bool = True
+    section: str = ""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The function that names all of its runs that can be named given the records so far."""
+        return import_module(f"regrad.studies.{self.name}.plan").specs if self.trains else None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One line of a study's table of arms; rooms add what their plan needs.
+
+    Attributes:
+        name: Key of the table, tag ``arm`` of its specs, and what the ledger calls it.
+        label: What figures and tables call it.
+        color: Its colour, the same in every figure.
+        marker: Its marker, which repeats the distinction for those who see colours otherwise.
+        facets: What it is made of (base, wrapped, size …), as tags of its specs; read, never parsed from a name.
+    """
+
+    name: str
+    label: str
+    color: str
+    marker: str = "o"
+    facets: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def style(self) -> dict[str, str]:
+        """Plotting arguments: ``label``, ``color``, ``marker``."""
+        return {"label": self.label, "color": self.color, "marker": self.marker}

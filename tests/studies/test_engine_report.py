@@ -1,0 +1,88 @@
+"""The cost of per-example statistics: what is drawn, printed and judged, from a benchmark's record made by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from regrad.report.benchmarks import read
+from regrad.report.claims import evaluate_all
+from regrad.report.ledger import load
+from regrad.studies.engine import figures as engine
+
+ROOT = Path(__file__).parents[2]
+COMMITTED = ROOT / "results" / "reference" / "benchmarks" / "perexample-cpu.json"
+
+
+def arm(seconds, peak, best=1.0, leanest=100):
+    ratios = sorted(s / best for s in seconds)
+    return {"seconds": seconds, "peak_bytes": peak, "ratio": ratios[len(ratios) // 2], "memory_ratio": peak / leanest}
+
+
+def record(surgery=1.05, rounds=20, growth=0.5):
+    def noisy(value):
+        return [value + 0.001 * (k % 3) for k in range(rounds)]
+
+    arms = {
+        "ordinary": arm(noisy(1.0), 100),
+        "ordinary, plain attention": arm(noisy(1.2), 90),
+        "ordinary, compiled": arm(noisy(0.1), 1),
+        "surgery": arm(noisy(surgery), 95),
+        "vmap": arm(noisy(1.3), 300),
+        "Opacus ghost (norms only)": {"error": "RuntimeError: view size"},
+    }
+    about = {"device": "x86_64", "cpu": "A Processor", "torch": "2.13.0", "threads": 1, "time": "process CPU time"}
+    sizes = [{"D": 64, "L": 64 * k, "per_example_gradients": 1000 * growth, "activations": 1000 * k} for k in (1, 2, 4)]
+    name = engine.CLAIM_WORKLOAD
+    return {"environment": about, "workloads": {name: arms}, "parameters": {name: 1_250_000}, "bytes": sizes}
+
+
+def verdicts(benchmark):
+    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "cost"]
+    found = evaluate_all(claims, {"cost": engine.claim_rows(benchmark)}, preset="small", device="cpu")
+    return {v.claim.id: v.verdict for v in found}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"C1": "reproduced", "C2": "not tested", "C2b": "reproduced"}),
+        ({"surgery": 1.2}, {"C1": "not reproduced"}),
+        ({"rounds": 19}, {"C1": "not tested"}),
+        ({"growth": 1.2}, {"C2b": "not reproduced"}),
+    ],
+)
+def test_the_claims_on_cost_follow_from_rounds_and_bytes(changes, expected):
+    assert verdicts(record(**changes)).items() >= expected.items()
+
+
+def test_times_are_divided_by_the_best_ordinary_step_of_the_round_and_a_compiled_one_is_none():
+    rows = [r for r in engine.claim_rows(record()) if r["arm"] == "backward"]
+    assert {r["value"] for r in rows if r["metric"] == "peak_bytes"} == {90.0}
+    assert max(r["value"] for r in rows if r["metric"] == "seconds") == pytest.approx(1.002)
+
+
+def test_the_table_has_a_line_a_workload_and_a_dash_for_what_did_not_run():
+    (line,) = engine.cost_table(record()).to_dict("records")
+    assert line["surgery"] == "1.05 / 0.95"
+    assert line["weights (M)"] == "1.25"
+    assert line["Opacus"] == line["BackPACK"] == "-"
+
+
+def test_the_stamp_names_machine_and_rounds():
+    assert engine.source(record()) == "A Processor, torch 2.13.0, 1 thread, medians of 20 rounds"
+    several = record()
+    several["workloads"]["MLP B64"] = record(rounds=5)["workloads"][engine.CLAIM_WORKLOAD]
+    assert engine.source(several).endswith("medians of 5 to 20 rounds")
+
+
+def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_are_its_medians():
+    benchmark = read(COMMITTED)
+    assert {"decoder B64 V4096", "decoder B64 T32", "MLP B64", "decoder B16 d512"} <= set(benchmark["workloads"])
+    assert len(benchmark["workloads"][engine.CLAIM_WORKLOAD]["surgery"]["seconds"]) >= 20
+    for name in benchmark["workloads"]:
+        arms = engine.measured(benchmark, name)
+        assert all(math.isfinite(r["ratio"]) and r["memory_ratio"] >= 0 for r in arms.values())
+        assert {"ordinary", "surgery", "vmap", "ExpandedWeights"} <= set(arms)
+    assert set(engine.numbers(benchmark)) >= {"engine/machine", "engine/MLP-B64/time"}
+    assert len(engine.fig_cost(benchmark).axes) == 12

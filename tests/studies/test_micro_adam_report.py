@@ -1,0 +1,312 @@
+"""What the report says of the study of Adam's preconditioner, worked out by hand on constructed records."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from micro_adam_records import LAYERS, SCALE, record, study_records
+from regrad.report.export import KEY, Exporter, escape_tex
+from regrad.report.style import method
+from regrad.report.tables import to_latex
+from regrad.report.verdicts import decide
+from regrad.results import Curve
+from regrad.studies.micro_adam import figures, scaling, tables
+from regrad.studies.micro_adam import plan as study
+from regrad.studies.micro_adam import rows as readings
+from regrad.studies.micro_adam import split as batches
+from regrad.studies.micro_adam.claims import claim_rows
+from regrad.studies.micro_adam.numbers import numbers
+from regrad.studies.own_statistics import figures as own
+from regrad.studies.own_statistics import plan as own_statistics
+
+LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
+RECORDS = study_records()
+
+
+def run(*, validation=(5.5, 3.0, 2.0), steps=(0.0, 10.0, 20.0), **changes):
+    """One fresh run of Adam with a given validation curve."""
+    made = record(study.make(SCALE, "language", "adam", 1e-3, 0, "fresh"))
+    curves = made.curves | {"validation_loss": Curve(x=list(steps), y=list(validation))}
+    return made.model_copy(update={"curves": curves} | changes)
+
+
+def at(multiple, *, lost=False):
+    spec = study.make(SCALE, "language", "adam", 1e-3, 0, "fresh")
+    tags = {"part": "stability", "phase": "stability", "multiple": f"{multiple:g}"}
+    return run(spec=spec.model_copy(update={"tags": spec.tags | tags}), status="diverged" if lost else "finished")
+
+
+def verdicts(records, preset="small"):
+    rows = claim_rows(records)
+    return {v["id"]: v for v in decide(LEDGER, study.STUDY, rows, preset=preset, records=records)}
+
+
+# -- what counts as diverged, speed, stability
+
+
+def test_a_run_that_ends_above_its_untrained_model_counts_as_diverged():
+    assert readings.diverged(run(validation=(5.5, 3.0, 5.6)))
+    assert not readings.diverged(run(validation=(5.5, 7.0, 5.4)))
+    assert readings.diverged(run(validation=(5.5,), steps=(0.0,), status="diverged"))
+
+
+def test_steps_to_a_target_are_read_on_the_line_between_evaluations():
+    """From 3.0 at 10 to 2.0 at 20: 2.5 is crossed at 15, 4.25 halfway to the first evaluation."""
+    assert readings.steps_to(run(), 2.5) == pytest.approx(15.0)
+    assert readings.steps_to(run(), 4.25) == pytest.approx(5.0)
+    assert readings.steps_to(run(), 1.9) == math.inf
+    assert readings.steps_to(run(validation=(5.5, 2.0, 2.4)), 2.0) == 10.0, "the first crossing counts"
+
+
+def test_the_largest_stable_rate_lies_below_the_first_that_diverges():
+    assert readings.largest_stable([at(8), at(2), at(32, lost=True)]) == 8
+    assert readings.largest_stable([at(32, lost=True), at(2), at(8)]) == 8, "in any order"
+    assert readings.largest_stable([at(2), at(8, lost=True), at(32)]) == 2, "a lucky run beyond does not count"
+    assert readings.largest_stable([at(2, lost=True), at(8)]) == 1, "the optimum itself"
+
+
+def test_the_target_comes_from_tuning_alone_and_the_slowest_arm():
+    """MicroAdamVar ends its best tuning run at 2.5 and its jitter; nothing of the fresh runs enters."""
+    slowest = readings.choices(RECORDS)["micro_adam_var"]
+    assert readings.target(RECORDS) == pytest.approx(slowest.means[slowest.best] + 0.05)
+    assert slowest.means[slowest.best] == pytest.approx(2.5, abs=0.01)
+    assert readings.target([r for r in RECORDS if r.spec.tags["phase"] == "tune"]) == readings.target(RECORDS)
+
+
+def test_arms_come_by_rising_c_then_clipped_then_with_decay():
+    found = readings.arms(RECORDS)
+    assert found[:6] == ["micro_adam_msq", "adam", "c=0.25", "micro_adam", "c=4", "micro_adam_var"]
+    assert found[6] == "micro_adam_msq+clip"
+    assert found[-2:] == ["adam+decay", "micro_adam+decay"]
+
+
+# -- the split and the batch sizes
+
+
+def test_the_share_is_of_sums_and_a_negative_estimate_counts_as_none():
+    assert scaling.share(1.0, 8.0, 4) == pytest.approx(1 / 3)
+    assert scaling.share(-1.0, 8.0, 4) == 0.0
+    assert scaling.share(0.0, 0.0, 4) == 0.0
+
+
+def test_the_split_over_all_tensors_is_of_their_summed_moments():
+    """Mean squares 1 and 5, variances 8 and 8, B = 16: 6/(6 + 16/16) = 6/7; alone 1/(1 + .5) and 5/5.5."""
+    made = record(study.make(SCALE, "language", "adam", 1e-3, 0, "fresh"))
+    other = {f"split/{LAYERS[1]}/mean_square": Curve(x=[0.0, 8.0], y=[5.0, 5.0])}
+    made = made.model_copy(update={"curves": made.curves | other})
+    assert scaling.split(made, 16) == pytest.approx([6 / 7] * 2)
+    assert scaling.split(made, 16, LAYERS[0]) == pytest.approx([2 / 3] * 2)
+    assert scaling.split(made, 16, LAYERS[1]) == pytest.approx([10 / 11] * 2)
+    assert batches.noise_scale(made, LAYERS[0]) == pytest.approx(8.0)
+
+
+def test_the_shares_by_batch_size_are_a_third_a_half_and_two_thirds():
+    assert scaling.shares(RECORDS) == pytest.approx({4: 1 / 3, 8: 1 / 2, 16: 2 / 3})
+
+
+def test_every_rule_s_row_carries_the_share_of_its_batch_size():
+    rows = scaling.scaling_rows(RECORDS)
+    largest = [r for r in rows if r["batch_size"] == 16]
+    assert {r["arm"] for r in largest} == set(batches.RULES)
+    assert {round(r["mean_square_share"], 9) for r in largest} == {0.666666667}
+    # 3 rules, 3 batch sizes, 5 seeds, 4 evaluations; the untrained model is no point of a learning curve.
+    assert len(rows) == 180
+    assert sorted({r["at"] for r in rows}) == [16, 32, 48, 64]
+
+
+def test_a_diverged_run_has_a_row_without_a_value_at_every_point():
+    lost = study_records(
+        lambda s: s.tags["part"] == "scaling" and (s.tags["arm"], s.batch_size, s.seed) == ("lr~B^1", 16, 2)
+    )
+    rows = [r for r in scaling.scaling_rows(lost) if r["diverged"]]
+    assert [r["at"] for r in rows] == [16, 32, 48, 64]
+    assert {r["value"] for r in rows} == {None}
+    assert batches.spreads(lost, "lr~B^1")[2] == math.inf
+    high = Curve(x=[0.0, 1.0, 2.0, 3.0, 4.0], y=[5.5, 4.0, 5.0, 6.0, 6.0])
+    ended = next(r for r in RECORDS if r.spec.batch_size == 16 and r.spec.tags["part"] == "scaling")
+    ended = ended.model_copy(update={"curves": ended.curves | {"validation_loss": high}})
+    rows = scaling.scaling_rows([ended])
+    assert {(r["value"], r["diverged"]) for r in rows} == {(None, True)}, "above the untrained model at the end"
+    assert batches.spread_interval(lost, "lr~B^1").n == 4
+
+
+def test_the_spread_is_the_range_over_batch_sizes_averaged_over_the_axis():
+    """Curves fall linearly, so the range grows by quarters to 0.3: its mean is 0.3 (1 + 2 + 3 + 4)/16 = 0.1875."""
+    for value in batches.spreads(RECORDS, "lr~B^1").values():
+        assert value == pytest.approx(0.1875, abs=0.003)
+    assert batches.spread_interval(RECORDS, "lr~B^0.5").estimate == pytest.approx(0.05 * 10 / 16, abs=0.003)
+
+
+# -- claims
+
+
+def test_the_rows_have_every_metric_that_the_claims_ask_for():
+    found = {row["metric"] for row in claim_rows(RECORDS)}
+    asked = {"test_loss", "steps_to_target", "diverged_on_grid", "max_stable_relative_lr", "validation_loss"}
+    assert found == asked
+
+
+def test_losses_that_fall_with_c_reproduce_c4_and_smoke_decides_nothing():
+    found = verdicts(RECORDS)
+    assert {found[name]["verdict"] for name in ("C4", "C4b", "C5")} == {"reproduced"}
+    assert {v["verdict"] for v in verdicts(RECORDS, "smoke").values()} == {"not tested"}
+
+
+def test_the_image_task_decides_no_claim():
+    rows = claim_rows(RECORDS)
+    assert claim_rows([r for r in RECORDS if r.spec.tags["part"] != "images"]) == rows
+
+
+def test_curves_that_nearly_coincide_under_the_root_reproduce_c7_and_c8_takes_only_the_led_sizes():
+    """Of 4, 8 and 16 the mean squared leads at 8 and 16: there the spreads are those of one doubling."""
+    found = verdicts(RECORDS)
+    assert found["C7"]["verdict"] == "reproduced"
+    assert found["C8"]["verdict"] == "reproduced"
+    assert found["C8"]["n"] == 5
+
+
+def test_c8_is_not_tested_where_noise_leads_at_every_size():
+    noise = Curve(x=[0.0, 1.0], y=[99.0, 99.0])
+    curves = [{k: noise if k.endswith("/variance") else c for k, c in r.curves.items()} for r in RECORDS]
+    noisy = [r.model_copy(update={"curves": c}) for r, c in zip(RECORDS, curves, strict=True)]
+    assert verdicts(noisy)["C8"]["verdict"] == "not tested"
+    assert verdicts(noisy)["C7"]["verdict"] == "reproduced"
+
+
+def test_rates_count_every_multiple_and_seed():
+    """Of multiples 2, 8, 32 MicroAdamVar loses 8 and 32 (limit 4) at eight seeds, MicroAdam 32, Adam none."""
+    rows = [r for r in claim_rows(RECORDS) if r["metric"] == "diverged_on_grid"]
+    lost = {arm: [r["diverged"] for r in rows if r["arm"] == arm] for arm in study.STABILITY_ARMS}
+    assert {arm: (sum(v), len(v)) for arm, v in lost.items()} == {
+        "adam": (0, 24),
+        "micro_adam": (8, 24),
+        "micro_adam_var": (16, 24),
+        "micro_adam+clip": (0, 24),
+        "micro_adam_var+clip": (8, 24),
+    }
+    stable = {r["arm"]: r["value"] for r in claim_rows(RECORDS) if r["metric"] == "max_stable_relative_lr"}
+    assert stable["adam"] == 32
+    assert stable["micro_adam_var"] == 2
+
+
+def test_a_diverged_fresh_run_is_a_row_that_says_so_and_enters_no_mean():
+    lost = study_records(
+        lambda s: s.tags["phase"] == "fresh" and (s.tags["arm"], s.seed, s.tags["part"]) == ("c=4", 1, "language")
+    )
+    (row,) = [r for r in claim_rows(lost) if r["metric"] == "test_loss" and r["diverged"]]
+    assert (row["arm"], row["seed"], row["value"]) == ("c=4", 1, None)
+    assert sorted(readings.end_losses(lost, "c=4")) == [0, 2, 3, 4]
+    line = tables.results_table(lost).set_index("arm").loc["c = 4"]
+    assert line["div."] == "1/5"
+    assert line["steps"].endswith("(1 missed)")
+
+
+# -- tables, numbers, figures
+
+
+def test_the_results_table_has_a_line_an_arm_and_differences_are_paired():
+    """Arms lie 0.1 apart per rung; the seeds' own offsets cancel in the difference."""
+    table = tables.results_table(RECORDS).set_index("arm")
+    assert len(table) == len(study.LANGUAGE_ARMS)
+    assert float(table.loc["MicroAdam", "minus Adam [95 %]"].split()[0]) == pytest.approx(0.2, abs=0.005)
+    assert table.loc["Adam", "minus Adam [95 %]"] == ""
+    assert table.loc["MicroAdamVar", "div. above"] == "16/24"
+    assert table.loc["c = 4", "div. above"] == "", "no stability runs"
+
+
+def test_the_image_table_says_nothing_of_stability():
+    assert list(tables.results_table(RECORDS, "images").columns) == [
+        "arm",
+        "LR",
+        "test loss [95 %]",
+        "minus Adam [95 %]",
+        "div.",
+    ]
+
+
+def test_the_tuning_table_covers_both_tasks():
+    table = tables.tuning_table(RECORDS)
+    assert len(table) == len(study.LANGUAGE_ARMS) + len(study.IMAGE_ARMS)
+    assert set(table["trials"]) == {3}
+    assert set(table["on edge"]) == {"no"}
+
+
+def test_the_scaling_table_ends_with_the_spreads():
+    table = tables.scaling_table(RECORDS)
+    assert list(table["B"]) == ["4", "8", "16", "spread"]
+    assert float(table["LR ~ B"].iloc[-1]) == pytest.approx(0.1875, abs=0.003)
+
+
+def test_a_miss_is_counted_and_never_averaged():
+    assert tables.typical([4.0, 16.0]) == "8.00"
+    assert tables.typical([4.0, 16.0, math.inf]) == "8.00 (1 missed)"
+    assert tables.typical([math.inf]).strip() == "(1 missed)"
+
+
+def test_numbers_have_printable_keys_and_say_what_was_run():
+    found = numbers(RECORDS)
+    assert all(KEY.fullmatch(key) for key in found)
+    assert all(found.values())
+    assert found["adam/tokens"] == "1,024"
+    curves = [r.curves["clipped_share"].y for r in RECORDS if "clipped_share" in r.curves]
+    assert found["adam/clipped"] == f"{sum(100 * sum(y) / len(y) for y in curves) / len(curves):.1f}" + r"\,\%"
+    assert found["adam/share-own"] == "0.50"
+    assert found["adam/order"].startswith("MicroAdamMSQ, Adam, c = 0.25")
+    assert found["adam/decay-gap"].startswith("0.2")
+
+
+CASES = {
+    "as usual": None,
+    "MicroAdamVar always diverges": lambda s: study.base(s.tags["arm"]) == "micro_adam_var",
+    "one rule diverges": lambda s: (s.tags["part"], s.tags["arm"]) == ("scaling", "lr~B^1") and s.batch_size == 16,
+    "all fresh runs but Adam's diverge": lambda s: s.tags["phase"] == "fresh" and s.tags["arm"] != "adam",
+    "Adam's fresh runs diverge": lambda s: s.tags["phase"] == "fresh" and s.tags["arm"] == "adam",
+}
+
+
+@pytest.mark.parametrize("lost", CASES.values(), ids=CASES)
+def test_everything_is_drawn_and_counted_whatever_diverged(lost, tmp_path):
+    records = study_records(lost)
+    exporter = Exporter(tmp_path, notebook="02_micro_adam", preset="smoke", records=records)
+    drawn = [
+        figures.fig_learning_rates(records),
+        figures.fig_learning_rates(records, "images"),
+        figures.fig_coefficient(records),
+        figures.fig_stability(records),
+        batches.fig_split(records),
+        batches.fig_scaling(records),
+    ]
+    for place, figure in enumerate(drawn):
+        exporter.figure(f"fig-{place}", figure)
+    made = [tables.results_table(records), tables.tuning_table(records), tables.scaling_table(records)]
+    assert all(to_latex(table) for table in made)
+    exporter.numbers(numbers(records))
+    assert {v["verdict"] for v in verdicts(records).values()} <= {
+        *("reproduced", "not reproduced", "inconclusive", "not tested")
+    }
+
+
+def test_one_seed_is_drawn_without_intervals(tmp_path):
+    records = study_records(scale=SCALE._replace(seeds=(1, 1)))
+    exporter = Exporter(tmp_path, notebook="02_micro_adam", preset="smoke", records=records)
+    exporter.figure("fig-c", figures.fig_coefficient(records))
+    exporter.figure("fig-scaling", batches.fig_scaling(records))
+
+
+def test_a_variant_looks_like_its_method_and_says_what_it_is():
+    assert method("micro_adam+clip") == method("micro_adam") | {"label": "MicroAdam, clipped"}
+    assert method("adam+decay")["label"] == "Adam, decay 0.1"
+
+
+def test_the_guide_s_figures_are_drawn(tmp_path):
+    exporter = Exporter(tmp_path, notebook="03_own_statistics", preset="smoke", records=[])
+    exporter.figure("fig-a", own.fig_statistic([-0.001, 0.002], [-0.001, 0.001], "mean of its clamp"))
+    runs = [guide_record(spec) for spec in own_statistics.specs("smoke", [])]
+    exporter.figure("fig-b", own.fig_training(runs), runs)
+    assert escape_tex("clamp") == "clamp"
+
+
+def guide_record(spec):
+    tagged = spec.model_copy(update={"tags": spec.tags | {"part": "language", "arm": "adam"}})
+    return record(tagged).model_copy(update={"spec": spec})

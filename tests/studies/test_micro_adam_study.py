@@ -1,0 +1,275 @@
+"""The plan of the study of Adam's preconditioner, and the gradients and the measure that it needs. By hand."""
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import nn
+
+from micro_adam_records import SCALE, record, study_records
+from regrad.problems.images import ImageOptions
+from regrad.problems.language import LanguageOptions, build
+from regrad.report.ledger import load
+from regrad.results import Part
+from regrad.runner.build import build_gradient, build_measures
+from regrad.runner.dependencies import data_sources, entries
+from regrad.runner.example_gradients import Elementwise, Statistics
+from regrad.runner.gradients import Backward
+from regrad.runner.measures import Checkpoint
+from regrad.runner.train import train
+from regrad.studies.micro_adam import plan as study
+from regrad.studies.micro_adam.runtime.moment_split import MomentSplit, unbiased_mean_square
+from regrad.studies.micro_adam.sizes import PRESETS
+from regrad.studies.own_statistics import plan as own_statistics
+
+ROOT = Path(__file__).parents[2]
+SMALL = PRESETS["small"]
+TOPICS = {"corpus": "python-topics", "model": "0.1M", "sequence_length": 8, "evaluation_sequences": 4}
+
+
+def part_of(specs, part, **tags):
+    return [s for s in specs if s.tags["part"] == part and tags.items() <= s.tags.items()]
+
+
+def rates(specs, arm, part="language"):
+    return sorted({s.optimizer.options["lr"] for s in part_of(specs, part, arm=arm, phase="tune")})
+
+
+# -- the plan
+
+
+def test_the_grids_of_micro_adam_reach_from_half_to_2_root_b_times_adam_s_rate():
+    """B = 16: Adam has 8e-3 times 1/4, 1/2, 1, 2, 4; MicroAdam and MicroAdamVar have it times 1/2 … 8."""
+    specs = study.specs("small", [])
+    assert rates(specs, "adam") == [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]
+    for arm in ("micro_adam", "micro_adam_var", "micro_adam+clip", "micro_adam+decay"):
+        assert rates(specs, arm) == [4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2]
+
+
+def test_a_centre_is_halfway_between_the_optima_of_the_two_regimes():
+    """c = 4 and B = 16: Adam's rate where the mean leads, 8 times it where noise does, the middle is √8 times."""
+    assert study.center("c=4", SMALL.language) == pytest.approx(8e-3 * math.sqrt(8))
+    # c = 0: nu is bounded from below at sqrt(2 · 0.01/1.99) = 0.100251 of sigma²/B.
+    assert study.center("micro_adam_msq", SMALL.language) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("part", ["language", "images"])
+def test_every_arm_is_tuned_with_as_many_trials_over_as_many_decades(preset, part):
+    specs = study.specs(preset, [])
+    arms = {s.tags["arm"] for s in part_of(specs, part)}
+    assert {len(part_of(specs, part, arm=arm)) for arm in arms} == {PRESETS[preset].points * PRESETS[preset].seeds[0]}
+    widths = [math.log10(rates(specs, arm, part)[-1] / rates(specs, arm, part)[0]) for arm in arms]
+    assert max(widths) - min(widths) < 1e-5
+
+
+def test_tuning_seeds_are_never_result_seeds_and_results_have_every_seed():
+    specs = study.plan(SCALE, study_records())
+    assert {s.seed for s in specs if s.tags["phase"] == "tune"} == {1000}
+    assert {s.seed for s in specs if s.tags["phase"] in ("fresh", "scaling")} == {0, 1, 2, 3, 4}
+    assert {s.seed for s in specs if s.tags["phase"] == "stability"} == set(range(8))
+
+
+def test_the_claims_find_their_arms_and_seeds():
+    specs = study.plan(SCALE, study_records())
+    ran = {s.tags["arm"] for s in specs if s.tags["phase"] in ("fresh", "scaling")}
+    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == study.STUDY]
+    assert {claim.id for claim in claims} == {"C4", "C4b", "C5", "C6", "C7", "C8"}
+    for claim in claims:
+        assert set(claim.arms) <= ran, claim.id
+        for preset, least in claim.presets.items():
+            assert PRESETS[preset].seeds[1] >= least, claim.id
+
+
+def test_rates_of_divergence_are_over_equal_multiples_of_each_arm_s_own_optimum():
+    specs = study.plan(SCALE, study_records())
+    stable = part_of(specs, "stability")
+    assert {s.tags["arm"] for s in stable} == set(study.STABILITY_ARMS)
+    for spec in stable:
+        tags = {"arm": spec.tags["arm"], "phase": "fresh"}
+        fresh = part_of(specs, "language", **tags)[0]
+        ratio = spec.optimizer.options["lr"] / fresh.optimizer.options["lr"]
+        assert ratio == pytest.approx(float(spec.tags["multiple"]), rel=1e-5)
+        assert (spec.steps, spec.gradient) == (SCALE.stability_steps, fresh.gradient)
+    assert len({s.key() for s in stable}) == len(study.STABILITY_ARMS) * 8 * 3
+
+
+def test_scaling_rules_see_equal_tokens_and_move_the_rate_by_their_power_of_b():
+    specs = part_of(study.plan(SCALE, study_records()), "scaling")
+    optimum = {s.optimizer.options["lr"] for s in specs if s.batch_size == 8}
+    assert len(optimum) == 1
+    for spec in specs:
+        assert spec.steps * spec.batch_size == 64
+        power = float(spec.tags["arm"].removeprefix("lr~B^"))
+        expected = min(optimum) * (spec.batch_size / 8) ** power
+        assert spec.optimizer.options["lr"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_batch_sizes_divide_the_steps_so_that_evaluations_are_at_equal_tokens(preset):
+    scale = PRESETS[preset]
+    assert scale.language.batch_size in scale.batch_sizes
+    examples = scale.language.steps * scale.language.batch_size
+    assert all(examples % (size * scale.evaluations) == 0 for size in scale.batch_sizes)
+
+
+def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
+    specs = study.plan(SCALE, study_records())
+    for seed in range(5):
+        keys = {s.key() for s in part_of(specs, "scaling") if (s.batch_size, s.seed) == (8, seed)}
+        assert keys == {s.key() for s in part_of(specs, "language", arm="adam", phase="fresh") if s.seed == seed}
+
+
+def test_without_tuning_nothing_that_rests_on_an_optimum_is_named():
+    assert {s.tags["phase"] for s in study.specs("small", [])} == {"tune"}
+    tuned = [record(s) for s in study.plan(SCALE, []) if s.tags["arm"] != "adam"]
+    assert not part_of(study.plan(SCALE, tuned), "scaling")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_run_can_be_built(preset):
+    for spec in study.specs(preset, []):
+        assert entries(spec)
+        assert data_sources(spec)
+        options = {"language": LanguageOptions, "images": ImageOptions}[spec.problem.name]
+        assert options(**spec.problem.options)
+        build_gradient(spec)
+        build_measures(spec)
+
+
+def test_adam_needs_no_statistics_and_only_clipped_arms_are_clipped():
+    assert study.gradient("adam", "vmap") is None
+    assert study.gradient("adam+clip", "vmap") == Part(name="backward", options={"max_norm": 1.0})
+    assert "max_norm" not in study.gradient("micro_adam", "vmap").options
+    assert study.gradient("micro_adam+clip", "vmap").options["max_norm"] == 1.0
+
+
+def test_images_have_no_batch_norm():
+    assert {s.problem.options["norm"] for s in part_of(study.specs("small", []), "images")} == {"group"}
+
+
+@pytest.mark.parametrize("arm", study.LANGUAGE_ARMS)
+def test_every_arm_trains(arm, tmp_path):
+    task = SCALE.language._replace(problem=Part(name="language", options=TOPICS), batch_size=4, steps=6)
+    spec = study.make(SCALE._replace(language=task, examples=4), "language", arm, 8e-3, 0, "tune")
+    problem = build(LanguageOptions(**TOPICS), cache=tmp_path)
+    curves, finite = train(spec, problem, problem.init_model())
+    losses = curves.export()["validation_loss"].y
+    assert finite
+    assert losses[-1] < losses[0] - 0.1
+
+
+# -- gradients and the measure: one weight w, loss w·x, so that the gradient of an example is x
+
+
+class Examples(NamedTuple):
+    x: torch.Tensor
+
+
+class Weight(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.tensor([1.0, 1.0]))
+
+    def forward(self, x):
+        return x @ self.w
+
+
+def products(model, batch):
+    return model(batch.x)
+
+
+class Stub:
+    """A problem whose examples are given; it notes which block was asked for."""
+
+    def __init__(self, x):
+        self.x, self.asked = x, []
+
+    def batch(self, step, size):
+        self.asked.append((step, size))
+        return Examples(self.x)
+
+    losses = staticmethod(products)
+
+
+X = torch.tensor([[1.0, 6.0], [5.0, 2.0]])  # means 3 and 4, norm 5; variances 8 and 8; mean squares 13 and 20
+
+
+def test_clipping_scales_the_mean_and_the_variance_of_one_set_of_gradients():
+    """The norm 5 is clipped to 2.5: means halved, variances a quarter."""
+    model = Weight()
+    found = Statistics(("variance",), method="loop", max_norm=2.5)(model, products, Examples(X))
+    torch.testing.assert_close(model.w.grad, torch.tensor([1.5, 2.0]))
+    torch.testing.assert_close(found["statistics"]["variance"]["w"], torch.tensor([2.0, 2.0]))
+    assert found["batch_size"] == 2
+
+
+def test_a_norm_below_the_threshold_is_left_alone():
+    model = Weight()
+    found = Statistics(("mean_square",), method="loop", max_norm=6.0)(model, products, Examples(X))
+    torch.testing.assert_close(model.w.grad, torch.tensor([3.0, 4.0]))
+    torch.testing.assert_close(found["statistics"]["mean_square"]["w"], torch.tensor([13.0, 20.0]))
+
+
+def test_clipped_backward_is_the_clipped_mean():
+    model = Weight()
+    assert Backward(max_norm=2.5)(model, products, Examples(X)) == {}
+    torch.testing.assert_close(model.w.grad, torch.tensor([1.5, 2.0]))
+
+
+def test_an_elementwise_function_acts_on_each_example_before_the_mean():
+    """Clamped to 3: (1 + 3)/2 and (3 + 2)/2; the clamped mean would be 3 and 3."""
+    model = Weight()
+    Elementwise("clamp", {"max": 3.0}, method="loop")(model, products, Examples(X))
+    torch.testing.assert_close(model.w.grad, torch.tensor([2.0, 2.5]))
+
+
+def test_the_split_is_the_unbiased_mean_square_and_the_variance_summed_over_a_tensor():
+    """N = 2: mu² is 9 - 8/2 = 5 and 16 - 4 = 12; at B = 1 both exceed 8 only in the second entry."""
+    spec = SCALE.language._replace(steps=3, batch_size=1)
+    run = study.make(SCALE._replace(language=spec), "language", "adam", 1e-3, 0, "fresh")
+    problem = Stub(X)
+    found = MomentSplit(2, method="loop")(Checkpoint(Weight(), problem, run))
+    assert found == {"split/w/mean_square": 17.0, "split/w/variance": 16.0, "split/all/led": 0.5}
+    assert problem.asked == [(2, 2)], "examples 0 to 2 are trained on: the first unseen pair is number 2"
+    halved = run.model_copy(update={"batch_size": 2})
+    found = MomentSplit(2, method="loop")(Checkpoint(Weight(), problem, halved))
+    assert found["split/all/led"] == 1.0, "5 and 12 exceed 8/2"
+
+
+def test_the_split_is_unbiased_on_drawn_gradients():
+    """mu = 0.1, sigma = 1, N = 16: gbar² alone would be off by 1/16, six times mu²."""
+    draws = 0.1 + torch.randn(40_000, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    estimate = unbiased_mean_square(draws.mean(1), draws.var(1), 16)
+    assert estimate.mean().item() == pytest.approx(0.01, abs=5 * estimate.std().item() / 200)
+    assert estimate.min() < 0
+
+
+def test_the_split_is_measured_at_the_stated_shares_of_the_run():
+    run = study.make(SMALL, "language", "adam", 1e-3, 0, "fresh")
+    assert [step for step in range(129) if MomentSplit(8).wants(step, run)] == [0, 32, 64, 96, 128]
+
+
+# -- the user's guide
+
+
+def test_the_loop_that_the_guide_prints_runs_and_learns(tmp_path):
+    cells = json.loads((ROOT / "notebooks" / "03_own_statistics.ipynb").read_text())["cells"]
+    (code,) = re.findall(r"```python\n(.*?)```", "".join(cells[0]["source"]), re.S)
+    assert len(code.strip().splitlines()) <= 12
+    problem = build(LanguageOptions(**TOPICS), cache=tmp_path)
+    model = problem.init_model()
+    before = problem.evaluate(model)["loss"]
+    exec(compile(code, "guide", "exec"), {"problem": problem, "model": model, "steps": 8})
+    assert problem.evaluate(model)["loss"] < before - 0.1
+
+
+def test_the_guide_compares_the_mean_with_one_function_at_equal_seeds():
+    specs = own_statistics.specs("small", [])
+    assert [(s.tags["arm"], s.seed) for s in specs] == [("mean", 0), ("mean", 1), ("clamp", 0), ("clamp", 1)]
+    assert [s.gradient is None for s in specs] == [True, True, False, False]
+    assert len({s.model_copy(update={"gradient": None}).key() for s in specs}) == 2

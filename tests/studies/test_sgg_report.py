@@ -1,0 +1,110 @@
+"""What the study of SGG reports, from constructed records; the paper's own numbers, added up by hand."""
+
+import math
+from pathlib import Path
+
+import pytest
+
+import sgg_records
+from regrad.report.verdicts import decide
+from regrad.studies.sgg import figures, printed, sgg_tables
+from regrad.studies.sgg import rows as sgg_rows
+from regrad.studies.sgg.claims import claim_rows
+from regrad.studies.sgg.numbers import numbers
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def records():
+    return sgg_records.study_records()
+
+
+def test_the_gap_is_sgg_minus_base_at_shared_seeds(records):
+    """By construction -0.1 to the tuned base and -0.06 to the matched one, all at rates near the same notch."""
+    found = sgg_rows.gap(records, "adamw+sgg:1", "adamw:1")
+    assert found.estimate == pytest.approx(-0.1, abs=0.004)
+    assert found.n == 5
+    assert sgg_rows.mean_scale(records, "adamw+sgg:1") == pytest.approx(1.19)
+    assert math.isnan(sgg_rows.mean_scale(records, "adamw:1"))
+
+
+def test_claims_read_the_rows_and_sgg_wins_where_the_records_say_so(records):
+    rows = claim_rows(records)
+    verdicts = {
+        v["id"]: v for v in decide(ROOT / "paper" / "claims.toml", "sgg", rows, preset="small", records=records)
+    }
+    assert verdicts["SGG-C1"]["verdict"] == "reproduced"
+    assert verdicts["SGG-C2"]["verdict"] == "reproduced"
+    # All groupings end alike by construction, within thousandths: a tie.
+    assert verdicts["SGG-C11"]["verdict"] == "not reproduced"
+    # Accuracy is 1 - loss/10: 0.01 above the base, twice the margin.
+    assert verdicts["SGG-C6b"]["verdict"] == "reproduced"
+    assert verdicts["SGG-C7b"]["verdict"] == "reproduced"
+
+
+def test_rows_name_each_run_once_and_count_what_diverged_on_the_grid(records):
+    rows = claim_rows(records)
+    keys = [(r["arm"], r["seed"], r["metric"]) for r in rows if r["metric"] != "diverged_on_grid"]
+    assert len(keys) == len(set(keys))
+    grid = [r for r in rows if r["metric"] == "diverged_on_grid"]
+    # 2 batches x 2 rates x 2 seeds an arm; AdamW's four runs at the higher rate diverge.
+    assert sum(r["diverged"] for r in grid) == 4
+    assert figures.divergences(records, "robust-adamw") == (4, 8)
+    assert figures.divergences(records, "robust-sgg") == (0, 8)
+
+
+def test_accuracy_rises_where_the_loss_falls(records):
+    """1 - loss/10, and the loss is 0.1 lower: 0.01."""
+    found = sgg_rows.gap(records, "minilm-r4+sgg", "minilm-r4", "test_accuracy")
+    assert found.estimate == pytest.approx(0.01, abs=5e-4)
+    assert list(sgg_tables.finetuning_table(records)["weights"]) == ["all", "LoRA, r = 4", "LoRA, r = 8"]
+
+
+@pytest.mark.parametrize(
+    "draw", ["fig_learning_rates", "fig_effect", "fig_scales", "fig_robustness", "fig_ablations"]
+)
+def test_every_figure_is_drawn_and_fits_its_width(records, draw):
+    figure = getattr(figures, draw)(records)
+    assert figure.get_size_inches()[0] <= 7.0
+    figure.canvas.draw()
+
+
+def test_a_diverged_cell_is_no_number(records):
+    grid = sgg_rows.losses(records, "robust-adamw")
+    assert math.isnan(figures.cell(grid, 2, 1e-2))
+    assert math.isfinite(figures.cell(grid, 2, 1e-3))
+
+
+def test_tables_have_a_line_an_arm(records):
+    # AdamW at three sizes, three bases at one, LoRA: 7 bases, each with SGG and matched.
+    assert len(sgg_tables.results_table(records)) == 21
+    assert len(sgg_tables.tuning_table(records)) == 14
+    assert len(sgg_tables.variants_table(records)) == 7
+    assert len(sgg_tables.ablations_table(records)) == 20
+
+
+def test_numbers_are_words_for_what_did_not_run(records):
+    without = [r for r in records if r.spec.tags["part"] != "finetuning"]
+    assert numbers(without)["sgg/minilm/full/gain"] == "not run at this preset"
+    assert numbers(records)["sgg/robust-adamw/diverged"] == "4 of 8"
+
+
+# -- the paper's own numbers
+
+
+def test_the_arithmetic_on_the_printed_numbers():
+    """0.99^20 = 0.81791: 0.81791 + 0.18209 · 0.1 = 0.8361 and + 0.18209 · 10 = 2.6388."""
+    assert printed.reachable() == (pytest.approx(0.8361, abs=1e-4), pytest.approx(2.6388, abs=1e-4))
+    assert printed.differences(printed.LATER["SGG+AdamW"], printed.LATER["AdamW"]) == (0.79, -0.51, 0.0, -0.06)
+    # (30.31 - 34.06) + (22.18 - 25.08) + (17.28 - 18.80) + (14.30 - 15.56) = -3.75 - 2.90 - 1.52 - 1.26 = -9.43.
+    gains = printed.differences(printed.TABLE_4["Adam+SGG"], printed.TABLE_4["Adam"])
+    assert sum(gains) == pytest.approx(-9.43)
+    assert printed.equal_entries(printed.GLUE_R4, printed.GLUE_R8) == 5
+    assert sum(printed.GLUE_ADAMW) / 8 == pytest.approx(86.28, abs=0.005)
+
+
+def test_the_paper_s_grid_hardly_reclusters_at_the_printed_interval():
+    """156,000 examples in three epochs: 1218, 304, 152, 76 and 38 steps."""
+    assert printed.events_on_grid() == {128: 2, 512: 0, 1024: 0, 2048: 0, 4096: 0}
+    assert printed.events_on_grid(200) == {128: 6, 512: 1, 1024: 0, 2048: 0, 4096: 0}

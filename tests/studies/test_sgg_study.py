@@ -1,0 +1,180 @@
+"""The plan of the study of SGG, its optimizers and its measure. By hand."""
+
+import math
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+import sgg_records
+from regrad.problems.finetuning_language import SizedLanguageOptions
+from regrad.report.ledger import load
+from regrad.results import Part
+from regrad.runner.build import build_optimizer
+from regrad.runner.dependencies import data_sources, entries
+from regrad.studies.sgg import plan as study
+from regrad.studies.sgg.parts import robustness
+from regrad.studies.sgg.runtime.measures import ScaleRange
+from regrad.studies.sgg.runtime.optimizers import HiddenSchedule
+from regrad.studies.sgg.sizes import PRESETS
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def records():
+    return sgg_records.study_records()
+
+
+def of(specs, **tags):
+    return [s for s in specs if tags.items() <= s.tags.items()]
+
+
+def lr(spec):
+    return spec.optimizer.options["lr"]
+
+
+# -- the plan
+
+
+def test_sgg_and_its_base_are_tuned_on_the_same_rates():
+    """Four points a factor 2 apart around 1e-2: 1e-2 times 2^-1.5, 2^-0.5, 2^0.5, 2^1.5."""
+    specs = study.specs("small", [])
+    expected = [pytest.approx(1e-2 * 2**k, rel=1e-5) for k in (-1.5, -0.5, 0.5, 1.5)]
+    for arm in ("adamw:1", "adamw+sgg:1", "adamw:3", "adamw+sgg:3", "lora:1", "lora+sgg:1"):
+        assert sorted(lr(s) for s in of(specs, arm=arm, phase="tune")) == expected
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_tuned_arm_has_as_many_trials(preset):
+    specs = of(study.specs(preset, []), part="pretraining", phase="tune")
+    counts = {arm: len(of(specs, arm=arm)) for arm in {s.tags["arm"] for s in specs}}
+    assert len(set(counts.values())) == 1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_spec_of_a_plan_can_be_built(preset):
+    for spec in study.specs(preset, []):
+        assert entries(spec)
+        assert data_sources(spec)
+        assert spec.steps >= 1
+
+
+def test_a_run_reclusters_as_often_as_the_paper_s_smallest():
+    """200 steps at interval 10: 20 times; 10,000 at 500: 20 times."""
+    for preset in ("small", "full", "paper"):
+        scale = PRESETS[preset]
+        assert scale.steps // scale.interval == 20
+    assert PRESETS["paper"].interval == 500
+
+
+def test_the_matched_rate_is_sgg_s_times_the_mean_scale_over_steps(records):
+    """S is 1 for the first interval of 20, then 1.2: the mean is (1 + 19 · 1.2)/20 = 1.19."""
+    sgg = {lr(r.spec) for r in records if (r.spec.tags["arm"], r.spec.tags["phase"]) == ("adamw+sgg:1", "fresh")}
+    matched = {lr(r.spec) for r in records if r.spec.tags["arm"] == "adamw+matched:1"}
+    assert (len(sgg), len(matched)) == (1, 1)
+    assert matched.pop() == pytest.approx(1.19 * sgg.pop(), rel=1e-5)
+
+
+def test_tuning_and_fresh_seeds_differ(records):
+    tune = {r.spec.seed for r in records if r.spec.tags["phase"] == "tune"}
+    fresh = {r.spec.seed for r in records if r.spec.tags["phase"] == "fresh"}
+    assert not tune & fresh
+
+
+def test_an_ablation_changes_one_setting_of_the_default(records):
+    default = next(r.spec for r in records if (r.spec.tags["arm"], r.spec.tags["phase"]) == ("adamw+sgg:1", "fresh"))
+    ablations = [r.spec for r in records if r.spec.tags["part"] == "ablations" and r.spec.seed == default.seed]
+    assert len(ablations) == 19
+    for spec in ablations:
+        changed = {k for k, v in spec.optimizer.options.items() if default.optimizer.options.get(k) != v}
+        assert len(changed) == 1, spec.tags["arm"]
+        assert spec.model_copy(update={"optimizer": default.optimizer, "tags": default.tags}) == default
+
+
+def test_the_robustness_grid_sees_equal_tokens_and_pairs_its_arms():
+    scale = PRESETS["small"]
+    specs = robustness(scale, study.make(scale, "adamw:1", 1.0, 0, "grid"))
+    assert len(specs) == 3 * 5 * 2 * 2
+    assert {s.steps * s.batch_size for s in specs} == {3200}
+    plain, wrapped = (sorted((lr(s), s.batch_size, s.seed) for s in of(specs, arm=a)) for a in ARMS)
+    assert plain == wrapped
+
+
+ARMS = ("robust-adamw", "robust-sgg")
+
+
+def test_every_arm_that_a_tested_claim_reads_is_in_the_plan(records):
+    planned = {r.spec.tags["arm"] for r in records} | {f"minilm-{m}{s}" for m in ("full",) for s in ("", "+sgg")}
+    for claim in load(ROOT / "paper" / "claims.toml"):
+        if claim.paper == "sgg" and claim.study == study.STUDY:
+            assert set(claim.arms) <= planned, claim.id
+
+
+# -- optimizers by name
+
+
+def network():
+    torch.manual_seed(0)
+    return nn.Linear(3, 4, bias=False)
+
+
+def moved(optimizer, model, steps):
+    for _ in range(steps):
+        model.weight.grad = model.weight.detach().sin()
+        optimizer.step()
+    return model.weight.detach().clone()
+
+
+def test_a_spec_s_rate_is_the_base_optimizer_s():
+    base = {"name": "adamw", "options": {"lr": 0.1}}
+    part = Part(name="sgg", options={"lr": 0.1, "base": base, "interval": 7, "bounds": [0.5, 2.0]})
+    optimizer = build_optimizer(part, network())
+    assert optimizer.settings.interval == 7
+    assert optimizer.param_groups[0]["lr"] == 0.1
+    with pytest.raises(ValueError, match=re.escape("lr=0.2 must be the base optimizer's, 0.1")):
+        build_optimizer(Part(name="sgg", options={"lr": 0.2, "base": base}), network())
+
+
+def test_the_hidden_schedule_is_adamw_with_the_rate_times_b_to_the_events():
+    """Interval 2, b = 0.5, floor 0.1: factors 1, .5, .5, .25, .25, .125, .125, .1 (0.0625 is below the floor)."""
+    scheduled, plain = network(), network()
+    ours = HiddenSchedule(scheduled.parameters(), decay=0.5, interval=2, lr=0.01, weight_decay=0.0)
+    reference = torch.optim.AdamW(plain.parameters(), lr=0.01, weight_decay=0.0)
+    for factor in (1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.1):
+        reference.param_groups[0]["lr"] = 0.01 * factor
+        assert torch.equal(moved(ours, scheduled, 1), moved(reference, plain, 1))
+        assert ours.param_groups[0]["lr"] == 0.01
+        assert ours.mean_scale() == factor
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay", 0.0), ("decay", 1.5), ("interval", 0), ("floor", math.nan)])
+def test_the_hidden_schedule_refuses_what_is_out_of_range(name, value):
+    settings = {"decay": 0.9, "interval": 2, "lr": 0.1} | {name: value}
+    with pytest.raises(ValueError, match=name):
+        HiddenSchedule(network().parameters(), **settings)
+
+
+def test_the_measure_weighs_clusters_by_their_entries():
+    """Entries in clusters (0, 0, 1, 2 …): S = (2, 1, 1) over 12 entries, 3 of them in the first: mean 15/12."""
+    model = network()
+    base = {"name": "adamw", "options": {"lr": 0.1}}
+    optimizer = build_optimizer(Part(name="sgg", options={"lr": 0.1, "base": base, "interval": 100}), model)
+    moved(optimizer, model, 1)
+    at = type("At", (), {"optimizer": optimizer})()
+    assert ScaleRange()(at) == {"scale/mean": 1.0, "scale/low": 1.0, "scale/high": 1.0}
+    index = torch.tensor([[0, 0, 0], [1, 1, 1], [2, 2, 2], [2, 1, 2]], dtype=torch.uint8)
+    optimizer.state[model.weight] |= {"index": index, "scale": torch.tensor([2.0, 1.0, 1.0])}
+    assert ScaleRange()(at) == {"scale/mean": 1.25, "scale/low": 1.0, "scale/high": 2.0}
+
+
+# -- sizes
+
+
+def test_the_three_sizes_of_preset_small_are_a_factor_of_three_apart():
+    """Hidden 16, 2 layers: 2 · 256 · 16 + 2 (4 · 256 + 3 · 16 · 32 + 32) + 16 = 13,392."""
+    options = [SizedLanguageOptions(**part.options) for part in PRESETS["small"].sizes]
+    counts = [o.shape().parameters for o in options]
+    assert counts == [13_392, 37_024, 115_008]

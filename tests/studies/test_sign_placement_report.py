@@ -1,0 +1,268 @@
+"""Figures, tables, numbers and claim rows of the sign study, from records made by hand."""
+
+import math
+from pathlib import Path
+from statistics import NormalDist
+
+import pytest
+
+from regrad.report.export import Exporter, rendered
+from regrad.report.style import METHODS
+from regrad.report.tables import to_latex
+from regrad.report.verdicts import decide, scale_label
+from regrad.results import Curve
+from regrad.studies.sign_placement import figures, tables
+from regrad.studies.sign_placement import plan as study
+from sign_records import LAYERS, LOSS, SHARE, noise_curves, record, study_records
+
+LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
+DRAW = {
+    "lr": figures.fig_learning_rates,
+    "curves": figures.fig_curves,
+    "dose": figures.fig_dose,
+    "noise": figures.fig_noise,
+}
+CASES = {
+    "whole": {},
+    "one seed": {"seeds": 1},
+    "an arm diverged everywhere": {"diverged": ("example",)},
+    "one fresh run diverged": {"diverged": ("batch/1",)},
+    "an arm is missing": {"without": ("group-4",)},
+    "the earliest arm is missing": {"without": ("example",)},
+    "the reference is missing": {"without": ("ema",)},
+    "the reference diverged": {"diverged": ("ema",)},
+    "one run of the reference diverged": {"diverged": ("ema/0",)},
+    "all diverged": {"diverged": ("example", "group-4", "batch", "ema")},
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("name", DRAW)
+def test_every_figure_is_drawn_whatever_diverged_or_is_missing(name, case):
+    figure = DRAW[name](study_records(**CASES[case]))
+    assert len(rendered(figure, "png", {"Software": None})) > 1000
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_tables_numbers_and_rows_are_made_whatever_diverged_or_is_missing(case):
+    records = study_records(**CASES[case])
+    for frame in (tables.results_table(records), tables.tuning_table(records)):
+        assert list(frame["placement"]) == [METHODS[a][0] for a in figures.arms(records)]
+        assert "tabular" in to_latex(frame)
+    numbers = tables.numbers(records)
+    assert all(isinstance(text, str) for text in numbers.values())
+    assert not any("nan" in text or "inf" in text for text in numbers.values())
+    assert figures.claim_rows(records)
+
+
+def test_drawing_reads_records_and_changes_none():
+    records = study_records()
+    before = [r.model_dump_json() for r in records]
+    for draw in DRAW.values():
+        draw(records)
+    assert [r.model_dump_json() for r in records] == before
+
+
+def test_the_order_of_the_records_does_not_change_a_figure_or_a_number():
+    records = study_records()
+    for draw in DRAW.values():
+        one, other = (rendered(draw(r), "png", {"Software": None}) for r in (records, records[::-1]))
+        assert one == other, draw.__name__
+    assert tables.numbers(records) == tables.numbers(records[::-1])
+
+
+def test_arms_are_in_the_order_of_the_sign():
+    assert figures.arms(study_records()[::-1]) == ["example", "group-4", "batch", "ema"]
+
+
+def test_claim_rows_by_hand():
+    rows = figures.claim_rows(study_records(seeds=2))
+    loss = {(r["arm"], r["seed"]): r["value"] for r in rows if r["metric"] == "test_loss"}
+    assert len(loss) == 8
+    assert loss["example", 1] == pytest.approx(2.41)  # 2.4 nats and 0.01 for the seed
+    assert loss["ema", 0] == pytest.approx(2.0)
+    scores = {(r["arm"], r["seed"]): r["value"] for r in rows if r["metric"] == "predicted_snr"}
+    assert len(scores) == 8
+    assert scores["ema", 0] == pytest.approx(NormalDist().inv_cdf(0.8))
+    assert all("metric" in r for r in rows)
+
+
+def test_tuning_runs_never_become_claim_rows():
+    seeds = {r["seed"] for r in figures.claim_rows(study_records(seeds=3))}
+    assert seeds == {0, 1, 2}
+
+
+def test_a_diverged_run_is_a_claim_row_without_a_value():
+    rows = figures.claim_rows(study_records(diverged=("batch/1",)))
+    (lost,) = [r for r in rows if r["diverged"]]
+    assert (lost["arm"], lost["seed"], lost["value"]) == ("batch", 1, None)
+
+
+def test_predicted_snr_by_hand():
+    # Shares 0.75 and 0.85 at the two checkpoints: mean 0.8, and the normal distribution reaches 0.8 at 0.8416.
+    found = figures.predicted_snr(record("ema", 0.002, 0, "fresh"))
+    assert found["ema"] == pytest.approx(0.841621, abs=1e-6)
+    # 0.6 at 0.2533: the earliest sign.
+    assert found["example"] == pytest.approx(0.253347, abs=1e-6)
+    assert set(found) == set(SHARE)
+
+
+def test_a_share_of_one_is_a_large_number_and_not_infinite():
+    made = record("ema", 0.002, 0, "fresh")
+    whole = Curve(x=[0.0], y=[1.0])
+    made = made.model_copy(update={"curves": made.curves | {"noise/all/resampled_right/ema": whole}})
+    found = figures.predicted_snr(made)
+    assert 5 < found["ema"] < math.inf
+
+
+def test_numbers_by_hand():
+    numbers = tables.numbers(study_records(seeds=3))
+    expected = {
+        "sign/parameters": "115,008",
+        "sign/batch": "16",
+        "sign/length": "32",
+        "sign/steps": "25",
+        "sign/tokens": "12,800",  # 25 · 16 · 32
+        "sign/momentum": "0.9",
+        "sign/runs": "24",  # 4 arms: 3 rates, 3 seeds
+        "sign/fresh-seeds": "3",
+        "sign/diverged": "0",
+        "sign/edges": "0",
+        "sign/ema/loss": "2.010",  # mean of 2.00, 2.01, 2.02
+        "sign/example/gap": "0.400 [0.400, 0.400]",  # the same at every seed
+        "sign/ema/lr": "0.0020",
+        "sign/observed-order": "the moving average, the batch mean, 4-example means, each example",
+        "sign/predicted-order": "the moving average $>$ the batch mean $>$ 4-example means $>$ each example",
+    }
+    assert {key: numbers[key] for key in expected} == expected
+
+
+def test_an_interval_by_hand():
+    # Losses 2.00, 2.01, 2.02: mean 2.01, standard deviation 0.01, t(2, 97.5 %) = 4.30265:
+    # half-width 4.30265 · 0.01/√3 = 0.02484.
+    (line,) = (
+        tables.results_table(study_records(seeds=3))
+        .query("placement == 'sign of the moving average'")
+        .to_dict("records")
+    )
+    assert line["test loss [95 %]"] == "2.010 [1.985, 2.035]"
+    assert line["minus EMA [95 %]"] == ""
+    assert line["SNR"] == "0.842"
+    assert line["div."] == "0/3"
+
+
+def test_diverged_runs_are_counted_and_enter_no_mean():
+    records = study_records(seeds=3, diverged=("ema/2",))
+    assert tables.losses(records, "ema") == {0: pytest.approx(2.0), 1: pytest.approx(2.01)}
+    assert tables.numbers(records)["sign/diverged"] == "1"
+    lines = tables.results_table(records).set_index("placement")["div."]
+    assert lines["sign of the moving average"] == "1/3"
+    gap = tables.gap(records, "batch")
+    assert gap.n == 2  # the pair of the diverged run is left out
+    assert gap.estimate == pytest.approx(0.2)
+
+
+def test_an_arm_that_diverged_everywhere_has_no_rate_and_no_loss():
+    records = study_records(diverged=("example",))
+    line = tables.results_table(records).iloc[0]
+    assert (line["LR"], line["test loss [95 %]"], line["minus EMA [95 %]"]) == ("none", "diverged", "")
+    tuning = tables.tuning_table(records).iloc[0]
+    assert tuning["div."] == 3
+    assert tuning["best LR"] == "none"
+    assert "each example" not in tables.numbers(records)["sign/observed-order"]
+
+
+def test_a_tuning_table_shows_grid_trials_and_edges():
+    line = tables.tuning_table(study_records()).set_index("placement").loc["sign of the moving average"]
+    assert (line["lowest LR"], line["highest LR"], line["best LR"]) == ("0.0010", "0.0040", "0.0020")
+    assert (line["trials"], line["decades"], line["on edge"]) == (3, "0.60", "no")
+
+
+def test_per_layer_values_come_from_every_seed_and_checkpoint_of_the_reference():
+    found = figures.layer_values(study_records(seeds=3), "kurtosis")
+    assert list(found) == list(LAYERS)
+    assert found[LAYERS[1]] == [4.0, 4.01] * 3
+    assert figures.layer_values(study_records(), "gaussian/batch")[LAYERS[0]][0] == SHARE["batch"]
+
+
+def test_names_of_parameters_fit_into_the_figure():
+    assert figures.short("blocks.0.attention.query.weight") == "0 attn query"
+
+
+def verdicts(records, preset="small"):
+    """With losses that scatter by ±0.002, differently in every arm: without scatter there is no t-test."""
+    rows = figures.claim_rows(records)
+    for k, r in enumerate(rows):
+        r["value"] += 0.001 * (k * 7 % 5 - 2)
+    return {v["id"]: v for v in decide(LEDGER, study.STUDY, rows, preset=preset, records=records)}
+
+
+def test_losses_that_fall_from_early_to_late_sign_reproduce_the_claims():
+    """The predicted order needs five arms: four in the right order have p = 2/4! = 0.083."""
+    found = verdicts(study_records(seeds=8))
+    assert {claim: v["verdict"] for claim, v in found.items()} == {
+        "C3": "reproduced",
+        "C3b": "reproduced",
+        "C3c": "inconclusive",
+    }
+    assert found["C3c"]["estimate"] == 1.0
+    assert found["C3"]["label"] == "at 115,008 parameters, 12,800 tokens"
+
+
+def test_losses_in_the_opposite_order_do_not_reproduce_the_claims(monkeypatch):
+    for arm, other in (("example", "ema"), ("group-4", "batch")):
+        first, second = LOSS[arm], LOSS[other]
+        monkeypatch.setitem(LOSS, arm, second)
+        monkeypatch.setitem(LOSS, other, first)
+    found = verdicts(study_records(seeds=8))
+    assert {v["verdict"] for v in found.values()} == {"not reproduced"}
+
+
+@pytest.mark.parametrize(("preset", "seeds"), [("smoke", 5), ("small", 4)])
+def test_too_small_a_preset_or_too_few_seeds_decide_nothing(preset, seeds):
+    found = verdicts(study_records(seeds=seeds), preset)
+    assert {v["verdict"] for v in found.values()} == {"not tested"}
+
+
+def test_the_claims_are_decided_from_the_arms_of_the_study():
+    """A renamed arm would leave a claim untested for ever."""
+    found = verdicts(study_records(seeds=8, without=("example",)))
+    assert found["C3"]["verdict"] == "not tested"
+    assert "example" in found["C3"]["why"]
+
+
+def test_the_scale_label_counts_parameters_and_tokens():
+    assert scale_label(study_records()) == "at 115,008 parameters, 12,800 tokens"
+
+
+def test_every_arm_of_every_preset_has_its_own_colour_marker_and_label():
+    for scale in study.PRESETS.values():
+        styles = [tuple(figures.method(arm).values()) for arm in study.arms(scale)]
+        for column in zip(*styles, strict=True):
+            assert len(set(column)) == len(styles), column
+
+
+def test_the_pictures_do_not_depend_on_what_was_drawn_before(tmp_path):
+    records = study_records()
+    exporter = Exporter(tmp_path, notebook="x", preset="smoke", records=records)
+    first = exporter.figure("fig-a", figures.fig_dose(records)).png
+    figures.fig_noise(records)
+    assert exporter.figure("fig-b", figures.fig_dose(records)).png == first
+
+
+def test_the_constructed_records_have_the_curves_that_the_runner_writes():
+    """Names as ``GradientNoise`` gives them, so that these tests test the true thing."""
+    from regrad.studies.sign_placement.runtime.gradient_noise import GradientNoise
+
+    placements = GradientNoise(16, 4, 0.9, (4,)).placements
+    assert set(placements) == set(SHARE)
+    made = {name.split("/", 2)[2] for name in noise_curves() if "/all/" not in name}
+    spoken = {f"{kind}/{arm}" for kind in ("gaussian", "resampled") for arm in placements}
+    assert made == spoken | {"snr", "kurtosis", "agreement"}
+
+
+def test_a_run_that_diverged_before_its_first_evaluation_has_no_curve_to_draw():
+    records = study_records(diverged=("batch/1",))
+    records = [r.model_copy(update={"curves": {}}) if r.diverged else r for r in records]
+    for draw in DRAW.values():
+        draw(records)
