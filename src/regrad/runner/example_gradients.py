@@ -29,8 +29,8 @@ class Elementwise:
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
         """Write the mean of the function into ``.grad``."""
-        found = gradient_statistics(model, losses, batch, {"own": self.function}, method=self.method)
-        assign_grad(model, found["own"])
+        means = gradient_statistics(model, losses, batch, {"own": self.function}, method=self.method)
+        assign_grad(model, means["own"])
         return {}
 
 
@@ -47,8 +47,8 @@ class ExampleSigns:
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
         """Write the mean sign into ``.grad``."""
-        found = gradient_statistics(model, losses, batch, ["mean_sign"], method=self.method, group_size=self.group_size)
-        assign_grad(model, found["mean_sign"])
+        signs = gradient_statistics(model, losses, batch, ["mean_sign"], method=self.method, group_size=self.group_size)
+        assign_grad(model, signs["mean_sign"])
         return {}
 
 
@@ -56,7 +56,7 @@ class Statistics:
     """Per-example statistics for an optimizer whose ``step`` takes them; the mean goes into ``.grad``.
 
     Args:
-        names: Statistics beside the mean.
+        names: Statistics beside the mean, as ``optimizer.step`` calls them.
         method: Of ``gradient_statistics``.
         max_norm: Clip the mean's global norm to this, and scale the other statistics alike; None does not.
     """
@@ -71,8 +71,9 @@ class Statistics:
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
         """Write the mean into ``.grad`` and return all statistics and the number of examples."""
-        found = gradient_statistics(model, losses, batch, ["mean", *self.names], method=self.method)
+        statistics = gradient_statistics(model, losses, batch, ["mean", *self.names], method=self.method)
         if self.max_norm is not None:
-            found = clip_statistics(found, self.max_norm)[0]
-        assign_grad(model, found.pop("mean"))
-        return {"statistics": found, "batch_size": batch_size(batch)}
+            statistics = clip_statistics(statistics, self.max_norm)[0]
+        # The optimizer reads the mean from ``.grad``, so that a clipped or reduced one cannot disagree with it.
+        assign_grad(model, statistics.pop("mean"))
+        return {"statistics": statistics, "batch_size": batch_size(batch)}

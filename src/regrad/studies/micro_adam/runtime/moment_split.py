@@ -38,30 +38,32 @@ class MomentSplit:
         """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
-    def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return the sums of one checkpoint."""
-        spec = at.spec
-        # The first block of N examples that lies wholly beyond the end of the run.
-        block = math.ceil(spec.steps * spec.batch_size / self.examples)
-        found = gradient_statistics(
-            at.model,
-            at.problem.losses,
-            at.problem.batch(block, self.examples),
+    def __call__(self, checkpoint: Checkpoint) -> dict[str, float]:
+        """Return the sums over each tensor, and the share of entries that their mean leads."""
+        batch_size, problem = checkpoint.spec.batch_size, checkpoint.problem
+        # The first block of N examples that lies wholly beyond the end of the run: the mean of examples
+        # that were trained on is smaller than μ.
+        block = math.ceil(checkpoint.spec.steps * batch_size / self.examples)
+        statistics = gradient_statistics(
+            checkpoint.model,
+            problem.losses,
+            problem.batch(block, self.examples),
             ["mean", "variance"],
             method=self.method,
             chunk_size=self.chunk_size,
         )
-        values: dict[str, float] = {}
+        sums: dict[str, float] = {}
         led = moved = 0.0
-        for name, variance in found["variance"].items():
-            mean_square = unbiased_mean_square(found["mean"][name], variance, self.examples)
-            values[f"split/{name}/mean_square"] = float(mean_square.sum())
-            values[f"split/{name}/variance"] = float(variance.sum())
-            led += float((mean_square > variance / spec.batch_size).sum())
+        for name, variance in statistics["variance"].items():
+            mean_square = unbiased_mean_square(statistics["mean"][name], variance, self.examples)
+            sums[f"split/{name}/mean_square"] = float(mean_square.sum())
+            sums[f"split/{name}/variance"] = float(variance.sum())
+            led += float((mean_square > variance / batch_size).sum())
+            # Rows of an embedding whose token no example holds have no gradient to split.
             moved += float((variance > 0).sum())
-        return values | {"split/all/led": led / max(moved, 1.0)}
+        return sums | {"split/all/led": led / max(moved, 1.0)}
 
 
-def unbiased_mean_square(mean: Tensor, variance: Tensor, count: int) -> Tensor:
+def unbiased_mean_square(mean: Tensor, variance: Tensor, examples: int) -> Tensor:
     """Return the estimate gbar² - v/N of μ² whose expectation is μ² (all [*param]); it may be negative."""
-    return mean.square() - variance / count
+    return mean.square() - variance / examples
