@@ -10,10 +10,11 @@ from torch import nn
 from regrad.problems.batch import Batch
 from regrad.problems.language import LanguageProblem
 from regrad.results import Part, Schedule, parse
-from regrad.runner.build import build_measures, build_optimizer, build_problem, learning_rate_factor
+from regrad.runner.build import build_measures, build_optimizer, build_problem
 from regrad.runner.dependencies import data_sources, entries
 from regrad.runner.measures import Checkpoint, StateMean
 from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS
+from regrad.runner.schedules import learning_rate_factor
 from regrad.runner.train import Curves, evaluation_steps, run, train
 from regrad.store import seal
 from tiny_runs import FINGERPRINT, TOPICS, sgd, spec

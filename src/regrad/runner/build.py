@@ -1,6 +1,5 @@
 """Build the objects that a spec names."""
 
-import math
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -10,9 +9,10 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
-from regrad.results import Part, Schedule, Spec
+from regrad.results import Part, Spec
 from regrad.runner.lookup import look_up
 from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS
+from regrad.runner.schedules import learning_rate_factor
 
 
 def resolve(entry: str) -> Callable[..., Any]:
@@ -52,21 +52,6 @@ def build_gradient(spec: Spec) -> Any:
 def build_measures(spec: Spec) -> list[Any]:
     """Return the objects that record more than the validation loss."""
     return [resolve(look_up(MEASURES, part, "measure"))(**part.options) for part in spec.measures]
-
-
-def learning_rate_factor(schedule: Schedule, steps: int) -> Callable[[int], float]:
-    """Return the factor on the learning rate at each step (0-based) of a run of ``steps`` steps."""
-    warmup = round(schedule.warmup * steps)
-
-    def factor(step: int) -> float:
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        if schedule.shape == "constant":
-            return 1.0
-        progress = (step - warmup) / max(1, steps - warmup)
-        return schedule.final + (1 - schedule.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
-
-    return factor
 
 
 def build_scheduler(optimizer: Optimizer, spec: Spec) -> LambdaLR:

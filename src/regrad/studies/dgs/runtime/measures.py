@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import Tensor
 
 from regrad.problems.models.spiking import SpikingResNet, spikes_per_image
 from regrad.results import Spec
@@ -26,8 +27,13 @@ class Spikes:
         return step == spec.steps
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return "test_spikes", in thousands per image, all neurons and time steps together."""
-        assert isinstance(at.model, SpikingResNet), "only a spiking network has spikes"
+        """Return "test_spikes", in thousands per image, all neurons and time steps together.
+
+        Raises:
+            TypeError: The model has no spikes.
+        """
+        if not isinstance(at.model, SpikingResNet):
+            raise TypeError(f"spikes: {type(at.model).__name__} has none; allowed: SpikingResNet")
         images = at.problem.first("test", self.examples)
         return {"test_spikes": float(spikes_per_image(at.model, images).double().mean()) / 1000}
 
@@ -51,16 +57,27 @@ class ReadingGeometry:
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
         """Return the cosines and slopes of one checkpoint."""
-        model = copy.deepcopy(at.model)  # BatchNorm's running statistics must not see this batch
-        step = at.spec.steps  # a batch that the run does not train on
-        at.problem.losses(model, at.problem.batch(step, at.spec.batch_size)).mean().backward()
-        grads = [p.grad.double() for p in model.parameters() if p.grad is not None]
-        flat = torch.cat([g.reshape(-1) for g in grads])
-        found = {}
+        grads = next_gradient(at)
+        entries = flat(grads)
+        geometry = {}
         for reading in READINGS:
             updates = dgs_updates(grads, reading, lr=1.0, eps=1e-8)
-            update = torch.cat([u.reshape(-1) for u in updates])
-            found[f"cosine/{reading}"] = cosine(updates, grads)
-            moved = (flat != 0) & (update != 0)
-            found[f"slope/{reading}"] = log_slope(flat[moved].abs().tolist(), update[moved].abs().tolist())
-        return found
+            sizes = flat(updates)
+            # An update may underflow to zero where its gradient does not, and has no logarithm either.
+            moved = (entries != 0) & (sizes != 0)
+            geometry[f"cosine/{reading}"] = cosine(updates, grads)
+            geometry[f"slope/{reading}"] = log_slope(entries[moved].abs().tolist(), sizes[moved].abs().tolist())
+        return geometry
+
+
+def next_gradient(at: Checkpoint) -> list[Tensor]:
+    """Return the gradient, in float64, of the mean loss on a batch that the run does not train on."""
+    model = copy.deepcopy(at.model)  # BatchNorm's running statistics must not see this batch
+    batch = at.problem.batch(at.spec.steps, at.spec.batch_size)
+    at.problem.losses(model, batch).mean().backward()
+    return [p.grad.double() for p in model.parameters() if p.grad is not None]
+
+
+def flat(tensors: list[Tensor]) -> Tensor:
+    """Return all entries in one row [n]."""
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])

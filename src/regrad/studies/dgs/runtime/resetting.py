@@ -3,7 +3,6 @@
 Acts on: the update, through the optimizer's state and its learning rate.
 """
 
-import math
 from typing import Any
 
 from torch import Tensor
@@ -11,10 +10,12 @@ from torch.optim import Optimizer
 
 import regrad.transforms.checks as checks
 from regrad.optim.wrapper import OptimizerWrapper
+from regrad.results import Schedule
+from regrad.runner import schedules
 
 RESETS = ("soft", "hard")
 MILESTONES = (0.5, 0.75)
-WARMUP, FINAL = 0.05, 0.1
+SCHEDULE = Schedule(shape="cosine", warmup=0.05, final=0.1)  # that of the runs without resets
 
 
 class Resetting(OptimizerWrapper):
@@ -32,42 +33,47 @@ class Resetting(OptimizerWrapper):
         base: The optimizer.
         reset: "soft" or "hard".
         steps: Length of the run, >= 1.
+
+    Raises:
+        ValueError: An unknown reset or a length below 1.
     """
 
     def __init__(self, base: Optimizer, *, reset: str, steps: int) -> None:
         checks.one_of("reset", reset, RESETS)
         checks.integer_at_least("steps", steps, 1)
         super().__init__(base)
-        self.reset, self.steps, self.taken = reset, steps, 0
+        self.reset, self.steps, self.step_count = reset, steps, 0
 
     def take_step(self) -> None:
         """Reset where it is due, then let the base step at the scaled learning rate."""
-        if self.taken in milestones(self.steps):
+        if self.step_count in milestones(self.steps):
             self._reset_state()
-        factor = learning_rate_factor(self.taken, self.steps, self.reset)
+        factor = learning_rate_factor(self.step_count, self.steps, self.reset)
         rates = [group["lr"] for group in self.param_groups]
         for group in self.param_groups:
             group["lr"] = group["lr"] * factor
         self.base.step()
+        # The groups' own rate belongs to whoever set it, a scheduler included.
         for group, rate in zip(self.param_groups, rates, strict=True):
             group["lr"] = rate
-        self.taken += 1
+        self.step_count += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, with the number of steps taken."""
-        return super().state_dict() | {"taken": self.taken}
+        """Return the state, with the number of steps so far."""
+        return super().state_dict() | {"step_count": self.step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""
         super().load_state_dict(state_dict)
-        self.taken = state_dict["taken"]
+        self.step_count = state_dict["step_count"]
 
     def _reset_state(self) -> None:
         if self.reset == "hard":
             self.base.state.clear()
             return
-        for kept in self.base.state.values():
-            for name, value in kept.items():
+        for state in self.base.state.values():
+            for name, value in state.items():
+                # Half a step counter would change Adam's bias correction, which no average needs.
                 if isinstance(value, Tensor) and name != "step":
                     value.mul_(0.5)
 
@@ -78,18 +84,13 @@ def milestones(steps: int) -> list[int]:
 
 
 def learning_rate_factor(step: int, steps: int, reset: str) -> float:
-    """Return the factor on the learning rate at a step (0-based)."""
-    warmup = round(WARMUP * steps)
-    past = [m for m in milestones(steps) if m <= step]
-    start = past[-1] if past else 0
-    ramp = min(1.0, (step - start + 1) / (warmup + 1))
-    if reset == "hard" and past:
-        return cosine((step - start) / max(1, steps - start))
-    if past:
-        return ramp * cosine((step - warmup) / max(1, steps - warmup))
-    return ramp if step < warmup else cosine((step - warmup) / max(1, steps - warmup))
-
-
-def cosine(progress: float) -> float:
-    """Return the factor of a cosine from 1 to 0.1 at a progress in [0, 1]."""
-    return FINAL + (1 - FINAL) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+    """Return the factor on the learning rate at a step (0-based) of a run that is reset."""
+    unbroken = schedules.learning_rate_factor(SCHEDULE, steps)(step)
+    resets = [milestone for milestone in milestones(steps) if milestone <= step]
+    if not resets:
+        return unbroken
+    since = step - resets[-1]
+    if reset == "hard":
+        return schedules.cosine(since / max(1, steps - resets[-1]), SCHEDULE.final)
+    climb = min(1.0, (since + 1) / (round(SCHEDULE.warmup * steps) + 1))
+    return climb * unbroken

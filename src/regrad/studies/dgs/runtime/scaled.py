@@ -27,6 +27,7 @@ class Scaled:
         losses(model, batch).mean().backward()
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         with torch.no_grad():
-            for grad, scaled in zip(grads, dgs_updates(grads, "steps", lr=self.lr, eps=self.eps), strict=True):
-                grad.copy_(scaled)
+            updates = dgs_updates(grads, "steps", lr=self.lr, eps=self.eps)
+            for grad, update in zip(grads, updates, strict=True):
+                grad.copy_(update)
         return {}

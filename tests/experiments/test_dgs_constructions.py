@@ -1,7 +1,7 @@
 """What is refuted by construction: each test is a proof that the ledger names, and that the notebook runs.
 
 The proofs need torch and the library only. ``tests/transforms/test_dgs_theorems.py`` proves the same theorems at
-more length, and shows for each that an altered formula fails it.
+more length, and shows for each that an altered formula fails it. The file stays at the path that the ledger has.
 """
 
 import math
