@@ -5,23 +5,31 @@ import zlib
 from collections.abc import Callable
 
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
-from regrad.studies.micro_adam import plan as study
-from regrad.studies.micro_adam.sizes import PRESETS
+from regrad.studies.micro_adam.arms import ADAM, ARMS
+from regrad.studies.micro_adam.plan import center, make, plan
+from regrad.studies.micro_adam.sizes import PRESETS, Sizes
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 5.5
-# Losses at the best rate, falling with c; the rules' distance a doubling of B; the first multiple that diverges.
-LOSS = {"micro_adam_msq": 2.0, "adam": 2.1, "c=0.25": 2.2, "micro_adam": 2.3, "c=4": 2.4, "micro_adam_var": 2.5}
+# Losses at the best rate by preconditioner, falling with c; the rules' distance a doubling of B; from which multiple
+# of the optimum an arm diverges.
+LOSS = {"mean_square": 2.0, "adam": 2.1, 0.25: 2.2, "micro": 2.3, 4.0: 2.4, "variance": 2.5}
 APART = {"lr~B^0": 0.2, "lr~B^0.5": 0.05, "lr~B^1": 0.3}
 LIMIT = {"adam": 100.0, "micro_adam": 20.0, "micro_adam_var": 4.0, "micro_adam+clip": 50.0, "micro_adam_var+clip": 10.0}
 # With mu^2 = 1 and sigma^2 = 8, the shares are 1/3 at B = 4, 1/2 at 8 and 2/3 at 16.
 SPLIT = {"mean_square": 1.0, "variance": 8.0}
 LAYERS = ("embedding.weight", "blocks.0.attention.query.weight")
-SCALE = PRESETS["smoke"]._replace(
+SIZES = PRESETS["smoke"]._replace(
     seeds=(1, 5), points=3, batch_sizes=(4, 8, 16), multiples=(2.0, 8.0, 32.0), stability_seeds=8
 )
 
 Lost = Callable[[Spec], bool]
+
+
+def adam_spec(sizes: Sizes = SIZES, **tags: str) -> Spec:
+    """A fresh run of Adam on the language task, its tags changed."""
+    spec = make(sizes, "language", ADAM, lr=1e-3, seed=0, phase="fresh")
+    return spec.model_copy(update={"tags": spec.tags | tags})
 
 
 def jitter(arm: str, seed: int) -> float:
@@ -31,18 +39,18 @@ def jitter(arm: str, seed: int) -> float:
 
 def losses(spec: Spec) -> list[float]:
     """Validation losses at 0 and at the spec's evaluations."""
-    tags, seed, lr = spec.tags, spec.seed, float(spec.optimizer.options["lr"])
+    tags, seed, lr = spec.tags, spec.seed, spec.optimizer.lr
     if tags["part"] == "stability":
         last = 6.0 if float(tags["multiple"]) >= LIMIT[tags["arm"]] else 3.0
         return [UNTRAINED, last, last]
     if tags["part"] == "scaling":
-        own = SCALE.language.batch_size
+        own = SIZES.language.batch_size
         last = 2.1 + 0.001 * (seed % 1000) + APART[tags["arm"]] * abs(math.log2(spec.batch_size / own))
         last += jitter(tags["arm"] + str(spec.batch_size), seed)
     else:
-        task = SCALE.language if tags["part"] == "language" else SCALE.images
-        notches = abs(math.log2(lr / study.center(tags["arm"], task)))
-        last = LOSS[study.base(tags["arm"])] + 0.1 * notches + 0.01 * (seed % 1000) + jitter(tags["arm"], seed)
+        notches = abs(math.log2(lr / center(ARMS[tags["arm"]], SIZES.task(tags["part"]))))
+        last = LOSS[spec.optimizer.options["preconditioner"]] + 0.1 * notches
+        last += 0.01 * (seed % 1000) + jitter(tags["arm"], seed)
     count = spec.evaluations
     return [UNTRAINED + (last - UNTRAINED) * k / count for k in range(count + 1)]
 
@@ -71,9 +79,9 @@ def record(spec: Spec, lost: bool = False) -> Record:
     )
 
 
-def study_records(lost: Lost | None = None, scale: study.Scale = SCALE) -> list[Record]:
-    """All runs of the study at a small scale, as the runner would ask for them; ``lost`` says which diverged."""
+def study_records(lost: Lost | None = None, sizes: Sizes = SIZES) -> list[Record]:
+    """All runs of a small study, as the runner would ask for them; ``lost`` says which diverged."""
     records: list[Record] = []
-    while len(specs := study.plan(scale, records)) > len(records):
+    while len(specs := plan(sizes, records)) > len(records):
         records = [record(spec, bool(lost and lost(spec))) for spec in specs]
     return records

@@ -5,18 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from micro_adam_records import LAYERS, SCALE, record, study_records
+from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
 from regrad.report.export import KEY, Exporter, escape_tex
 from regrad.report.style import method
 from regrad.report.tables import to_latex
 from regrad.report.verdicts import decide
 from regrad.results import Curve
 from regrad.studies.micro_adam import figures, scaling, tables
-from regrad.studies.micro_adam import plan as study
 from regrad.studies.micro_adam import rows as readings
 from regrad.studies.micro_adam import split as batches
+from regrad.studies.micro_adam.arms import RULES, arms_in
 from regrad.studies.micro_adam.claims import claim_rows
 from regrad.studies.micro_adam.numbers import numbers
+from regrad.studies.micro_adam.study import STUDY
 from regrad.studies.own_statistics import figures as own
 from regrad.studies.own_statistics import plan as own_statistics
 
@@ -26,20 +27,19 @@ RECORDS = study_records()
 
 def run(*, validation=(5.5, 3.0, 2.0), steps=(0.0, 10.0, 20.0), **changes):
     """One fresh run of Adam with a given validation curve."""
-    made = record(study.make(SCALE, "language", "adam", 1e-3, 0, "fresh"))
+    made = record(adam_spec())
     curves = made.curves | {"validation_loss": Curve(x=list(steps), y=list(validation))}
     return made.model_copy(update={"curves": curves} | changes)
 
 
 def at(multiple, *, lost=False):
-    spec = study.make(SCALE, "language", "adam", 1e-3, 0, "fresh")
-    tags = {"part": "stability", "phase": "stability", "multiple": f"{multiple:g}"}
-    return run(spec=spec.model_copy(update={"tags": spec.tags | tags}), status="diverged" if lost else "finished")
+    spec = adam_spec(part="stability", phase="stability", multiple=f"{multiple:g}")
+    return run(spec=spec, status="diverged" if lost else "finished")
 
 
 def verdicts(records, preset="small"):
     rows = claim_rows(records)
-    return {v["id"]: v for v in decide(LEDGER, study.STUDY, rows, preset=preset, records=records)}
+    return {v["id"]: v for v in decide(LEDGER, STUDY.name, rows, preset=preset, records=records)}
 
 
 # -- what counts as diverged, speed, stability
@@ -92,7 +92,7 @@ def test_the_share_is_of_sums_and_a_negative_estimate_counts_as_none():
 
 def test_the_split_over_all_tensors_is_of_their_summed_moments():
     """Mean squares 1 and 5, variances 8 and 8, B = 16: 6/(6 + 16/16) = 6/7; alone 1/(1 + .5) and 5/5.5."""
-    made = record(study.make(SCALE, "language", "adam", 1e-3, 0, "fresh"))
+    made = record(adam_spec())
     other = {f"split/{LAYERS[1]}/mean_square": Curve(x=[0.0, 8.0], y=[5.0, 5.0])}
     made = made.model_copy(update={"curves": made.curves | other})
     assert scaling.split(made, 16) == pytest.approx([6 / 7] * 2)
@@ -108,7 +108,7 @@ def test_the_shares_by_batch_size_are_a_third_a_half_and_two_thirds():
 def test_every_rule_s_row_carries_the_share_of_its_batch_size():
     rows = scaling.scaling_rows(RECORDS)
     largest = [r for r in rows if r["batch_size"] == 16]
-    assert {r["arm"] for r in largest} == set(batches.RULES)
+    assert {r["arm"] for r in largest} == set(RULES)
     assert {round(r["mean_square_share"], 9) for r in largest} == {0.666666667}
     # 3 rules, 3 batch sizes, 5 seeds, 4 evaluations; the untrained model is no point of a learning curve.
     assert len(rows) == 180
@@ -177,7 +177,7 @@ def test_c8_is_not_tested_where_noise_leads_at_every_size():
 def test_rates_count_every_multiple_and_seed():
     """Of multiples 2, 8, 32 MicroAdamVar loses 8 and 32 (limit 4) at eight seeds, MicroAdam 32, Adam none."""
     rows = [r for r in claim_rows(RECORDS) if r["metric"] == "diverged_on_grid"]
-    lost = {arm: [r["diverged"] for r in rows if r["arm"] == arm] for arm in study.STABILITY_ARMS}
+    lost = {arm: [r["diverged"] for r in rows if r["arm"] == arm] for arm in LIMIT}
     assert {arm: (sum(v), len(v)) for arm, v in lost.items()} == {
         "adam": (0, 24),
         "micro_adam": (8, 24),
@@ -208,7 +208,7 @@ def test_a_diverged_fresh_run_is_a_row_that_says_so_and_enters_no_mean():
 def test_the_results_table_has_a_line_an_arm_and_differences_are_paired():
     """Arms lie 0.1 apart per rung; the seeds' own offsets cancel in the difference."""
     table = tables.results_table(RECORDS).set_index("arm")
-    assert len(table) == len(study.LANGUAGE_ARMS)
+    assert len(table) == len(arms_in("language"))
     assert float(table.loc["MicroAdam", "minus Adam [95 %]"].split()[0]) == pytest.approx(0.2, abs=0.005)
     assert table.loc["Adam", "minus Adam [95 %]"] == ""
     assert table.loc["MicroAdamVar", "div. above"] == "16/24"
@@ -227,7 +227,7 @@ def test_the_image_table_says_nothing_of_stability():
 
 def test_the_tuning_table_covers_both_tasks():
     table = tables.tuning_table(RECORDS)
-    assert len(table) == len(study.LANGUAGE_ARMS) + len(study.IMAGE_ARMS)
+    assert len(table) == len(arms_in("language")) + len(arms_in("images"))
     assert set(table["trials"]) == {3}
     assert set(table["on edge"]) == {"no"}
 
@@ -258,7 +258,7 @@ def test_numbers_have_printable_keys_and_say_what_was_run():
 
 CASES = {
     "as usual": None,
-    "MicroAdamVar always diverges": lambda s: study.base(s.tags["arm"]) == "micro_adam_var",
+    "MicroAdamVar always diverges": lambda s: s.optimizer.options["preconditioner"] == "variance",
     "one rule diverges": lambda s: (s.tags["part"], s.tags["arm"]) == ("scaling", "lr~B^1") and s.batch_size == 16,
     "all fresh runs but Adam's diverge": lambda s: s.tags["phase"] == "fresh" and s.tags["arm"] != "adam",
     "Adam's fresh runs diverge": lambda s: s.tags["phase"] == "fresh" and s.tags["arm"] == "adam",
@@ -288,7 +288,7 @@ def test_everything_is_drawn_and_counted_whatever_diverged(lost, tmp_path):
 
 
 def test_one_seed_is_drawn_without_intervals(tmp_path):
-    records = study_records(scale=SCALE._replace(seeds=(1, 1)))
+    records = study_records(sizes=SIZES._replace(seeds=(1, 1)))
     exporter = Exporter(tmp_path, notebook="02_micro_adam", preset="smoke", records=records)
     exporter.figure("fig-c", figures.fig_coefficient(records))
     exporter.figure("fig-scaling", batches.fig_scaling(records))

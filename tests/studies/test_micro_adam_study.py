@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from micro_adam_records import SCALE, record, study_records
+from micro_adam_records import SIZES, adam_spec, record, study_records
 from regrad.problems.images import ImageOptions
 from regrad.problems.language import LanguageOptions, build
 from regrad.report.ledger import load
@@ -22,6 +22,7 @@ from regrad.runner.gradients import Backward
 from regrad.runner.measures import Checkpoint
 from regrad.runner.train import train
 from regrad.studies.micro_adam import plan as study
+from regrad.studies.micro_adam.arms import ADAM, ARMS, RULES, arms_in
 from regrad.studies.micro_adam.runtime.moment_split import MomentSplit, unbiased_mean_square
 from regrad.studies.micro_adam.sizes import PRESETS
 from regrad.studies.own_statistics import plan as own_statistics
@@ -36,7 +37,7 @@ def part_of(specs, part, **tags):
 
 
 def rates(specs, arm, part="language"):
-    return sorted({s.optimizer.options["lr"] for s in part_of(specs, part, arm=arm, phase="tune")})
+    return sorted({s.optimizer.lr for s in part_of(specs, part, arm=arm, phase="tune")})
 
 
 # -- the plan
@@ -52,9 +53,9 @@ def test_the_grids_of_micro_adam_reach_from_half_to_2_root_b_times_adam_s_rate()
 
 def test_a_centre_is_halfway_between_the_optima_of_the_two_regimes():
     """c = 4 and B = 16: Adam's rate where the mean leads, 8 times it where noise does, the middle is √8 times."""
-    assert study.center("c=4", SMALL.language) == pytest.approx(8e-3 * math.sqrt(8))
+    assert study.center(ARMS["c=4"], SMALL.language) == pytest.approx(8e-3 * math.sqrt(8))
     # c = 0: nu is bounded from below at sqrt(2 · 0.01/1.99) = 0.100251 of sigma²/B.
-    assert study.center("micro_adam_msq", SMALL.language) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
+    assert study.center(ARMS["micro_adam_msq"], SMALL.language) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -68,16 +69,16 @@ def test_every_arm_is_tuned_with_as_many_trials_over_as_many_decades(preset, par
 
 
 def test_tuning_seeds_are_never_result_seeds_and_results_have_every_seed():
-    specs = study.plan(SCALE, study_records())
+    specs = study.plan(SIZES, study_records())
     assert {s.seed for s in specs if s.tags["phase"] == "tune"} == {1000}
     assert {s.seed for s in specs if s.tags["phase"] in ("fresh", "scaling")} == {0, 1, 2, 3, 4}
     assert {s.seed for s in specs if s.tags["phase"] == "stability"} == set(range(8))
 
 
 def test_the_claims_find_their_arms_and_seeds():
-    specs = study.plan(SCALE, study_records())
+    specs = study.plan(SIZES, study_records())
     ran = {s.tags["arm"] for s in specs if s.tags["phase"] in ("fresh", "scaling")}
-    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == study.STUDY]
+    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == study.STUDY.name]
     assert {claim.id for claim in claims} == {"C4", "C4b", "C5", "C6", "C7", "C8"}
     for claim in claims:
         assert set(claim.arms) <= ran, claim.id
@@ -86,39 +87,38 @@ def test_the_claims_find_their_arms_and_seeds():
 
 
 def test_rates_of_divergence_are_over_equal_multiples_of_each_arm_s_own_optimum():
-    specs = study.plan(SCALE, study_records())
+    specs = study.plan(SIZES, study_records())
     stable = part_of(specs, "stability")
-    assert {s.tags["arm"] for s in stable} == set(study.STABILITY_ARMS)
+    assert {s.tags["arm"] for s in stable} == {arm.name for arm in arms_in("stability")}
     for spec in stable:
         tags = {"arm": spec.tags["arm"], "phase": "fresh"}
         fresh = part_of(specs, "language", **tags)[0]
-        ratio = spec.optimizer.options["lr"] / fresh.optimizer.options["lr"]
+        ratio = spec.optimizer.lr / fresh.optimizer.lr
         assert ratio == pytest.approx(float(spec.tags["multiple"]), rel=1e-5)
-        assert (spec.steps, spec.gradient) == (SCALE.stability_steps, fresh.gradient)
-    assert len({s.key() for s in stable}) == len(study.STABILITY_ARMS) * 8 * 3
+        assert (spec.steps, spec.gradient) == (SIZES.stability_steps, fresh.gradient)
+    assert len({s.key() for s in stable}) == len(arms_in("stability")) * 8 * 3
 
 
 def test_scaling_rules_see_equal_tokens_and_move_the_rate_by_their_power_of_b():
-    specs = part_of(study.plan(SCALE, study_records()), "scaling")
-    optimum = {s.optimizer.options["lr"] for s in specs if s.batch_size == 8}
+    specs = part_of(study.plan(SIZES, study_records()), "scaling")
+    optimum = {s.optimizer.lr for s in specs if s.batch_size == 8}
     assert len(optimum) == 1
     for spec in specs:
         assert spec.steps * spec.batch_size == 64
-        power = float(spec.tags["arm"].removeprefix("lr~B^"))
-        expected = min(optimum) * (spec.batch_size / 8) ** power
-        assert spec.optimizer.options["lr"] == pytest.approx(expected, rel=1e-5)
+        expected = min(optimum) * (spec.batch_size / 8) ** RULES[spec.tags["arm"]].exponent
+        assert spec.optimizer.lr == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_batch_sizes_divide_the_steps_so_that_evaluations_are_at_equal_tokens(preset):
-    scale = PRESETS[preset]
-    assert scale.language.batch_size in scale.batch_sizes
-    examples = scale.language.steps * scale.language.batch_size
-    assert all(examples % (size * scale.evaluations) == 0 for size in scale.batch_sizes)
+    sizes = PRESETS[preset]
+    assert sizes.language.batch_size in sizes.batch_sizes
+    examples = sizes.language.steps * sizes.language.batch_size
+    assert all(examples % (size * sizes.evaluations) == 0 for size in sizes.batch_sizes)
 
 
 def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
-    specs = study.plan(SCALE, study_records())
+    specs = study.plan(SIZES, study_records())
     for seed in range(5):
         keys = {s.key() for s in part_of(specs, "scaling") if (s.batch_size, s.seed) == (8, seed)}
         assert keys == {s.key() for s in part_of(specs, "language", arm="adam", phase="fresh") if s.seed == seed}
@@ -126,8 +126,8 @@ def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
 
 def test_without_tuning_nothing_that_rests_on_an_optimum_is_named():
     assert {s.tags["phase"] for s in study.specs("small", [])} == {"tune"}
-    tuned = [record(s) for s in study.plan(SCALE, []) if s.tags["arm"] != "adam"]
-    assert not part_of(study.plan(SCALE, tuned), "scaling")
+    tuned = [record(s) for s in study.plan(SIZES, []) if s.tags["arm"] != "adam"]
+    assert not part_of(study.plan(SIZES, tuned), "scaling")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -142,20 +142,20 @@ def test_every_run_can_be_built(preset):
 
 
 def test_adam_needs_no_statistics_and_only_clipped_arms_are_clipped():
-    assert study.gradient("adam", "vmap") is None
-    assert study.gradient("adam+clip", "vmap") == Part(name="backward", options={"max_norm": 1.0})
-    assert "max_norm" not in study.gradient("micro_adam", "vmap").options
-    assert study.gradient("micro_adam+clip", "vmap").options["max_norm"] == 1.0
+    assert study.gradient(ADAM, "vmap") is None
+    assert study.gradient(ARMS["adam+clip"], "vmap") == Part(name="backward", options={"max_norm": 1.0})
+    assert "max_norm" not in study.gradient(ARMS["micro_adam"], "vmap").options
+    assert study.gradient(ARMS["micro_adam+clip"], "vmap").options["max_norm"] == 1.0
 
 
 def test_images_have_no_batch_norm():
     assert {s.problem.options["norm"] for s in part_of(study.specs("small", []), "images")} == {"group"}
 
 
-@pytest.mark.parametrize("arm", study.LANGUAGE_ARMS)
+@pytest.mark.parametrize("arm", arms_in("language"), ids=lambda arm: arm.name)
 def test_every_arm_trains(arm, tmp_path):
-    task = SCALE.language._replace(problem=Part(name="language", options=TOPICS), batch_size=4, steps=6)
-    spec = study.make(SCALE._replace(language=task, examples=4), "language", arm, 8e-3, 0, "tune")
+    task = SIZES.language._replace(problem=Part(name="language", options=TOPICS), batch_size=4, steps=6)
+    spec = study.make(SIZES._replace(language=task, examples=4), "language", arm, lr=8e-3, seed=0, phase="tune")
     problem = build(LanguageOptions(**TOPICS), cache=tmp_path)
     curves, finite = train(spec, problem, problem.init_model())
     losses = curves.export()["validation_loss"].y
@@ -230,8 +230,8 @@ def test_an_elementwise_function_acts_on_each_example_before_the_mean():
 
 def test_the_split_is_the_unbiased_mean_square_and_the_variance_summed_over_a_tensor():
     """N = 2: mu² is 9 - 8/2 = 5 and 16 - 4 = 12; at B = 1 both exceed 8 only in the second entry."""
-    spec = SCALE.language._replace(steps=3, batch_size=1)
-    run = study.make(SCALE._replace(language=spec), "language", "adam", 1e-3, 0, "fresh")
+    spec = SIZES.language._replace(steps=3, batch_size=1)
+    run = adam_spec(SIZES._replace(language=spec))
     problem = Stub(X)
     found = MomentSplit(2, method="loop")(Checkpoint(Weight(), problem, run))
     assert found == {"split/w/mean_square": 17.0, "split/w/variance": 16.0, "split/all/led": 0.5}
@@ -250,7 +250,7 @@ def test_the_split_is_unbiased_on_drawn_gradients():
 
 
 def test_the_split_is_measured_at_the_stated_shares_of_the_run():
-    run = study.make(SMALL, "language", "adam", 1e-3, 0, "fresh")
+    run = adam_spec(SMALL)
     assert [step for step in range(129) if MomentSplit(8).wants(step, run)] == [0, 32, 64, 96, 128]
 
 

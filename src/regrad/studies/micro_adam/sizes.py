@@ -23,8 +23,8 @@ class Task(NamedTuple):
     center: float
 
 
-class Scale(NamedTuple):
-    """What a preset sets: sizes only.
+class Sizes(NamedTuple):
+    """What a preset sets.
 
     Attributes:
         language: The language task; the claims are decided on it.
@@ -34,7 +34,7 @@ class Scale(NamedTuple):
         extensions: How often a grid with its optimum on the edge may grow.
         batch_sizes: Batch sizes of part ``scaling``; the language task's own among them.
         stability_steps: Steps of a run of part ``stability``.
-        stability_seeds: Its fresh seeds; more, as many seeds may share one multiple and a tie tells little.
+        stability_seeds: Its fresh seeds, more than of other parts: many may share one multiple, and a tie tells little.
         multiples: Its learning rates, over each arm's optimum.
         examples: Examples from which the split of E[gbar²] is measured, at each checkpoint.
         evaluations: How many times the validation loss is taken.
@@ -54,9 +54,13 @@ class Scale(NamedTuple):
     evaluations: int
     method: str = "vmap"
 
+    def task(self, part: str) -> Task:
+        """Return what arms are tuned on in part ``language`` or ``images``."""
+        return {"language": self.language, "images": self.images}[part]
+
 
 def language(model: str, length: int, evaluation_sequences: int, **corpus: JsonValue) -> Part:
-    """Return a language problem; the corpus is news in bytes unless told otherwise."""
+    """Return a language problem; the corpus is news in bytes unless ``corpus`` says another."""
     options: dict[str, JsonValue] = {"model": model, "sequence_length": length}
     options |= {"evaluation_sequences": evaluation_sequences, "corpus": "news"}
     return Part(name="language", options=options | corpus)
@@ -74,26 +78,26 @@ C4: dict[str, JsonValue] = {
 }  # fmt: skip
 DOUBLINGS = (4.0, 8.0, 16.0, 32.0, 64.0, 128.0)
 
-PRESETS: dict[str, Scale] = {
-    "smoke": Scale(
+PRESETS: dict[str, Sizes] = {
+    "smoke": Sizes(
         language=Task(language("0.1M", 16, 16), 8, 8, 8e-3),
         images=Task(pictures("fashion-mnist", 8, 4, 100), 8, 4, 1e-2),
         points=2, seeds=(1, 2), extensions=0, batch_sizes=(4, 8), stability_steps=4, stability_seeds=2,
         multiples=(8.0, 128.0), examples=16, evaluations=4,
     ),
-    "small": Scale(
+    "small": Sizes(
         language=Task(language("0.1M", 64, 128), 16, 128, 8e-3),
         images=Task(pictures("fashion-mnist", 8, 8, 500), 32, 80, 2e-2),
         points=5, seeds=(1, 5), extensions=2, batch_sizes=(4, 16, 64), stability_steps=32, stability_seeds=8,
         multiples=DOUBLINGS, examples=128, evaluations=8,
     ),
-    "full": Scale(
+    "full": Sizes(
         language=Task(language("10M", 128, 512), 64, 256, 2e-3),
         images=Task(pictures("fashion-mnist", 20, 16, 2000), 128, 128, 1e-2),
         points=6, seeds=(1, 10), extensions=2, batch_sizes=(32, 64, 256), stability_steps=64, stability_seeds=8,
         multiples=DOUBLINGS, examples=512, evaluations=8, method="graph",
     ),
-    "paper": Scale(
+    "paper": Sizes(
         language=Task(language("60M", 256, 2048, **C4), 64, 70_000, 1e-3),
         images=Task(pictures("cifar10", 20, 16, 5000), 128, 31_250, 2e-3),
         points=6, seeds=(3, 10), extensions=2, batch_sizes=(8, 16, 32, 64, 128, 256, 512),
