@@ -2,12 +2,14 @@
 
 from regrad.results import Curve, Fingerprint, Record, run_id
 from regrad.studies.sign_placement import plan as study
+from regrad.studies.sign_placement.arms import ARMS
+from regrad.studies.sign_placement.sizes import PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 LAYERS = ("embedding.weight", "blocks.0.attention.query.weight", "norm.weight")
 LOSS = {"example": 2.4, "group-4": 2.3, "batch": 2.2, "ema": 2.0}
 SHARE = {"example": 0.60, "group-4": 0.65, "batch": 0.70, "ema": 0.80}
-SCALE = study.PRESETS["smoke"]
+SIZES = PRESETS["smoke"]
 
 
 def noise_curves() -> dict[str, Curve]:
@@ -27,8 +29,8 @@ def noise_curves() -> dict[str, Curve]:
 
 def record(arm: str, lr: float, seed: int, phase: str, *, diverged: bool = False) -> Record:
     """One run: 2.4 … 2.0 nats at the arm's best rate, 0.1 more a notch from it, 0.01 more a seed."""
-    spec = study.make(SCALE, arm, lr, seed, phase)
-    grid = sorted({float(f"{study.center(arm, SCALE) * r:.6g}") for r in (0.5, 1.0, 2.0)})
+    spec = study.make(SIZES, ARMS[arm], lr, seed, phase)
+    grid = sorted({float(f"{study.center(ARMS[arm], SIZES) * r:.6g}") for r in (0.5, 1.0, 2.0)})
     loss = LOSS[arm] + 0.1 * abs(grid.index(lr) - 1) + 0.01 * (seed % 1000)
     curves = {"validation_loss": Curve(x=[0.0, 5.0, 15.0, 25.0], y=[5.5, 4.0, 3.0, loss])}
     if diverged:
@@ -56,8 +58,8 @@ def study_records(*, without: tuple[str, ...] = (), diverged: tuple[str, ...] = 
         seeds: Fresh seeds.
     """
     found = []
-    for arm in (a for a in study.arms(SCALE) if a not in without):
-        best = float(f"{study.center(arm, SCALE):.6g}")
+    for arm in (a.name for a in study.arms(SIZES) if a.name not in without):
+        best = float(f"{study.center(ARMS[arm], SIZES):.6g}")
         lost = arm in diverged
         for lr in (float(f"{best * r:.6g}") for r in (0.5, 1.0, 2.0)):
             found.append(record(arm, lr, 1000, "tune", diverged=lost))

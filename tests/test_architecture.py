@@ -38,7 +38,7 @@ MAY_IMPORT = {
         "transforms",
     },
     "report": {"atomic", "provenance", "results", "statistics", "store"},
-    "studies": {"report", "results", "statistics"},
+    "studies": {"report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "pipeline": {
         "atomic",
@@ -119,6 +119,14 @@ def test_a_room_knows_no_other_room_and_only_its_runtime_may_import_torch(path):
             assert room not in rooms, f"{room} imports {name}"
         if part_of(path) == "studies":
             assert "runtime" not in parts, f"{room} imports {name}: torch would come with it"
+
+
+def test_rooms_plan_and_report_without_torch():
+    """They may share a formula with `transforms`, from a module of it that needs no torch."""
+    rooms = [p for p in MODULES if part_of(p) == "studies" and p.name != "__init__.py"]
+    names = [".".join(("regrad", *p.relative_to(SRC).with_suffix("").parts)) for p in rooms]
+    code = f"import sys, {', '.join(names)}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_the_pipeline_imports_torch_only_when_it_has_to_run_something():

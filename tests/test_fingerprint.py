@@ -97,8 +97,8 @@ EVERY = {"sign", "micro", "sgd"}
     [
         ("optim/sign_sgd.py", "def __init__(", "extra = 1\n\n    def __init__(", {"sign"}),
         ("optim/micro_adam.py", "class MicroAdam", "EXTRA = 1\n\n\nclass MicroAdam", {"micro"}),
-        ("transforms/sign.py", "PLACEMENTS =", "EXTRA = 1\nPLACEMENTS =", {"sign"}),
-        ("runner/gradient_noise.py", "CHUNK = 16", "CHUNK = 8", {"sign"}),
+        ("transforms/placements.py", "PLACEMENTS =", "EXTRA = 1\nPLACEMENTS =", {"sign"}),
+        ("studies/sign_placement/runtime/gradient_noise.py", "CHUNK = 16", "CHUNK = 8", {"sign"}),
         ("runner/train.py", "spec.steps + 1)", "spec.steps + 2)", EVERY),
         ("problems/models/decoder.py", "10_000.0", "20_000.0", EVERY),
     ],

@@ -20,11 +20,12 @@ TESTS = Path(__file__).parent
 SRC = TESTS.parent / "src" / "regrad"
 # in the order of their imports
 MODULES = [
-    "transforms.checks", "transforms.sign", "transforms.adam_family", "transforms.clip_statistics",
-    "transforms.signal_to_noise", "transforms.resampling",
+    "transforms.checks", "transforms.placements", "transforms.sign", "transforms.adam_family",
+    "transforms.clip_statistics", "transforms.signal_to_noise", "transforms.resampling",
     "optim.statistic_inputs", "optim.sign_sgd", "optim.micro_adam",
 ]  # fmt: skip
 SUITES = {
+    "transforms.placements": ["transforms/test_sign.py"],
     "transforms.sign": ["transforms/test_sign.py"],
     "transforms.adam_family": ["transforms/test_adam_family.py"],
     "transforms.clip_statistics": ["transforms/test_adam_family.py"],
@@ -43,8 +44,8 @@ MUTANTS = [
     ("transforms.sign", "average.lerp_(direction, 1 - momentum)", "average.lerp_(direction, momentum)"),
     ("transforms.sign", "average.lerp_(direction, 1 - momentum)", "average.lerp(direction, 1 - momentum)"),
     ("transforms.sign", "(averages, directions, 1 - momentum)", "(averages, directions, 0.1)"),
-    ("transforms.sign", "math.sqrt((1 + momentum) / (1 - momentum))", "math.sqrt(1 / (1 - momentum))"),
-    ("transforms.sign", "math.sqrt(groups if", "math.sqrt(group_size if"),
+    ("transforms.placements", "math.sqrt((1 + momentum) / (1 - momentum))", "math.sqrt(1 / (1 - momentum))"),
+    ("transforms.placements", "math.sqrt(groups if", "math.sqrt(group_size if"),
     ("transforms.adam_family", "addcmul_(grad, grad, value=1 - beta)", "addcmul_(grad, grad, value=beta)"),
     ("transforms.adam_family", "** step) ** 0.5).add_(eps)", "** step + eps) ** 0.5)"),
     ("transforms.adam_family", "torch.maximum(raw, low), clipped", "raw.clamp_min(0), clipped"),

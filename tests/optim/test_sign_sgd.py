@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from regrad.optim.sign_sgd import SignSGD
-from regrad.transforms.sign import PLACEMENTS
+from regrad.transforms.placements import PLACEMENTS
 
 
 def parameter(*values, dtype=torch.float64):

@@ -12,7 +12,8 @@ from regrad.report.tables import to_latex
 from regrad.report.verdicts import decide, scale_label
 from regrad.results import Curve
 from regrad.studies.sign_placement import figures, tables
-from regrad.studies.sign_placement import plan as study
+from regrad.studies.sign_placement.arms import ARMS
+from regrad.studies.sign_placement.study import STUDY
 from sign_records import LAYERS, LOSS, SHARE, noise_curves, record, study_records
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
@@ -194,7 +195,7 @@ def verdicts(records, preset="small"):
     rows = figures.claim_rows(records)
     for k, r in enumerate(rows):
         r["value"] += 0.001 * (k * 7 % 5 - 2)
-    return {v["id"]: v for v in decide(LEDGER, study.STUDY, rows, preset=preset, records=records)}
+    return {v["id"]: v for v in decide(LEDGER, STUDY.name, rows, preset=preset, records=records)}
 
 
 def test_losses_that_fall_from_early_to_late_sign_reproduce_the_claims():
@@ -235,11 +236,10 @@ def test_the_scale_label_counts_parameters_and_tokens():
     assert scale_label(study_records()) == "at 115,008 parameters, 12,800 tokens"
 
 
-def test_every_arm_of_every_preset_has_its_own_colour_marker_and_label():
-    for scale in study.PRESETS.values():
-        styles = [tuple(figures.method(arm).values()) for arm in study.arms(scale)]
-        for column in zip(*styles, strict=True):
-            assert len(set(column)) == len(styles), column
+def test_every_arm_has_its_own_colour_marker_and_label():
+    styles = [tuple(arm.style.values()) for arm in ARMS.values()]
+    for column in zip(*styles, strict=True):
+        assert len(set(column)) == len(styles), column
 
 
 def test_the_pictures_do_not_depend_on_what_was_drawn_before(tmp_path):

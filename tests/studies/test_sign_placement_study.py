@@ -1,9 +1,7 @@
 """The plan of the study: arms, grids centred as stated, what each run measures. By hand.
 
-One of the seeded faults: with the ``sqrt`` or κ of ``center`` left out the tests of the centres fail.
+One of the seeded faults: with the ``sqrt`` or κ of ``noise_limited_update_rms`` left out the tests of the centres fail.
 """
-
-import math
 
 import pytest
 
@@ -13,8 +11,10 @@ from regrad.runner.build import build_gradient, build_measures
 from regrad.runner.dependencies import data_sources, entries
 from regrad.studies.grids import log_grid
 from regrad.studies.sign_placement import plan as study
+from regrad.studies.sign_placement.arms import ARMS
+from regrad.studies.sign_placement.sizes import PRESETS
 
-SMOKE = study.PRESETS["smoke"]
+SMOKE = PRESETS["smoke"]
 
 
 def by_arm(specs, phase="tune"):
@@ -32,19 +32,6 @@ def test_a_grid_is_geometric_around_its_centre_with_six_digits():
     assert log_grid(1 / 3, 3, 2.0) == [0.166667, 0.333333, 0.666667]
 
 
-def test_kappa_by_hand():
-    # momentum 0.9: sqrt(1.9/0.1) = sqrt(19); none: 1
-    assert study.ema_gain(0.9) == pytest.approx(math.sqrt(19))
-    assert study.ema_gain(0.0) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("arm", "signs"), [("example", 16), ("group-2", 8), ("group-4", 4), ("group-8", 2), ("batch", 1)]
-)
-def test_signs_averaged_by_hand(arm, signs):
-    assert study.signs_averaged(arm, 16) == signs
-
-
 @pytest.mark.parametrize(
     ("arm", "centre"),
     [
@@ -56,7 +43,7 @@ def test_signs_averaged_by_hand(arm, signs):
     ],
 )
 def test_centres_of_the_grids_by_hand(arm, centre):
-    assert study.center(arm, SMOKE) == pytest.approx(centre, rel=1e-6)
+    assert study.center(ARMS[arm], SMOKE) == pytest.approx(centre, rel=1e-6)
     grid = sorted(s.optimizer.options["lr"] for s in by_arm(study.specs("smoke", []))[arm])
     assert grid == pytest.approx([centre / 2, centre, centre * 2], rel=1e-5)
 
@@ -71,18 +58,18 @@ def test_centres_of_the_grids_by_hand(arm, centre):
     ],
 )
 def test_arms_go_from_the_earliest_sign_to_the_latest(preset, arms):
-    assert study.arms(study.PRESETS[preset]) == arms
+    assert [arm.name for arm in study.arms(PRESETS[preset])] == arms
     assert list(by_arm(study.specs(preset, []))) == arms
 
 
-@pytest.mark.parametrize("preset", sorted(study.PRESETS))
+@pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_arm_has_the_same_budget_and_differs_in_the_placement_only(preset):
     found = by_arm(study.specs(preset, []))
-    scale = study.PRESETS[preset]
+    sizes = PRESETS[preset]
     for arm, specs in found.items():
-        assert len(specs) == scale.points * scale.seeds[0]
+        assert len(specs) == sizes.points * sizes.seeds[0]
         lrs = sorted({s.optimizer.options["lr"] for s in specs})
-        assert lrs[-1] / lrs[0] == pytest.approx(scale.ratio ** (scale.points - 1), rel=1e-4), arm
+        assert lrs[-1] / lrs[0] == pytest.approx(sizes.ratio ** (sizes.points - 1), rel=1e-4), arm
         for s in specs:
             common = s.model_dump(exclude={"optimizer", "gradient", "seed", "tags"})
             assert common == found["ema"][0].model_dump(exclude={"optimizer", "gradient", "seed", "tags"})
@@ -103,39 +90,41 @@ def test_each_arm_is_the_placement_that_its_name_says():
 
 
 def test_tuning_looks_at_validation_only_and_fresh_runs_at_the_test_split():
-    tune, fresh = (study.make(SMOKE, "batch", 0.1, 0, phase) for phase in ("tune", "fresh"))
+    tune, fresh = (study.make(SMOKE, ARMS["batch"], 0.1, 0, phase) for phase in ("tune", "fresh"))
     assert tune.measures == ()
     assert fresh.measures == (Part(name="test"),)
-    assert [part.name for part in study.make(SMOKE, "ema", 0.1, 0, "fresh").measures] == ["test", "gradient_noise"]
+    reference = study.make(SMOKE, ARMS["ema"], 0.1, 0, "fresh")
+    assert [part.name for part in reference.measures] == ["test", "gradient_noise"]
 
 
 def test_the_noise_is_predicted_for_the_batch_momentum_and_groups_of_the_study():
-    (_, noise) = build_measures(study.make(SMOKE, "ema", 0.1, 0, "fresh"))
-    assert noise.update == {"batch_size": SMOKE.batch_size, "momentum": 0.9}
-    assert set(noise.placements) == set(study.arms(SMOKE))
+    (_, noise) = build_measures(study.make(SMOKE, ARMS["ema"], 0.1, 0, "fresh"))
+    assert (noise.batch_size, noise.momentum) == (SMOKE.batch_size, 0.9)
+    assert noise.placements == {a.name: (a.placement, a.group_size) for a in study.arms(SMOKE)}
 
 
-@pytest.mark.parametrize("preset", sorted(study.PRESETS))
+@pytest.mark.parametrize("preset", sorted(PRESETS))
 def test_every_preset_can_be_built(preset):
     """Each option is one that its part accepts, before any run: names, ranges, divisors."""
-    scale = study.PRESETS[preset]
-    for arm in study.arms(scale):
+    sizes = PRESETS[preset]
+    for arm in study.arms(sizes):
         for phase in ("tune", "fresh"):
-            s = study.make(scale, arm, 0.1, 0, phase)
+            s = study.make(sizes, arm, 0.1, 0, phase)
             LanguageOptions(**s.problem.options)
             build_gradient(s)
             build_measures(s)
             assert entries(s)
             assert data_sources(s)
-    assert all(scale.batch_size % k == 0 for k in scale.groups)
+    assert all(sizes.batch_size % k == 0 for k in sizes.groups)
 
 
-def test_a_preset_changes_scale_only():
+def test_a_preset_changes_sizes_only():
     """Margins, arms' definitions, momentum, schedule and protocol are the same at each preset."""
     fields = {"problem", "batch_size", "steps", "optimizer", "gradient", "measures", "tags"}
-    common = {p: study.make(study.PRESETS[p], "ema", 0.1, 0, "fresh").model_dump(exclude=fields) for p in study.PRESETS}
+    made = {preset: study.make(sizes, ARMS["ema"], 0.1, 0, "fresh") for preset, sizes in PRESETS.items()}
+    common = {preset: spec.model_dump(exclude=fields) for preset, spec in made.items()}
     assert all(values == common["smoke"] for values in common.values())
-    seeds = {preset: scale.seeds[1] for preset, scale in study.PRESETS.items()}
+    seeds = {preset: sizes.seeds[1] for preset, sizes in PRESETS.items()}
     assert seeds["small"] >= 5
     assert seeds["full"] >= 8
     assert seeds["paper"] >= 8

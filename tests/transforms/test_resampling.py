@@ -5,8 +5,8 @@ import math
 import pytest
 import torch
 
+from regrad.transforms.placements import PLACEMENTS
 from regrad.transforms.resampling import batch_gradient, resampled_update
-from regrad.transforms.sign import PLACEMENTS
 from regrad.transforms.signal_to_noise import predicted_right_sign, predicted_snr
 
 HOW = {"batch_size": 32, "momentum": 0.9}

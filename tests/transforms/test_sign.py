@@ -5,14 +5,8 @@ import math
 import pytest
 import torch
 
-from regrad.transforms.sign import (
-    PLACEMENTS,
-    ema_gain,
-    group_count,
-    noise_limited_update_rms,
-    sign_direction,
-    sign_directions,
-)
+from regrad.transforms.placements import PLACEMENTS, ema_gain, group_count, noise_limited_update_rms
+from regrad.transforms.sign import sign_direction, sign_directions
 
 
 def test_each_placement_by_hand():

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from regrad.transforms.sign import PLACEMENTS
+from regrad.transforms.placements import PLACEMENTS
 from regrad.transforms.signal_to_noise import (
     mean_and_median_agree,
     per_example_snr,

@@ -12,7 +12,8 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
 from regrad.transforms.checks import flag, in_range, learning_rate, non_negative, one_of, optional_flag
-from regrad.transforms.sign import PLACEMENTS, sign_direction, sign_directions
+from regrad.transforms.placements import PLACEMENTS
+from regrad.transforms.sign import sign_direction, sign_directions
 
 
 class SignSGD(Optimizer):
@@ -37,7 +38,7 @@ class SignSGD(Optimizer):
     κ_b = sqrt((1 + b)/(1 - b)) (4.36 at b = 0.9). Where noise dominates, the root-mean-square update
     per coordinate is 1/(κ_b sqrt(B/k)), 1/κ_b and 1 for "example", "batch" and "ema"; so give each
     placement its own range, centred at lr("ema") divided by that figure
-    (:func:`regrad.transforms.sign.noise_limited_update_rms`). One shared grid is no fair comparison.
+    (:func:`regrad.transforms.placements.noise_limited_update_rms`). One shared grid is no fair comparison.
 
     **Equal updates.** With ``momentum=0``, "batch" and "ema" are the same update, bit for bit; so are
     "example" and "batch" at B = 1 or k = B. "ema" is ``optax.signum``.

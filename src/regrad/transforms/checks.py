@@ -8,8 +8,6 @@ from collections.abc import Collection
 from numbers import Integral, Real
 from typing import Any
 
-from torch import Tensor
-
 
 def _is_finite_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
@@ -34,7 +32,8 @@ def non_negative(name: str, value: Any) -> None:
 
 def learning_rate(name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a finite number >= 0, or a one-element Tensor of one."""
-    number = value.item() if isinstance(value, Tensor) and value.numel() == 1 else value
+    # A Tensor is known by its method: importing torch would cost a plan, which checks too, seconds.
+    number = value.item() if hasattr(value, "numel") and value.numel() == 1 else value
     if not _is_finite_number(number) or number < 0:
         _refuse(name, value, "a finite number >= 0, or a Tensor with one such element")
 

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from regrad.transforms.checks import in_range, integer_at_least, one_of
-from regrad.transforms.sign import PLACEMENTS, group_count, sign_direction
+from regrad.transforms.placements import PLACEMENTS, group_count
+from regrad.transforms.sign import sign_direction
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def resampled_update(
 
     Args:
         samples: [N, coords] per-example gradients, not divided by N.
-        placement: One of ``regrad.transforms.sign.PLACEMENTS``.
+        placement: One of ``regrad.transforms.placements.PLACEMENTS``.
         batch_size: B.
         momentum: b in [0, 1).
         generator: Source of the draws, on the CPU; the same seed draws the same batches for

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from regrad.transforms.checks import in_range, integer_at_least, one_of
-from regrad.transforms.sign import PLACEMENTS, ema_gain, group_count
+from regrad.transforms.placements import PLACEMENTS, ema_gain, group_count
 
 
 def variance_from_squares(mean: Tensor, mean_square: Tensor, batch_size: int) -> Tensor:
@@ -82,7 +82,7 @@ def predicted_snr(
 
     Args:
         s: Per-example SNR, >= 0.
-        placement: One of ``regrad.transforms.sign.PLACEMENTS``.
+        placement: One of ``regrad.transforms.placements.PLACEMENTS``.
         batch_size: B.
         momentum: b in [0, 1).
         group_size: k, for "example"; divides B.

@@ -3,14 +3,19 @@
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Spec
-from regrad.studies.micro_adam.plan import BETAS, EPS
-from regrad.studies.micro_adam.sizes import PRESETS as SIZES
+from regrad.studies.own_statistics.sizes import PRESETS
+from regrad.studies.own_statistics.study import STUDY
 
-STUDY = "own_statistics"
 LR = 4e-3
 SEEDS = 2
-# The guide is a demonstration: the larger presets show what small shows.
-PRESETS = {"smoke": SIZES["smoke"], **dict.fromkeys(("small", "full", "paper"), SIZES["small"])}
+CLAMP = {"min": -3e-3, "max": 3e-3}  # about the typical size of an entry of one example's gradient
+# eps is small enough not to be a preconditioner itself.
+ADAM: dict[str, JsonValue] = {"lr": LR, "betas": [0.9, 0.99], "eps": 1e-12, "preconditioner": "adam"}
+
+
+def specs(preset: str, records: list[Record]) -> list[Spec]:
+    """Return the runs that the guide shows: every entry of every example's gradient clamped."""
+    return comparison(preset, "clamp", CLAMP)
 
 
 def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[Spec]:
@@ -28,23 +33,20 @@ def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[
 
 def make(preset: str, arm: str, gradient: Part | None, seed: int) -> Spec:
     """Return the spec of one run."""
-    task = PRESETS[preset].language
-    optimizer: dict[str, JsonValue] = {"lr": LR, "betas": list(BETAS), "eps": EPS, "preconditioner": "adam"}
+    sizes = PRESETS[preset]
+    problem: dict[str, JsonValue] = {
+        "corpus": "news",
+        "model": "0.1M",
+        "sequence_length": sizes.sequence_length,
+        "evaluation_sequences": sizes.evaluation_sequences,
+    }
     return Spec(
-        problem=task.problem,
-        optimizer=Part(name="micro_adam", options=optimizer),
+        problem=Part(name="language", options=problem),
+        optimizer=Part(name="micro_adam", options=ADAM),
         gradient=gradient,
-        steps=task.steps,
-        batch_size=task.batch_size,
+        steps=sizes.steps,
+        batch_size=sizes.batch_size,
         seed=seed,
-        evaluations=PRESETS[preset].evaluations,
-        tags={"study": STUDY, "arm": arm, "phase": "fresh"},
+        evaluations=sizes.evaluations,
+        tags={"study": STUDY.name, "arm": arm, "phase": "fresh"},
     )
-
-
-CLAMP = {"min": -3e-3, "max": 3e-3}  # about the typical size of an entry of one example's gradient
-
-
-def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return the runs that the guide shows: every entry of every example's gradient clamped."""
-    return comparison(preset, "clamp", CLAMP)

@@ -23,15 +23,15 @@ from regrad.transforms.signal_to_noise import (
     sample_skewness_and_kurtosis,
 )
 
-CHUNK = 16
-STREAM = 20_260_101  # seed of the coordinate sample and of the resampling: the same in every run
+CHUNK = 16  # examples whose gradients are in memory at once, whole
+SEED = 20_260_101  # of coordinates and resampling; one for all runs, so that these differ in their gradients alone
 
 
 class GradientNoise:
     """The measurement, taken after the given shares of the run.
 
     Args:
-        examples: N, examples whose gradients are taken one by one; training examples the run has not seen.
+        examples: N, examples whose gradients are taken one by one, rounded up to whole chunks.
         batch_size: B of the predicted updates.
         momentum: b of the predicted updates.
         groups: Sizes k of the micro-batch rungs.
@@ -52,71 +52,82 @@ class GradientNoise:
         shares: tuple[float, ...] = (0.0, 0.25, 0.5, 1.0),
     ) -> None:
         self.examples, self.coordinates, self.resamples = examples, coordinates, resamples
-        self.update = {"batch_size": batch_size, "momentum": momentum}
+        self.batch_size, self.momentum = batch_size, momentum
         self.shares = tuple(shares)
-        self.placements: dict[str, tuple[str, int]] = {"example": ("example", 1)}
-        self.placements |= {f"group-{k}": ("example", k) for k in groups}
-        self.placements |= {"batch": ("batch", 1), "ema": ("ema", 1)}
+        # By the name of the study's arm, which names the curve too: the placement and its group size.
+        self.placements: dict[str, tuple[str, int]] = {
+            "example": ("example", 1),
+            **{f"group-{k}": ("example", k) for k in groups},
+            "batch": ("batch", 1),
+            "ema": ("ema", 1),
+        }
 
     def wants(self, step: int, spec: Spec) -> bool:
         """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
-    def __call__(self, at: Checkpoint) -> dict[str, float]:
+    def __call__(self, checkpoint: Checkpoint) -> dict[str, float]:
         """Return the measurements of one checkpoint, by ``noise/<parameter>/<what>``."""
-        model, problem, spec = at.model, at.problem, at.spec
-        # Batches of CHUNK examples from beyond the end of the run: never trained on before.
-        first = math.ceil((spec.steps + 1) * spec.batch_size / CHUNK)
-        batches = (problem.batch(first + k, CHUNK) for k in range(math.ceil(self.examples / CHUNK)))
-        chosen = sample_coordinates(model, self.coordinates)
-        samples = torch.cat([gradients_at(model, problem, batch, chosen) for batch in batches])
-        sizes = [len(index) for index in chosen.values()]
-        fair = debiased_samples(samples)
-        resampled = {name: self._resample(fair, name) for name in self.placements}
+        indices = sample_coordinates(checkpoint.model, self.coordinates)
+        gradients = self._unseen_gradients(checkpoint, indices)
+        updates = self._resampled_updates(gradients)
+        # A coordinate of zero mean (a token that did not occur) has no right sign.
+        moving = gradients.mean(0) != 0
         values: dict[str, float] = {}
-        for name, columns in zip(chosen, torch.arange(sum(sizes)).split(sizes), strict=True):
-            values |= self._describe(f"noise/{name}", samples[:, columns], resampled, columns)
-        for name, quality in resampled.items():
-            # A coordinate of zero mean (a token that did not occur) has no right sign.
-            moving = samples.mean(0) != 0
-            values[f"noise/all/resampled_right/{name}"] = float(quality.right_sign[moving].mean())
-            values[f"noise/all/rms/{name}"] = quality.rms
+        columns = torch.arange(gradients.shape[1]).split([len(index) for index in indices.values()])
+        for parameter, own in zip(indices, columns, strict=True):
+            kept = own[moving[own]]
+            if len(kept):
+                described = self._describe(gradients[:, kept], {arm: u.right_sign[kept] for arm, u in updates.items()})
+                values |= {f"noise/{parameter}/{what}": value for what, value in described.items()}
+        for arm, update in updates.items():
+            values[f"noise/all/resampled_right/{arm}"] = float(update.right_sign[moving].mean())
+            values[f"noise/all/rms/{arm}"] = update.rms
         return {key: value for key, value in values.items() if math.isfinite(value)}
 
-    def _resample(self, samples: Tensor, name: str) -> UpdateQuality:
-        placement, group_size = self.placements[name]
-        return resampled_update(
-            samples,
-            placement,
-            group_size=group_size,
-            steps=self.resamples,
-            generator=torch.Generator().manual_seed(STREAM),
-            **self.update,  # type: ignore[arg-type]
-        )
+    def _unseen_gradients(self, checkpoint: Checkpoint, indices: dict[str, Tensor]) -> Tensor:
+        """Gradients [N, coordinates] of training examples from beyond the end of the run: never trained on."""
+        model, problem, spec = checkpoint.model, checkpoint.problem, checkpoint.spec
+        first = math.ceil((spec.steps + 1) * spec.batch_size / CHUNK)
+        batches = (problem.batch(first + k, CHUNK) for k in range(math.ceil(self.examples / CHUNK)))
+        return torch.cat([gradients_at(model, problem, batch, indices) for batch in batches])
 
-    def _describe(
-        self, prefix: str, samples: Tensor, resampled: dict[str, UpdateQuality], columns: Tensor
-    ) -> dict[str, float]:
-        moving = samples.mean(0) != 0
-        if not moving.any():
-            return {}
-        samples, columns, count = samples[:, moving], columns[moving], len(samples)
-        snr = per_example_snr(samples.mean(0), samples.var(0), count)
-        values = {
-            f"{prefix}/snr": float(snr.median()),
-            f"{prefix}/kurtosis": float(sample_skewness_and_kurtosis(samples)[1].nanmedian()),
-            f"{prefix}/agreement": float(mean_and_median_agree(samples).double().mean()),
+    def _resampled_updates(self, gradients: Tensor) -> dict[str, UpdateQuality]:
+        """What each placement's update does on batches drawn from the gradients, the same batches for each."""
+        samples = debiased_samples(gradients)
+        return {
+            arm: resampled_update(
+                samples,
+                placement,
+                batch_size=self.batch_size,
+                momentum=self.momentum,
+                group_size=group_size,
+                steps=self.resamples,
+                generator=torch.Generator().manual_seed(SEED),
+            )
+            for arm, (placement, group_size) in self.placements.items()
         }
-        for name, (placement, k) in self.placements.items():
-            formula = predicted_right_sign(snr.double(), placement, group_size=k, **self.update)  # type: ignore[arg-type]
-            values[f"{prefix}/gaussian/{name}"] = float(formula.mean())
-            values[f"{prefix}/resampled/{name}"] = float(resampled[name].right_sign[columns].mean())
+
+    def _describe(self, gradients: Tensor, right: dict[str, Tensor]) -> dict[str, float]:
+        """Numbers of one parameter from its gradients [N, coordinates] and resampled shares of right signs."""
+        snr = per_example_snr(gradients.mean(0), gradients.var(0), len(gradients))
+        values = {
+            "snr": float(snr.median()),
+            "kurtosis": float(sample_skewness_and_kurtosis(gradients)[1].nanmedian()),
+            "agreement": float(mean_and_median_agree(gradients).double().mean()),
+        }
+        for arm, (placement, group_size) in self.placements.items():
+            formula = predicted_right_sign(
+                snr.double(), placement, batch_size=self.batch_size, momentum=self.momentum, group_size=group_size
+            )
+            values[f"gaussian/{arm}"] = float(formula.mean())
+            values[f"resampled/{arm}"] = float(right[arm].mean())
         return values
 
 
 def sample_coordinates(model: nn.Module, count: int) -> dict[str, Tensor]:
     """Return, per trainable parameter, the flat indices of ``count`` entries (all, if fewer), drawn once."""
-    generator = torch.Generator().manual_seed(STREAM)
+    generator = torch.Generator().manual_seed(SEED)
     return {
         name: torch.randperm(p.numel(), generator=generator)[:count]
         for name, p in model.named_parameters()
@@ -124,8 +135,8 @@ def sample_coordinates(model: nn.Module, count: int) -> dict[str, Tensor]:
     }
 
 
-def gradients_at(model: nn.Module, problem: Any, batch: Any, chosen: dict[str, Tensor]) -> Tensor:
-    """Return one batch's per-example gradients [examples, coordinates] at the chosen entries, on the CPU."""
+def gradients_at(model: nn.Module, problem: Any, batch: Any, indices: dict[str, Tensor]) -> Tensor:
+    """Return one batch's per-example gradients [examples, coordinates] at the given entries, on the CPU."""
     parameters = {name: p.detach() for name, p in model.named_parameters()}
 
     def loss(trial: dict[str, Tensor], example: Any) -> Tensor:
@@ -133,5 +144,5 @@ def gradients_at(model: nn.Module, problem: Any, batch: Any, chosen: dict[str, T
         return problem.losses(lambda inputs: functional_call(model, trial, (inputs,)), single).squeeze(0)
 
     gradients = vmap(grad(loss), in_dims=(None, 0))(parameters, batch)
-    columns = [gradients[name].flatten(1)[:, index.to(gradients[name].device)] for name, index in chosen.items()]
+    columns = [gradients[name].flatten(1)[:, index.to(gradients[name].device)] for name, index in indices.items()]
     return torch.cat(columns, dim=1).cpu()

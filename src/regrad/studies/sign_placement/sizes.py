@@ -1,0 +1,63 @@
+"""Sizes of the study of where the sign goes, one set a preset."""
+
+import math
+from typing import NamedTuple
+
+from pydantic import JsonValue
+
+
+class Sizes(NamedTuple):
+    """What a preset sets.
+
+    Attributes:
+        problem: Options of the language problem.
+        batch_size: B, sequences.
+        steps: Optimizer steps.
+        center: Learning rate at the middle of the grid of ``ema``.
+        points: Learning rates in the first grid of every arm.
+        ratio: Between neighbours of a grid.
+        seeds: Numbers of tuning and of fresh seeds.
+        groups: Sizes k of the micro-batch rungs.
+        examples: Examples whose gradients are looked at one by one, at each of the checkpoints.
+        method: Of ``gradient_statistics``.
+    """
+
+    problem: dict[str, JsonValue]
+    batch_size: int
+    steps: int
+    center: float
+    points: int
+    ratio: float
+    seeds: tuple[int, int]
+    groups: tuple[int, ...]
+    examples: int
+    method: str = "vmap"
+
+
+def news(model: str, sequence_length: int, evaluation_sequences: int) -> dict[str, JsonValue]:
+    """Return the options of the byte-level news problem."""
+    return {
+        "corpus": "news",
+        "model": model,
+        "sequence_length": sequence_length,
+        "evaluation_sequences": evaluation_sequences,
+    }
+
+
+# About 430 tokens a document: more than the 1.15 billion that 70,000 steps of 64 sequences of 256 take.
+C4: dict[str, JsonValue] = {
+    "corpus": "c4",
+    "documents": 3_000_000,
+    "tokenizer": "bpe",
+    "vocabulary": 32000,
+    "model": "60M",
+    "sequence_length": 256,
+    "evaluation_sequences": 2048,
+}
+
+PRESETS: dict[str, Sizes] = {
+    "smoke": Sizes(news("0.1M", 32, 32), 16, 25, 2e-3, 3, 2.0, (1, 2), (4,), 32),
+    "small": Sizes(news("0.1M", 64, 128), 16, 200, 2e-3, 5, 2.0, (2, 5), (2, 4, 8), 128),
+    "full": Sizes(news("10M", 256, 512), 64, 2000, 5e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256, "graph"),
+    "paper": Sizes(C4, 64, 70_000, 3e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256),
+}
