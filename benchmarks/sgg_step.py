@@ -20,9 +20,10 @@ import pytorch_optimizer
 import torch
 
 from regrad.optim.sgg import SGG
-from regrad.optim.sgg_compared import ComparedSGG
 from regrad.problems.models.decoder import Decoder, DecoderConfig
 from regrad.report.benchmarks import write
+from regrad.studies.sgg.runtime.compared_groupings import COMPARED
+from regrad.transforms.grouping import GROUPINGS
 
 INTERVAL = 500
 SEQUENCES, LENGTH = 4, 128  # of the forward and backward pass
@@ -48,7 +49,7 @@ def shapes(width: int, depth: int, vocabulary: int) -> list[tuple[int, ...]]:
 
 SIZES = {"5M": (256, 5, 4096), "25M": (512, 6, 10240)}
 MODELS = {name: shapes(*size) for name, size in SIZES.items()}
-CLUSTERINGS = {"histogram": SGG, "exact": SGG, "minibatch": SGG, "gmm": ComparedSGG, "dbscan": ComparedSGG}
+CLUSTERINGS = {name: name for name in GROUPINGS} | COMPARED
 
 
 def parameters(model: str, seed: int = 0) -> list[torch.nn.Parameter]:
@@ -160,8 +161,8 @@ def measure_training(model: str, rounds: int) -> dict[str, list[float]]:
 def measure_clusterings(model: str, rounds: int) -> dict[str, dict[str, float]]:
     """Milliseconds of a step around AdamW that reclusters, by clustering algorithm."""
     arms = {}
-    for name, kind in CLUSTERINGS.items():
-        optimizer = kind(BASES["AdamW"](parameters(model)), interval=INTERVAL, grouping=name)
+    for name, grouping in CLUSTERINGS.items():
+        optimizer = SGG(BASES["AdamW"](parameters(model)), interval=INTERVAL, grouping=grouping)
         arms[name] = lambda optimizer=optimizer: recluster_step(optimizer)
     return interleaved(arms, rounds)
 

@@ -30,7 +30,7 @@ def jitter(arm: str, seed: int) -> float:
 
 def last_loss(spec: Spec) -> float:
     """The loss that a run ends at."""
-    arm, lr = spec.tags["arm"], float(spec.optimizer.options["lr"])
+    arm, lr = spec.tags["arm"], spec.optimizer.lr
     best = EFFECT["+sgg" if "+sgg" in arm else "+matched" if "+matched" in arm else ""] + 2.0
     middle = 1e-3 if arm.startswith("minilm") else 1e-2
     return best + 0.1 * abs(math.log2(lr / middle)) ** 2 + 0.01 * (spec.seed % 1000) + jitter(arm, spec.seed)
@@ -39,7 +39,7 @@ def last_loss(spec: Spec) -> float:
 def record(spec: Spec) -> Record:
     """What ``spec`` leaves behind; AdamW on the grid diverges at the highest rate, with SGG it does not."""
     arm, last = spec.tags["arm"], last_loss(spec)
-    lost = arm == "robust-adamw" and spec.optimizer.options["lr"] == max(SCALE.rates)
+    lost = arm == "robust-adamw" and spec.optimizer.lr == max(SCALE.rates)
     x = [0.0, spec.steps / 2, float(spec.steps)]
     curves = {"validation_loss": Curve(x=x[:1], y=[UNTRAINED]) if lost else Curve(x=x, y=[UNTRAINED, last + 1, last])}
     measured = {part.name for part in spec.measures}

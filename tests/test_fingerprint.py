@@ -144,7 +144,7 @@ def optimizer_names(spec):
 @pytest.mark.parametrize(
     ("file", "optimizers"),
     [
-        ("optim/sgg.py", {"sgg", "sgg_compared", "hidden_schedule"}),
+        ("optim/sgg.py", {"sgg", "sgg_compared"}),
         ("optim/dgs.py", {"dgs"}),
         ("optim/micro_adam.py", {"micro_adam"}),
         ("optim/sign_sgd.py", {"sign_sgd"}),

@@ -25,7 +25,7 @@ def specs():
     """Every kind of gradient and optimizer, by name."""
     variance = Part(name="statistics", options={"names": ["variance"], "max_norm": 1.0})
     base = {"name": "adamw", "options": {"lr": 0.01}}
-    sgg = Part(name="sgg", options={"base": base, "lr": 0.01, "interval": 2})
+    sgg = Part(name="sgg", options={"base": base, "interval": 2})
     micro, adam = (Part(name=name, options={"lr": 0.01}) for name in ("micro_adam", "adam"))
     moments = Part(name="moment_split", options={"examples": 8, "method": "graph", "shares": [0.0, 0.5, 1.0]})
     losses = (Part(name="test"), Part(name="split_losses"))

@@ -99,7 +99,7 @@ TRAININGS = {
         {
             "optimizer": Part(
                 name="sgg",
-                options={"base": {"name": "adamw", "options": {"lr": 0.02}}, "lr": 0.02, "interval": 3},
+                options={"base": {"name": "adamw", "options": {"lr": 0.02}}, "interval": 3},
             )
         },
     ),

@@ -17,8 +17,8 @@ from tiny_runs import spec
 
 ADAMW = {"name": "adamw", "options": {"lr": 0.02}}
 OPTIONS = {
-    "sgg": {"base": ADAMW, "lr": 0.02, "interval": 3},
-    "sgg_compared": {"base": ADAMW, "lr": 0.02, "interval": 3, "grouping": "dbscan"},
+    "sgg": {"base": ADAMW, "interval": 3},
+    "sgg_compared": {"base": ADAMW, "interval": 3, "grouping": "dbscan"},
     "hidden_schedule": {"lr": 0.02, "decay": 0.5, "interval": 3},
     "resetting": {"base": ADAMW, "reset": "soft", "steps": STEPS},
     "dgs": {"lr": 0.02, "reading": "steps_per_tensor", "momentum": 0.9},

@@ -7,8 +7,8 @@ import pytest
 import sgg_records
 from regrad.report.claims import evaluate_all
 from regrad.report.ledger import load
+from regrad.studies.sgg import chapter, standin_tables, tables
 from regrad.studies.sgg import cost as sgg_cost
-from regrad.studies.sgg import sgg_document, sgg_standins, sgg_tables
 
 ROOT = Path(__file__).parents[2]
 
@@ -74,7 +74,7 @@ def test_cost_tables_have_a_line_a_base_and_a_clustering():
 
 
 def test_the_committed_benchmark_has_what_the_report_reads():
-    committed = sgg_document.benchmark(ROOT)
+    committed = chapter.benchmark(ROOT)
     assert len(sgg_cost.claim_rows(committed)) >= 10
     assert set(sgg_cost.cost_numbers(committed)) == set(sgg_cost.cost_numbers(measured()))
     assert len(sgg_cost.cost_table(committed)) == 9
@@ -83,20 +83,20 @@ def test_the_committed_benchmark_has_what_the_report_reads():
 
 def test_a_stand_in_has_three_arms_and_gains_that_are_higher_accuracies(records):
     """By construction the loss is 0.1 lower than the base's and 0.06 lower than the matched: a tenth in accuracy."""
-    table = sgg_standins.standins_table(records)
+    table = standin_tables.standins_table(records)
     assert list(table["arm"]) == ["AdamW", "AdamW + SGG", "AdamW, matched LR"] * 2
-    found = sgg_standins.standins_numbers(records)
+    found = standin_tables.standins_numbers(records)
     assert found["sgg/dpo/gain"].startswith("0.01")
     assert found["sgg/caption/steps"] == "40"
     without = [r for r in records if r.spec.tags["part"] != "standins"]
-    assert sgg_standins.standins_numbers(without)["sgg/dpo/gain"] == "not run at this preset"
-    assert sgg_standins.standins_table(without).empty
+    assert standin_tables.standins_numbers(without)["sgg/dpo/gain"] == "not run at this preset"
+    assert standin_tables.standins_table(without).empty
 
 
 def test_the_matched_rate_of_a_stand_in_is_sgg_s_times_its_mean_scale(records):
     """S is 1, then 1.2 nineteen times: 1.19."""
     rates = {
-        arm: {float(r.spec.optimizer.options["lr"]) for r in records if where(r) == arm}
+        arm: {r.spec.optimizer.lr for r in records if where(r) == arm}
         for arm in (("dpo+sgg", "fresh"), ("dpo+matched", "fresh"))
     }
     assert rates["dpo+matched", "fresh"].pop() == pytest.approx(1.19 * rates["dpo+sgg", "fresh"].pop(), rel=1e-5)
@@ -107,4 +107,4 @@ def test_the_matched_rate_of_a_stand_in_is_sgg_s_times_its_mean_scale(records):
     [({}, True), ({"train_embeddings": False}, False), ({"rank": 4}, False), ({"rank": None}, True)],
 )
 def test_embeddings_are_trained_unless_the_spec_or_lora_freezes_them(options, trained):
-    assert sgg_tables.trains_embeddings(options) is trained
+    assert tables.trains_embeddings(options) is trained

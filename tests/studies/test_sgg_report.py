@@ -7,7 +7,7 @@ import pytest
 
 import sgg_records
 from regrad.report.verdicts import decide
-from regrad.studies.sgg import figures, printed, sgg_tables
+from regrad.studies.sgg import figures, printed, tables
 from regrad.studies.sgg import rows as sgg_rows
 from regrad.studies.sgg.claims import claim_rows
 from regrad.studies.sgg.numbers import numbers
@@ -58,7 +58,7 @@ def test_accuracy_rises_where_the_loss_falls(records):
     """1 - loss/10, and the loss is 0.1 lower: 0.01."""
     found = sgg_rows.gap(records, "minilm-r4+sgg", "minilm-r4", "test_accuracy")
     assert found.estimate == pytest.approx(0.01, abs=5e-4)
-    assert list(sgg_tables.finetuning_table(records)["weights"]) == ["all", "LoRA, r = 4", "LoRA, r = 8"]
+    assert list(tables.finetuning_table(records)["weights"]) == ["all", "LoRA, r = 4", "LoRA, r = 8"]
 
 
 @pytest.mark.parametrize(
@@ -78,10 +78,10 @@ def test_a_diverged_cell_is_no_number(records):
 
 def test_tables_have_a_line_an_arm(records):
     # AdamW at three sizes, three bases at one, LoRA: 7 bases, each with SGG and matched.
-    assert len(sgg_tables.results_table(records)) == 21
-    assert len(sgg_tables.tuning_table(records)) == 14
-    assert len(sgg_tables.variants_table(records)) == 7
-    assert len(sgg_tables.ablations_table(records)) == 20
+    assert len(tables.results_table(records)) == 21
+    assert len(tables.tuning_table(records)) == 14
+    assert len(tables.variants_table(records)) == 7
+    assert len(tables.ablations_table(records)) == 20
 
 
 def test_numbers_are_words_for_what_did_not_run(records):

@@ -18,6 +18,7 @@ from regrad.optim.sgg_recluster import recluster
 from regrad.optim.sgg_settings import SGGSettings
 from regrad.optim.wrapper import OptimizerWrapper
 from regrad.transforms.gradient_grouping import materialize, scale_displacement
+from regrad.transforms.grouping import GroupFunction
 
 
 class SGG(OptimizerWrapper):
@@ -47,7 +48,8 @@ class SGG(OptimizerWrapper):
             "clusters" of all tensors.
         variant: "paper"; "public_v2" or "public_c4" behave as the two public implementations that look like
             the authors' (see `regrad.transforms.gradient_grouping`), also where that contradicts the paper.
-        grouping: "histogram" (near-exact, fast), "exact" (sorting), "minibatch" (scikit-learn on the CPU).
+        grouping: "histogram" (near-exact, fast), "exact" (sorting), "minibatch" (scikit-learn on the CPU), or a
+            function with the arguments and result of `regrad.transforms.grouping.group_exactly`.
         centre_decay: "public_v2" only: EMA constant in [0, 1] of its cluster means; None means beta3.
         exclude: Parameters that stay unscaled, besides those of dimension < 2 (which "public_v2" does scale).
         scale_weight_decay: Scale decoupled weight decay along with the update. Where its size cannot be read
@@ -82,7 +84,7 @@ class SGG(OptimizerWrapper):
         statistic: str = "mda",
         global_deviation: str = "entries",
         variant: str = "paper",
-        grouping: str = "histogram",
+        grouping: str | GroupFunction = "histogram",
         centre_decay: float | None = None,
         exclude: Iterable[Tensor] = (),
         scale_weight_decay: bool = False,

@@ -17,7 +17,7 @@ from regrad.transforms.gradient_grouping import (
     public_v2_centres,
     public_v2_scale,
 )
-from regrad.transforms.grouping import GROUPINGS, Grouping
+from regrad.transforms.grouping import Grouping
 from regrad.transforms.kmeans import assign
 
 States = list[dict[str, Any]]
@@ -44,8 +44,7 @@ def recluster(base: Optimizer, params: list[Tensor], states: Any, settings: SGGS
     if not features:
         return
     signed = settings.feature in ("momentum", "gradient")
-    group = GROUPINGS[settings.grouping]
-    grouping = group(features, settings.clusters, statistic=settings.statistic, signed=signed)
+    grouping = settings.group(features, settings.clusters, statistic=settings.statistic, signed=signed)
     for values, state, boundaries in zip(features, chosen, grouping.boundaries, strict=True):
         index = assign(values, boundaries)
         state["index"] = index.to(settings.index_device or index.device)

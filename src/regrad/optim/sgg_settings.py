@@ -8,11 +8,11 @@ from typing import Any
 
 from regrad.transforms.checks import flag, in_range, integer_at_least, one_of, positive
 from regrad.transforms.cluster_statistics import STATISTICS
+from regrad.transforms.grouping import GROUPINGS, GroupFunction
 
 VARIANTS = ("paper", "public_v2", "public_c4")
 FEATURES = ("abs_momentum", "momentum", "abs_gradient", "gradient", "second_moment")
 GLOBAL_DEVIATIONS = ("entries", "clusters")
-GROUPINGS = ("histogram", "exact", "minibatch")
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class SGGSettings:
     statistic: str
     global_deviation: str
     variant: str
-    grouping: str
+    grouping: str | GroupFunction
     centre_decay: float | None
     scale_weight_decay: bool
     materialize: bool
@@ -49,14 +49,17 @@ class SGGSettings:
         positive("eps", self.eps)
         if self.centre_decay is not None:
             in_range("centre_decay", self.centre_decay, 0, 1)
-        self._check_names()
-
-    def _check_names(self) -> None:
         one_of("feature", self.feature, FEATURES)
         one_of("statistic", self.statistic, STATISTICS)
         one_of("global_deviation", self.global_deviation, GLOBAL_DEVIATIONS)
         one_of("variant", self.variant, VARIANTS)
-        one_of("grouping", self.grouping, GROUPINGS)
+        if not callable(self.grouping):
+            one_of("grouping", self.grouping, tuple(GROUPINGS))
         flag("scale_weight_decay", self.scale_weight_decay)
         flag("materialize", self.materialize)
         one_of("index_device", self.index_device, (None, "cpu"))
+
+    @property
+    def group(self) -> GroupFunction:
+        """The function that groups."""
+        return GROUPINGS[self.grouping] if isinstance(self.grouping, str) else self.grouping

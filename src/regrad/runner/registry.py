@@ -29,9 +29,9 @@ OPTIMIZERS = {
     "adamw": "torch.optim:AdamW",
     "adafactor": "torch.optim:Adafactor",
     "came": "pytorch_optimizer:CAME",
-    "sgg": "regrad.studies.sgg.runtime.optimizers:sgg",
-    "sgg_compared": "regrad.studies.sgg.runtime.clusterings:sgg_compared",
-    "hidden_schedule": "regrad.studies.sgg.runtime.optimizers:HiddenSchedule",
+    "sgg": "regrad.optim.sgg:SGG",
+    "sgg_compared": "regrad.studies.sgg.runtime.compared_groupings:sgg_compared",
+    "hidden_schedule": "regrad.studies.sgg.runtime.hidden_schedule:HiddenSchedule",
     "lars": "pytorch_optimizer:LARS",
     "dgs": "regrad.optim.dgs:DGS",
     "resetting": "regrad.studies.dgs.runtime.resetting:Resetting",
@@ -57,7 +57,7 @@ SCALERS = {
 LIBRARIES = {
     "regrad.problems.finetuning_sentiment": ("peft", "tokenizers", "transformers"),
     "regrad.studies.alsdgc.runtime.scalers": ("pytorch-optimizer", "zclip"),
-    "regrad.studies.sgg.runtime.clusterings": ("scikit-learn",),
+    "regrad.studies.sgg.runtime.compared_groupings": ("scikit-learn",),
     "regrad.scaling.third_party": ("pytorch-optimizer", "zclip"),
 }
 

@@ -4,7 +4,7 @@ Acts on: nothing by itself; `regrad.optim.sgg` scales each group's update.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,6 +20,13 @@ class Grouping(NamedTuple):
 
     boundaries: Sequence[Tensor]
     statistics: ClusterStatistics
+
+
+class GroupFunction(Protocol):
+    """What groups: see `group_by_histogram` for the arguments."""
+
+    def __call__(self, tensors: list[Tensor], clusters: int, *, statistic: str, signed: bool) -> Grouping:
+        """Return boundaries and statistics."""
 
 
 def group_by_histogram(tensors: list[Tensor], clusters: int, *, statistic: str, signed: bool) -> Grouping:
@@ -65,4 +72,8 @@ def _minibatch_boundaries(values: Tensor, clusters: int) -> Tensor:
     return ((centres[1:] + centres[:-1]) / 2).to(values.device, values.dtype)
 
 
-GROUPINGS = {"histogram": group_by_histogram, "exact": group_exactly, "minibatch": group_by_minibatch}
+GROUPINGS: dict[str, GroupFunction] = {
+    "histogram": group_by_histogram,
+    "exact": group_exactly,
+    "minibatch": group_by_minibatch,
+}

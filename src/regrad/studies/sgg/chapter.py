@@ -9,7 +9,7 @@ from regrad.report.tables import to_latex
 from regrad.report.verdicts import decide
 from regrad.results import Record
 from regrad.studies.sgg import cost as sgg_cost
-from regrad.studies.sgg import sgg_tables
+from regrad.studies.sgg import tables
 from regrad.studies.sgg.claims import claim_rows
 from regrad.studies.sgg.numbers import numbers
 from regrad.studies.sgg.printed import printed_table
@@ -32,11 +32,11 @@ def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
     """Return every table of the section in LaTeX, by name."""
     measured = benchmark(root)
     frames = {
-        "tab-sgg": sgg_tables.results_table(records),
-        "tab-sgg-tuning": sgg_tables.tuning_table(records),
-        "tab-sgg-variants": sgg_tables.variants_table(records),
-        "tab-sgg-ablations": sgg_tables.ablations_table(records),
-        "tab-sgg-finetuning": sgg_tables.finetuning_table(records),
+        "tab-sgg": tables.results_table(records),
+        "tab-sgg-tuning": tables.tuning_table(records),
+        "tab-sgg-variants": tables.variants_table(records),
+        "tab-sgg-ablations": tables.ablations_table(records),
+        "tab-sgg-finetuning": tables.finetuning_table(records),
         "tab-sgg-standins": standins_table(records),
         "tab-sgg-cost": sgg_cost.cost_table(measured),
         "tab-sgg-clusterings": sgg_cost.clusterings_table(measured),

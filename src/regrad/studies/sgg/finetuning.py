@@ -29,7 +29,7 @@ def make(task: Finetuning, arm: str, lr: float, seed: int, phase: str) -> Spec:
     """Return the spec of one fine-tuning run; the learning rate is chosen by validation loss."""
     mode = arm.removeprefix("minilm-").removesuffix(SGG)
     base = base_part("adamw", lr)
-    options: dict[str, JsonValue] = {"lr": lr, "base": base.model_dump(), "interval": max(1, task.steps // EVENTS)}
+    options: dict[str, JsonValue] = {"base": base.model_dump(), "interval": max(1, task.steps // EVENTS)}
     return Spec(
         problem=Part(name="minilm", options={**task.problem, "rank": RANKS[mode]}),
         optimizer=Part(name="sgg", options=options) if arm.endswith(SGG) else base,

@@ -39,11 +39,6 @@ INTERVALS = {"T=half": 0.5, "T=double": 2.0, "T=fivefold": 5.0, "T=printed": Non
 PRINTED_INTERVAL = 500
 
 
-def number(spec: Spec) -> float:
-    """Return a spec's learning rate."""
-    return float(spec.optimizer.options["lr"])  # type: ignore[arg-type]
-
-
 def mean_scale(record: Record) -> float:
     """Return the mean over a run of S, itself a mean over entries; it is 1 until the first recluster.
 
@@ -67,7 +62,7 @@ def changed(spec: Spec, part: str, arm: str, options: dict[str, Any]) -> Spec:
 
 def variants(scale: Scale, fresh: Spec) -> list[Spec]:
     """Return the paper's SGG, both public variants, plain AdamW and AdamW with the schedule b^n, at one rate."""
-    lr = number(fresh)
+    lr = fresh.optimizer.lr
     measured = tuple(part for part in fresh.measures if part.name != "scale_range")
     plain = {"part": "variants", "arm": "no SGG"}
     found = [
@@ -105,7 +100,7 @@ def robustness(scale: Scale, like: Spec) -> list[Spec]:
         for lr in scale.rates:
             plain = base_part("adamw", lr)
             interval = max(1, steps // EVENTS)
-            options: dict[str, JsonValue] = {"lr": lr, "base": plain.model_dump(), "interval": interval}
+            options: dict[str, JsonValue] = {"base": plain.model_dump(), "interval": interval}
             for arm, chosen in (("robust-adamw", plain), ("robust-sgg", Part(name="sgg", options=options))):
                 update = {"optimizer": chosen, "batch_size": batch_size, "steps": steps, "evaluations": 2}
                 tags = like.tags | {"part": "robustness", "arm": arm, "phase": "grid"}

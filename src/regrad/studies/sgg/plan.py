@@ -14,7 +14,7 @@ from pydantic import JsonValue
 from regrad.results import Part, Record, Schedule, Spec
 from regrad.studies.grids import log_grid, tuning_then_fresh
 from regrad.studies.sgg.finetuning import finetuning
-from regrad.studies.sgg.parts import CONTROL, SGG, ablations, base_part, mean_scale, number, robustness, variants
+from regrad.studies.sgg.parts import CONTROL, SGG, ablations, base_part, mean_scale, robustness, variants
 from regrad.studies.sgg.sizes import PRESETS, Scale
 from regrad.studies.sgg.standins import standins
 
@@ -47,7 +47,7 @@ def optimizer(arm: str, lr: float, scale: Scale, **settings: JsonValue) -> Part:
     base = base_part("adamw" if base_of(arm) == "lora" else base_of(arm), lr)
     if SGG not in arm:
         return base
-    chosen: dict[str, JsonValue] = {"lr": lr, "base": base.model_dump(), "interval": scale.interval}
+    chosen: dict[str, JsonValue] = {"base": base.model_dump(), "interval": scale.interval}
     return Part(name="sgg", options=chosen | settings)
 
 
@@ -74,11 +74,11 @@ def matched(scale: Scale, found: list[Spec], records: list[Record]) -> list[Spec
     """Return the fresh-seed runs of the bases at SGG's learning rate times the mean of S in its tuning run."""
     specs = []
     for spec in found:
-        arm, lr = spec.tags["arm"], number(spec)
+        arm, lr = spec.tags["arm"], spec.optimizer.lr
         if spec.tags["phase"] != "fresh" or SGG not in arm:
             continue
         tuning = [r for r in records if (r.spec.tags["arm"], r.spec.tags["phase"]) == (arm, "tune")]
-        factor = fmean(mean_scale(r) for r in tuning if number(r.spec) == lr)
+        factor = fmean(mean_scale(r) for r in tuning if r.spec.optimizer.lr == lr)
         rate = float(f"{lr * factor:.6g}")
         specs.append(make(scale, arm.replace(SGG, CONTROL), rate, spec.seed, "fresh"))
     return specs

@@ -108,7 +108,7 @@ def losses(records: Iterable[Record], arm: str) -> dict[tuple[int, float], list[
     """Return batch size and learning rate to the last validation losses of a robustness arm; inf if diverged."""
     found: dict[tuple[int, float], list[float]] = {}
     for r in runs(records, arm, "grid"):
-        where = (r.spec.batch_size, float(r.spec.optimizer.options["lr"]))  # type: ignore[arg-type]
+        where = (r.spec.batch_size, r.spec.optimizer.lr)
         found.setdefault(where, []).append(math.inf if diverged(r) else r.metrics["validation_loss"])
     return dict(sorted(found.items()))
 

@@ -6,7 +6,7 @@ from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
 from regrad.studies.grids import log_grid, tuning_then_fresh
-from regrad.studies.sgg.parts import CONTROL, SGG, base_part, mean_scale, number
+from regrad.studies.sgg.parts import CONTROL, SGG, base_part, mean_scale
 from regrad.studies.sgg.sizes import EVENTS, Scale, StandIn
 
 PART = "standins"
@@ -33,9 +33,9 @@ def matched(task: StandIn, planned: list[Spec], records: list[Record]) -> list[S
     tuning = [r for r in records if r.spec.tags["phase"] == "tune" and SGG in r.spec.tags["arm"]]
     found = []
     for spec in planned:
-        arm, lr = spec.tags["arm"], number(spec)
+        arm, lr = spec.tags["arm"], spec.optimizer.lr
         if spec.tags["phase"] == "fresh" and SGG in arm:
-            factor = fmean(mean_scale(r) for r in tuning if number(r.spec) == lr)
+            factor = fmean(mean_scale(r) for r in tuning if r.spec.optimizer.lr == lr)
             found.append(make(task, arm.replace(SGG, CONTROL), float(f"{lr * factor:.6g}"), spec.seed, "fresh"))
     return found
 
@@ -45,7 +45,7 @@ def make(task: StandIn, arm: str, lr: float, seed: int, phase: str) -> Spec:
     interval = max(1, task.steps // EVENTS)
     optimizer, measures = base_part("adamw", lr), [Part(name="test")] if phase == "fresh" else []
     if SGG in arm:
-        options: dict[str, JsonValue] = {"lr": lr, "base": optimizer.model_dump(), "interval": interval}
+        options: dict[str, JsonValue] = {"base": optimizer.model_dump(), "interval": interval}
         optimizer = Part(name="sgg", options=options)
         measures.append(Part(name="scale_range", options={"every": interval}))
     return Spec(

@@ -40,7 +40,7 @@ def perplexity(records: Sequence[Record], arm: str) -> str:
 
 def rate(records: Sequence[Record], arm: str) -> str:
     """Return the learning rate of an arm's fresh-seed runs."""
-    found = {float(r.spec.optimizer.options["lr"]) for r in runs(records, arm)}  # type: ignore[arg-type]
+    found = {r.spec.optimizer.lr for r in runs(records, arm)}
     return significant(min(found), 2) if found else "diverged"
 
 

@@ -7,10 +7,15 @@ import pytest
 import torch
 
 from regrad.optim.sgg import SGG
-from regrad.optim.sgg_compared import ComparedSGG
 from regrad.results import Part
 from regrad.runner.build import build_optimizer
-from regrad.transforms.compared_groupings import COMPARED, density_boundaries, mixture_boundaries, sorted_sample
+from regrad.studies.sgg.runtime.compared_groupings import (
+    COMPARED,
+    density_boundaries,
+    mixture_boundaries,
+    sgg_compared,
+    sorted_sample,
+)
 from regrad.transforms.grouping import group_exactly
 
 # 40 values around 0, 40 around 10, 40 around 30: groups that every algorithm finds.
@@ -70,9 +75,9 @@ def trained(make, steps=4):
 @pytest.mark.parametrize("name", COMPARED)
 def test_sgg_with_another_grouping_is_sgg_until_the_first_recluster(name):
     plain, _ = trained(lambda base: SGG(base, interval=3), steps=2)
-    ours, _ = trained(lambda base: ComparedSGG(base, grouping=name, interval=3), steps=2)
+    ours, _ = trained(lambda base: sgg_compared(base, grouping=name, interval=3), steps=2)
     assert torch.equal(plain, ours)
-    later, optimizer = trained(lambda base: ComparedSGG(base, grouping=name, interval=3, beta3=0.0))
+    later, optimizer = trained(lambda base: sgg_compared(base, grouping=name, interval=3, beta3=0.0))
     (state,) = optimizer.state.values()
     assert torch.isfinite(later).all()
     assert len(state["index"].unique()) > 1
@@ -81,11 +86,11 @@ def test_sgg_with_another_grouping_is_sgg_until_the_first_recluster(name):
 
 def test_a_spec_names_it_and_other_groupings_are_refused():
     base = {"name": "adamw", "options": {"lr": 0.1}}
-    options = {"lr": 0.1, "base": base, "interval": 7, "grouping": "gmm"}
+    options = {"base": base, "interval": 7, "grouping": "gmm"}
     model = torch.nn.Linear(3, 4)
     optimizer = build_optimizer(Part(name="sgg_compared", options=options), model)
-    assert (optimizer.settings.grouping, optimizer.settings.interval) == ("gmm", 7)
-    for wrong, message in (({"grouping": "exact"}, "grouping"), ({"lr": 0.2}, "lr=0.2"), ({"interval": 0}, "interval")):
+    assert (optimizer.settings.group, optimizer.settings.interval) == (COMPARED["gmm"], 7)
+    for wrong, message in (({"grouping": "exact"}, "grouping"), ({"interval": 0}, "interval")):
         with pytest.raises(ValueError, match=message):
             build_optimizer(Part(name="sgg_compared", options=options | wrong), model)
     with pytest.raises(ValueError, match="grouping"):

@@ -1,24 +1,10 @@
-"""SGG and its control as a run names them: with one learning rate beside the base optimizer's options."""
+"""AdamW with the learning-rate schedule that SGG's public version 2 amounts to, without any grouping."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch.optim import AdamW, Optimizer
-
-from regrad.optim.sgg import SGG
-
-
-def sgg(base: Optimizer, *, lr: float, **settings: Any) -> SGG:
-    """Put SGG around ``base``, whose learning rate must be ``lr``: the tuning reads it from the outer options.
-
-    Raises:
-        ValueError: The two learning rates differ, or a setting is out of range.
-    """
-    own = base.param_groups[0]["lr"]
-    if own != lr:
-        raise ValueError(f"lr={lr!r} must be the base optimizer's, {own!r}")
-    return SGG(base, **settings)
+from torch.optim import AdamW
 
 
 class HiddenSchedule(AdamW):

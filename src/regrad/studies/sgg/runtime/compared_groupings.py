@@ -1,6 +1,6 @@
-"""Grouping by Gaussian mixtures and by density (DBSCAN), scikit-learn's, for comparison with k-means only.
+"""SGG that groups by Gaussian mixtures or by density (DBSCAN), scikit-learn's: for comparison with k-means only.
 
-Acts on: nothing by itself; `regrad.optim.sgg_compared` scales each group's update.
+Acts on: the update, as `regrad.optim.sgg` does.
 
 Source: SGG (arXiv 2506.01049), figure 3, which names the two algorithms and no settings.
 Departures: both are fitted to at most `SAMPLE` order statistics of a tensor, evenly spaced in rank, and what
@@ -8,13 +8,17 @@ they find is read as intervals, as k-means' clusters are. All settings are ours.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from regrad.optim.sgg import SGG
+from regrad.transforms.checks import one_of
 from regrad.transforms.cluster_statistics import entry_statistics
-from regrad.transforms.grouping import Grouping
+from regrad.transforms.grouping import GroupFunction, Grouping
 
 SAMPLE = 512
 NEIGHBOURS = 5
@@ -87,4 +91,20 @@ def density_boundaries(sample: np.ndarray, clusters: int) -> np.ndarray:
     return cuts
 
 
-COMPARED = {"gmm": group_by_mixture, "dbscan": group_by_density}
+COMPARED: dict[str, GroupFunction] = {"gmm": group_by_mixture, "dbscan": group_by_density}
+
+
+def sgg_compared(base: Optimizer, *, grouping: str, **settings: Any) -> SGG:
+    """Put an SGG with scikit-learn in its step, on the CPU, around ``base``.
+
+    Args:
+        base: As of SGG.
+        grouping: "gmm" or "dbscan".
+        settings: Of SGG.
+
+    Raises:
+        ValueError: A setting out of range.
+        ImportError: At the first recluster, without scikit-learn.
+    """
+    one_of("grouping", grouping, tuple(COMPARED))
+    return SGG(base, grouping=COMPARED[grouping], **settings)
