@@ -1,10 +1,13 @@
 """Data frames as LaTeX tables, and numbers as the report prints them."""
 
 import math
+from collections.abc import Sequence
+from statistics import fmean
 
 import pandas as pd
 
 from regrad.report.export import escape_tex
+from regrad.statistics.intervals import Interval
 
 
 def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
@@ -38,3 +41,16 @@ def with_interval(estimate: float, low: float, high: float, digits: int = 3) -> 
         if math.isfinite(low) and math.isfinite(high)
         else text
     )
+
+
+def interval_text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
+    """Return an estimate with its interval, or ``absent`` where there is none."""
+    return with_interval(interval.estimate, interval.low, interval.high, digits) if interval else absent
+
+
+def typical(values: Sequence[float]) -> str:
+    """Return the geometric mean in words; a miss (inf) is counted beside it, never averaged."""
+    finite = [value for value in values if math.isfinite(value)]
+    missed = len(values) - len(finite)
+    text = significant(math.exp(fmean(map(math.log, finite))), 3) if finite else ""
+    return text + (f" ({missed} missed)" if missed else "")
