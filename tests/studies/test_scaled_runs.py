@@ -5,11 +5,11 @@ import torch
 
 from regrad.problems.language import LanguageProblem
 from regrad.results import Part, Schedule
+from regrad.runner import train
 from regrad.runner.dependencies import libraries
 from regrad.runner.registry import SCALERS
 from regrad.runner.train import run
 from regrad.studies.alsdgc.runtime import scalers as scaled
-from regrad.studies.alsdgc.runtime import train
 from tiny_runs import FINGERPRINT, sgd, spec
 
 

@@ -4,6 +4,7 @@ import math
 
 from regrad.results import Spec
 from regrad.runner.measures import Checkpoint
+from regrad.runner.train import evaluation, evaluation_steps
 
 
 class SplitLosses:
@@ -14,12 +15,11 @@ class SplitLosses:
 
     def wants(self, step: int, spec: Spec) -> bool:
         """At every evaluation of the run."""
-        return step in {round(spec.steps * k / spec.evaluations) for k in range(spec.evaluations + 1)}
+        return step in evaluation_steps(spec.steps, spec.evaluations)
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
         """Return ``train_*`` and ``test_*``."""
-        found = {split: at.problem.evaluate(at.model, split) for split in ("train", "test")}
-        return {f"{split}_{name}": value for split, values in found.items() for name, value in values.items()}
+        return evaluation(at.problem, at.model, "train") | evaluation(at.problem, at.model, "test")
 
 
 class ScalerReadings:
@@ -37,13 +37,14 @@ class ScalerReadings:
         return step > 0 and (step % self.every == 0 or step == spec.steps)
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return ``scaler/*``; what is not finite (a threshold that never clips) is left out."""
+        """Return ``scaler/*`` that are finite."""
         if at.scaler is None:
             return {}
-        if not hasattr(at.scaler, "readings"):
+        if not hasattr(at.scaler, "readings"):  # any scaler but ALSDGC's
             return {"scaler/scale": at.scaler.get_scale()}
-        found = at.scaler.readings(at.optimizer)
-        steps = max(1.0, found.pop("steps"))
+        readings = at.scaler.readings(at.optimizer)
+        steps = max(1.0, readings.pop("steps"))
         for count in ("clipped", "skipped"):
-            found[count] /= steps
-        return {f"scaler/{name}": value for name, value in found.items() if math.isfinite(value)}
+            readings[count] /= steps
+        # A number that is not finite would end the run; an infinite threshold is no fault, it never clips.
+        return {f"scaler/{name}": value for name, value in readings.items() if math.isfinite(value)}

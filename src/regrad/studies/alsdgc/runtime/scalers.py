@@ -3,7 +3,7 @@
 Acts on: the loss (scaling) and the gradient (unscaling, clipping).
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
@@ -17,7 +17,7 @@ def alsdgc(device: torch.device, **options: Any) -> ALSDGC:
 
 
 def clipped(
-    device: torch.device, *, clipper: str = "none", loss_scale: float | str = 1.0, **options: Any
+    device: torch.device, *, clipper: str = "none", loss_scale: float | Literal["dynamic"] = 1.0, **options: Any
 ) -> ClippedScaler:
     """Return a clipper behind a loss scaler.
 
@@ -32,6 +32,5 @@ def clipped(
     """
     if clipper not in CLIPPERS:
         raise ValueError(f"clipper must be one of {', '.join(sorted(CLIPPERS))}, got {clipper!r}")
-    dynamic = loss_scale == "dynamic"
-    scaler = torch.amp.GradScaler(device.type) if dynamic else FixedScaler(scale=loss_scale)  # type: ignore[arg-type]
+    scaler = torch.amp.GradScaler(device.type) if loss_scale == "dynamic" else FixedScaler(scale=loss_scale)
     return ClippedScaler(scaler, CLIPPERS[clipper](**options))

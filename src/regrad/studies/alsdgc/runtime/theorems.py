@@ -9,7 +9,7 @@ LARGEST = 1000.0
 
 def theorem_curves(steps: int = 200) -> dict[str, Any]:
     """Return scale, thresholds and their resting points, multipliers, Adam's steps and overflows, by step."""
-    import torch
+    import torch  # not above: where the curves are published, a notebook reads them without torch
 
     from regrad.scaling import simulate
 
