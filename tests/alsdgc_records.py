@@ -10,7 +10,7 @@ from regrad.studies.alsdgc.sizes import PRESETS
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3
 LOSS = {"V0": 1.9, "V4": 1.4, "clip-1": 1.6, "clip-3": 1.5, "placebo": 1.6, "none": 1.7}
-SCALE = PRESETS["smoke"]._replace(seeds=(1, 5), points=3, multiples=(0.25, 0.5, 2.0, 4.0), percents=(10, 30))
+SIZES = PRESETS["smoke"]._replace(seeds=(1, 5), points=3, multiples=(0.25, 0.5, 2.0, 4.0), percents=(10, 30))
 
 
 def jitter(arm: str, seed: int) -> float:
@@ -22,9 +22,8 @@ def losses(spec: Spec) -> list[float]:
     """Validation losses at 0 and at the spec's evaluations."""
     arm, part, count = spec.tags["arm"], spec.tags["part"], spec.evaluations
     last = LOSS.get(arm, 1.8) + jitter(arm, spec.seed)
-    if part in SCALE.tasks:
-        lr = float(spec.optimizer.options["lr"])  # type: ignore[arg-type]
-        last += 0.1 * abs(math.log2(lr / study.center(arm, SCALE.tasks[part])))
+    if part in SIZES.tasks:
+        last += 0.1 * abs(math.log2(spec.optimizer.lr / study.center(arm, SIZES.tasks[part])))
     if part == "width":  # 5 % is left after half a doubling or more
         last *= 1 + 0.05 * abs(math.log2(float(spec.tags["multiple"])))
     if part == "fractions":
@@ -66,7 +65,7 @@ def study_records() -> list[Record]:
     """All records of the study."""
     records: list[Record] = []
     while True:
-        specs = study.plan(SCALE, records)
+        specs = study.plan(SIZES, records)
         if len(specs) == len(records):
             return records
         records = [record(spec) for spec in specs]

@@ -5,9 +5,10 @@ import math
 import pytest
 
 import alsdgc_records
+from regrad.report.outcomes import Outcomes
 from regrad.statistics.bootstrap import stratified_interval
 from regrad.studies.alsdgc.across import PROFILED, numbers, task_differences, times
-from regrad.studies.alsdgc.rows import end_losses, tasks
+from regrad.studies.alsdgc.quantities import runs, tasks
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +18,9 @@ def records():
 
 def test_differences_are_paired_by_seed_within_a_task(records):
     found = task_differences(records, "V4", "none")
-    assert set(found) <= set(tasks(records))
+    assert set(found) <= set(tasks(Outcomes(records)))
     for task, differences in found.items():
-        mine, other = end_losses(records, "V4", task), end_losses(records, "none", task)
+        mine, other = (runs(Outcomes(records), task, arm).ends() for arm in ("V4", "none"))
         assert differences == [mine[s] - other[s] for s in sorted(set(mine) & set(other))]
 
 

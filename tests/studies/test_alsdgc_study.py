@@ -5,11 +5,12 @@ from types import SimpleNamespace
 
 import pytest
 
-from alsdgc_records import SCALE, study_records
+from alsdgc_records import SIZES, study_records
 from regrad.runner.dependencies import entries
 from regrad.studies.alsdgc import plan as study
+from regrad.studies.alsdgc.arms import ALL_ARMS, ARMS, MOST_ARMS, NORMS
 from regrad.studies.alsdgc.runtime.measures import ScalerReadings, SplitLosses
-from regrad.studies.alsdgc.sizes import CLIPS, PRESETS, RUNGS
+from regrad.studies.alsdgc.sizes import PRESETS
 from regrad.studies.grids import TUNING_SEED
 
 RECORDS = study_records()
@@ -20,20 +21,20 @@ def test_every_arm_of_a_task_is_tuned_with_as_many_trials(preset):
     counts = {}
     for spec in study.specs(preset, []):
         counts.setdefault(spec.tags["part"], Counter())[spec.tags["arm"]] += 1
-    scale = PRESETS[preset]
-    assert set(counts) <= set(scale.tasks)
+    sizes = PRESETS[preset]
+    assert set(counts) <= set(sizes.tasks)
     for part, arms in counts.items():
-        assert set(arms) == set(scale.tasks[part].arms)
-        assert set(arms.values()) == {scale.points * scale.seeds[0]}
+        assert set(arms) == set(sizes.tasks[part].arms)
+        assert set(arms.values()) == {sizes.points * sizes.seeds[0]}
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_the_best_fixed_norm_is_the_best_of_five_arms_on_every_task(preset):
-    assert CLIPS == ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
+    assert NORMS == ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
     for task in PRESETS[preset].tasks.values():
-        assert set(CLIPS) <= set(task.arms)
-    assert study.best_clip(RECORDS, "plain") == "clip-3"  # the constructed losses are lowest there
-    assert study.best_clip([], "plain") is None
+        assert set(NORMS) <= set(task.arms)
+    assert study.best_norm(RECORDS, "plain") == "clip-3"  # the constructed losses are lowest there
+    assert study.best_norm([], "plain") is None
 
 
 def test_tuning_seeds_are_never_result_seeds():
@@ -70,9 +71,9 @@ def kind(record):
 def test_the_adam_control_doubles_the_rate_and_nothing_else():
     arms = {r.spec.tags["arm"]: r.spec for r in RECORDS if r.spec.tags["part"] == "adam" and r.spec.seed == 0}
     assert set(arms) == {"none", "lr-x2", "V0", "V1", "placebo"}
-    rates = {arm: spec.optimizer.options["lr"] for arm, spec in arms.items()}
+    rates = {arm: spec.optimizer.lr for arm, spec in arms.items()}
     assert rates.pop("lr-x2") == 2 * rates["none"]
-    assert set(rates.values()) == {SCALE.adam_rate}
+    assert set(rates.values()) == {SIZES.adam_rate}
     assert {spec.optimizer.name for spec in arms.values()} == {"adam"}
     assert arms["lr-x2"].scaler is None
 
@@ -101,20 +102,26 @@ def test_float16_on_two_more_tasks_pairs_four_arms_on_the_seeds_of_the_task():
 
 
 def test_every_arm_names_a_scaler_that_exists_and_the_placebo_never_moves():
-    for arm in (*RUNGS, "placebo", "grad_scaler", "autoclip-50", "zclip", "zclip-capped", "agc", "emaclip", "clip-3"):
-        spec = study.make(SCALE, "plain", arm, 0.1, 0, "fresh")
-        assert entries(spec)
-    placebo = study.scaler("placebo", 1)
-    assert placebo.options["frozen"] is True
-    assert study.scaler("clip-0.3", 1).options == {"clipper": "fixed", "max_norm": 0.3}
-    assert study.scaler("zclip", 1).options == {"clipper": "zclip"}
-    assert study.scaler("zclip-capped", 1).options == {"clipper": "zclip", "capped": True}
-    assert study.scaler("autoclip-90", 1).options == {"clipper": "autoclip", "percent": 90.0}
-    assert study.scaler("none", 1) is study.scaler("lamb", 1) is None
+    for arm in ARMS:
+        assert entries(study.make(SIZES, "plain", arm, 0.1, 0, "fresh"))
+    options = {name: part.options for name, arm in ARMS.items() if (part := arm.scaler_part(7))}
+    assert set(ARMS) - set(options) == {"none", "lr-x2", "adagc", "lamb"}
+    assert options["placebo"]["frozen"] is True
+    assert options["clip-0.3"] == {"clipper": "fixed", "max_norm": 0.3}
+    assert options["autoclip-90"] == {"clipper": "autoclip", "percent": 90.0}
+    assert options["V4"] == {"variant": "V4", "warmup_steps": 7}
+    assert {name for name, o in options.items() if "warmup_steps" in o} == {"V0", "V1", "V2", "V3", "V4", "emaclip"}
+
+
+def test_arms_are_shown_apart():
+    assert len({arm.label for arm in ARMS.values()}) == len(ARMS)
+    for shown in (MOST_ARMS, study.FP16_ARMS, study.ADAM_ARMS, study.HALF_ARMS):
+        assert len({(ARMS[arm].color, ARMS[arm].marker) for arm in shown}) == len(shown)
+    assert len(ALL_ARMS) == 22
 
 
 def test_split_losses_are_taken_where_the_validation_loss_is():
-    spec = study.make(SCALE, "plain", "V4", 0.1, 0, "fresh").model_copy(update={"steps": 10, "evaluations": 4})
+    spec = study.make(SIZES, "plain", "V4", 0.1, 0, "fresh").model_copy(update={"steps": 10, "evaluations": 4})
     measure = SplitLosses()
     assert [k for k in range(11) if measure.wants(k, spec)] == [0, 2, 5, 8, 10]  # round(2.5) and round(7.5) are even
     problem = SimpleNamespace(evaluate=lambda model, split: {"loss": {"train": 1.0, "test": 2.0}[split]})
@@ -122,7 +129,7 @@ def test_split_losses_are_taken_where_the_validation_loss_is():
 
 
 def test_scaler_readings_are_shares_of_steps_and_leave_out_a_threshold_that_never_clips():
-    spec = study.make(SCALE, "plain", "V4", 0.1, 0, "fresh").model_copy(update={"steps": 7})
+    spec = study.make(SIZES, "plain", "V4", 0.1, 0, "fresh").model_copy(update={"steps": 7})
     measure = ScalerReadings(every=3)
     assert [k for k in range(8) if measure.wants(k, spec)] == [3, 6, 7]
     readings = {"scale": 8.0, "threshold": float("inf"), "norm": 0.5, "clipped": 1.0, "skipped": 2.0, "steps": 4.0}

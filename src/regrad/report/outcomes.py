@@ -91,6 +91,11 @@ class Outcomes:
         """Return each arm's tuning."""
         return choose(rows(list(self.records), metric, TUNE))
 
+    @property
+    def untrainable(self) -> list[str]:
+        """The arms that diverged at every learning rate of their tuning, and so have no run on fresh seeds."""
+        return [arm for arm, choice in self.choices().items() if choice.best is None]
+
     def target(self, arms: Sequence[str], slack: float) -> float:
         """Return the loss to reach: what the slowest of ``arms`` ends at in tuning, plus ``slack``.
 

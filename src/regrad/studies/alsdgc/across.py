@@ -1,19 +1,20 @@
 """ALSDGC over all of its tasks at once: differences with every task weighed alike, and a performance profile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
+from regrad.report.outcomes import Outcomes
 from regrad.report.tables import with_interval
 from regrad.results import Record
 from regrad.statistics.bootstrap import stratified_interval
 from regrad.statistics.curves import performance_profile
-from regrad.studies.alsdgc.rows import best_fixed, end_losses, fresh, steps_to, target, tasks
+from regrad.studies.alsdgc.quantities import best_fixed, runs, runs_by_seed, target, tasks, time_to
 
 PROFILED = ("none", "clip-1", "V0", "V4")
 FACTOR = 2.0
 TOO_FEW = "no number, for want of seeds,"
 
 
-def task_differences(records: Sequence[Record], arm: str, than: str) -> dict[str, list[float]]:
+def task_differences(records: Iterable[Record], arm: str, than: str) -> dict[str, list[float]]:
     """Return an arm's test loss less another's by task, one difference a shared seed; tasks with fewer than 2 left out.
 
     Args:
@@ -21,38 +22,38 @@ def task_differences(records: Sequence[Record], arm: str, than: str) -> dict[str
         arm: The arm.
         than: The other arm; ``"best-clip"`` is each task's best fixed norm.
     """
-    found = {}
-    for task in tasks(records):
-        mine = end_losses(records, arm, task)
-        other = end_losses(records, best_fixed(records, task) if than == "best-clip" else than, task)
-        differences = [mine[seed] - other[seed] for seed in sorted(set(mine) & set(other))]
-        if len(differences) > 1:
-            found[task] = differences
-    return found
+    outcomes = Outcomes(records)
+    by_task = {}
+    for task in tasks(outcomes):
+        other = best_fixed(outcomes, task) if than == "best-clip" else than
+        by_task[task] = runs(outcomes, task, arm).differences(runs(outcomes, task, other))
+    return {task: differences for task, differences in by_task.items() if len(differences) > 1}
 
 
-def times(records: Sequence[Record]) -> dict[str, dict[str, float]]:
+def times(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     """Return each arm's steps to the target loss by task and seed; inf for a miss or a run without a number."""
-    found: dict[str, dict[str, float]] = {arm: {} for arm in PROFILED}
-    for task in tasks(records):
-        loss = target(records, task)
-        runs = {arm: {r.spec.seed: r for r in fresh(records, arm, task)} for arm in PROFILED}
-        for seed in sorted(set.intersection(*(set(of_arm) for of_arm in runs.values()))):
-            for arm, of_arm in runs.items():
-                found[arm][f"{task}/{seed}"] = steps_to(of_arm[seed], loss)
-    return found
+    outcomes = Outcomes(records)
+    by_arm: dict[str, dict[str, float]] = {arm: {} for arm in PROFILED}
+    for task in tasks(outcomes):
+        loss = target(outcomes, task)
+        seeds = {arm: runs_by_seed(outcomes, task, arm) for arm in PROFILED}
+        for seed in sorted(set.intersection(*(set(by_seed) for by_seed in seeds.values()))):
+            for arm, by_seed in seeds.items():
+                by_arm[arm][f"{task}/{seed}"] = time_to(by_seed[seed], loss)
+    return by_arm
 
 
-def numbers(records: Sequence[Record]) -> dict[str, str]:
+def numbers(records: Iterable[Record]) -> dict[str, str]:
     """Return what the prose cites over all tasks, by key."""
-    found = {"alsdgc/across/tasks": str(len(tasks(records))), "alsdgc/across/factor": f"{FACTOR:g}"}
+    outcomes = Outcomes(records)
+    texts = {"alsdgc/across/tasks": str(len(tasks(outcomes))), "alsdgc/across/factor": f"{FACTOR:g}"}
     for than in ("best-clip", "none"):
-        differences = task_differences(records, "V4", than)
+        differences = task_differences(outcomes, "V4", than)
         interval = stratified_interval(differences) if differences else None
         text = with_interval(interval.estimate, interval.low, interval.high) if interval else TOO_FEW
-        found[f"alsdgc/across/V4-{than}"] = text
-    paired = times(records)
+        texts[f"alsdgc/across/V4-{than}"] = text
+    paired = times(outcomes)
     shares = performance_profile(paired, [FACTOR]) if paired[PROFILED[0]] else {}
     for arm in PROFILED:
-        found[f"alsdgc/profile/{arm}"] = f"{100 * shares[arm][0]:.0f}\\,\\%" if shares else "none"
-    return found
+        texts[f"alsdgc/profile/{arm}"] = f"{100 * shares[arm][0]:.0f}\\,\\%" if shares else "none"
+    return texts

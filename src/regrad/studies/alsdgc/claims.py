@@ -1,25 +1,23 @@
 """The rows that the claims on ALSDGC are decided from."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
+from regrad.report.outcomes import Outcomes
 from regrad.results import Record
-from regrad.studies.alsdgc.rows import (
-    arms,
+from regrad.studies.alsdgc.quantities import (
     best_fixed,
-    diverged,
-    end_losses,
-    fresh,
     matched,
-    of_part,
+    rates_by_seed,
     recovery,
-    steps_to,
+    runs,
+    runs_by_seed,
     target,
     tasks,
+    time_to,
     width,
-    widths,
 )
 
 Row = dict[str, Any]
@@ -31,94 +29,99 @@ def row(arm: str, seed: int, metric: str, value: float | None, *, failed: bool =
     return {"arm": arm, "seed": seed, "metric": metric, "value": kept, "diverged": failed}
 
 
-def named(records: Sequence[Record], part: str, reference: str | None = None) -> list[tuple[str, str]]:
-    """Return pairs (name in the ledger, arm): every arm, and the best fixed norm once more as ``best-clip``."""
-    found = [(arm, arm) for arm in arms(records, part)]
-    best = best_fixed(records, reference or part)
-    return [*found, ("best-clip", best)] if best in dict(found) else found
+def ledger_names(outcomes: Outcomes, part: str, task: str) -> list[tuple[str, str]]:
+    """Return pairs (name in the ledger, arm): every arm of a part, and the best norm once more as ``best-clip``."""
+    arms, best = outcomes.part(part).arms, best_fixed(outcomes, task)
+    return [*((arm, arm) for arm in arms), *([("best-clip", best)] if best in arms else [])]
 
 
-def task_rows(records: Sequence[Record], task: str) -> list[Row]:
+def task_rows(outcomes: Outcomes, task: str) -> list[Row]:
     """Return test loss, speed, and test loss at matched training loss on one task."""
-    level, found = target(records, task), []
-    for name, arm in named(records, task):
-        for run in fresh(records, arm, task):
-            about = {"failed": diverged(run)}
-            found.append(row(name, run.spec.seed, f"test_loss/{task}", run.metrics.get("test_loss"), **about))
-            found.append(row(name, run.spec.seed, f"steps_to_target/{task}", steps_to(run, level), **about))
-    return found + matched_rows(records, task)
+    level, rows = target(outcomes, task), []
+    for name, arm in ledger_names(outcomes, task, task):
+        for seed, run in runs_by_seed(outcomes, task, arm).items():
+            failed = run is None or run.diverged
+            end = run.metrics.get("test_loss") if run else None
+            rows.append(row(name, seed, f"test_loss/{task}", end, failed=failed))
+            rows.append(row(name, seed, f"steps_to_target/{task}", time_to(run, level), failed=failed))
+    return rows + matched_rows(outcomes, task)
 
 
-def matched_rows(records: Sequence[Record], task: str) -> list[Row]:
-    """Return test loss at matched training loss: among V0, or V4, and the two fixed norms, seed by seed."""
-    best = best_fixed(records, task)
-    found: dict[tuple[str, int], Row] = {}
-    seeds = [run.spec.seed for run in fresh(records, "clip-1", task)]
-    for seed in seeds:
-        runs = [run for arm in {"V0", "V4", "clip-1", best} for run in fresh(records, arm, task)]
-        of_seed = {run.spec.tags["arm"]: run for run in runs if run.spec.seed == seed}
+def matched_rows(outcomes: Outcomes, task: str) -> list[Row]:
+    """Return test loss at matched training loss: among V0, V4, and the two fixed norms, seed by seed."""
+    names = {"V0": "V0", "V4": "V4", "clip-1": "clip-1", "best-clip": best_fixed(outcomes, task)}
+    by_arm = {arm: runs_by_seed(outcomes, task, arm) for arm in names.values()}
+    rows = []
+    for seed in by_arm["clip-1"]:
+        of_seed = {arm: run for arm, by_seed in by_arm.items() if (run := by_seed.get(seed))}
         values = matched(of_seed)
-        for name, arm in (("V0", "V0"), ("V4", "V4"), ("clip-1", "clip-1"), ("best-clip", best)):
+        for name, arm in names.items():
             if arm in of_seed and "train_loss" in of_seed[arm].curves:
-                failed = diverged(of_seed[arm])
-                found[name, seed] = row(name, seed, f"matched_loss/{task}", values.get(arm), failed=failed)
-    return list(found.values())
+                about = (name, seed, f"matched_loss/{task}", values.get(arm))
+                rows.append(row(*about, failed=of_seed[arm].diverged))
+    return rows
 
 
-def width_rows(records: Sequence[Record]) -> list[Row]:
+def width_rows(outcomes: Outcomes) -> list[Row]:
     """Return the width in decades and the runs of the grid of learning rates."""
-    found = []
-    for name, arm in named(records, "width", "plain"):
-        for seed, runs in widths(records, arm).items():
-            found.append(row(name, seed, "lr_width/plain", width(runs)))
-            found += [row(name, seed, "diverged_on_grid/plain", None, failed=diverged(run)) for run in runs]
-    return found
+    rows = []
+    for name, arm in ledger_names(outcomes, "width", "plain"):
+        for seed, over_rates in rates_by_seed(outcomes, arm).items():
+            rows.append(row(name, seed, "lr_width/plain", width(over_rates)))
+            rows += [row(name, seed, "diverged_on_grid/plain", None, failed=run.diverged) for run in over_rates]
+    return rows
 
 
-def robustness_rows(records: Sequence[Record]) -> list[Row]:
-    """Return the excess over the best arm, averaged over tasks, and the penalty of less data."""
-    found = []
-    everywhere = tasks(records)
-    floors = {task: floor(records, task) for task in everywhere}
+def architecture_rows(outcomes: Outcomes) -> list[Row]:
+    """Return the excess over each task's best arm, averaged over tasks; infinite where one of them has no end."""
+    floors = {task: lowest_mean(outcomes, task) for task in tasks(outcomes)}
+    rows = []
     for name in ("none", "clip-1", "best-clip", "V0", "V4"):
-        of_task = {task: dict(named(records, task)).get(name) for task in everywhere}
-        ends = {task: end_losses(records, arm, task) if arm else {} for task, arm in of_task.items()}
-        for seed in [run.spec.seed for run in fresh(records, "clip-1", "plain")]:
-            excess = [ends[task].get(seed, math.inf) - floors[task] for task in everywhere]
-            found.append(row(name, seed, "architecture_excess", fmean(excess), failed=math.inf in excess))
-    for name, arm in named(records, "fractions", "plain"):
-        whole = end_losses(records, arm, "plain")
-        parts = fresh(records, arm, "fractions")
-        for seed in sorted({run.spec.seed for run in parts}):
-            own = [run for run in parts if run.spec.seed == seed]
-            failed = seed not in whole or any(map(diverged, own))
-            value = None if failed else fmean(run.metrics["test_loss"] for run in own) - whole[seed]
-            found.append(row(name, seed, "data_penalty/plain", value, failed=failed))
-    return found
+        ends = {}
+        for task in floors:
+            arm = best_fixed(outcomes, task) if name == "best-clip" else name
+            ends[task] = runs(outcomes, task, arm).ends()
+        for seed in runs(outcomes, "plain", "clip-1").by_seed:
+            excess = [ends[task].get(seed, math.inf) - floor for task, floor in floors.items()]
+            rows.append(row(name, seed, "architecture_excess", fmean(excess), failed=math.inf in excess))
+    return rows
 
 
-def floor(records: Sequence[Record], task: str) -> float:
+def lowest_mean(outcomes: Outcomes, task: str) -> float:
     """Return the lowest mean test loss that any arm has on a task, over its runs that did not diverge."""
-    means = [fmean(ends.values()) for arm in arms(records, task) if (ends := end_losses(records, arm, task))]
-    return min(means, default=math.inf)
+    means = [runs(outcomes, task, arm).mean() for arm in outcomes.part(task).arms]
+    return min((mean.estimate for mean in means if mean), default=math.inf)
 
 
-def spike_rows(records: Sequence[Record]) -> list[Row]:
-    """Return how long recovery from bad batches takes."""
+def data_rows(outcomes: Outcomes) -> list[Row]:
+    """Return the penalty of less data: test loss at the smaller shares, averaged, less that at all of the data."""
+    rows = []
+    for name, arm in ledger_names(outcomes, "fractions", "plain"):
+        whole = runs(outcomes, "plain", arm).ends()
+        for seed, less in runs(outcomes, "fractions", arm).grouped(lambda run: run.spec.seed).items():
+            failed = seed not in whole or less.diverged > 0
+            value = None if failed else fmean(run.metrics["test_loss"] for run in less) - whole[int(seed)]
+            rows.append(row(name, int(seed), "data_penalty/plain", value, failed=failed))
+    return rows
+
+
+def spike_rows(outcomes: Outcomes) -> list[Row]:
+    """Return how long recovery from bad batches takes; a finite run that never recovers has a figure too."""
     return [
-        row(name, run.spec.seed, "recovery_steps/plain", recovery(run), failed=run.diverged)
-        for name, arm in named(records, "spikes", "plain")
-        for run in fresh(records, arm, "spikes")
+        row(name, seed, "recovery_steps/plain", recovery(run), failed=not run.finite)
+        for name, arm in ledger_names(outcomes, "spikes", "plain")
+        for seed, run in runs(outcomes, "spikes", arm).by_seed.items()
     ]
 
 
-def claim_rows(records: Sequence[Record], passed: Iterable[Row] = ()) -> list[Row]:
+def claim_rows(records: Iterable[Record], passed: Iterable[Row] = ()) -> list[Row]:
     """Return what the claims are decided from: runs, and the proofs that passed."""
+    outcomes = Outcomes(records)
     # A row without a metric would count for every metric.
-    found = [{"arm": "proof", "metric": "proof"} | dict(one) for one in passed]
-    found += [one for task in tasks(records) for one in task_rows(records, task)]
-    found += width_rows(records) + robustness_rows(records) + spike_rows(records)
-    for run in of_part(records, "fp16"):
+    rows = [{"arm": "proof", "metric": "proof"} | dict(proof) for proof in passed]
+    rows += [one for task in tasks(outcomes) for one in task_rows(outcomes, task)]
+    rows += width_rows(outcomes) + architecture_rows(outcomes) + data_rows(outcomes) + spike_rows(outcomes)
+    for run in outcomes.part("fp16"):
         about = (run.spec.tags["arm"], run.spec.seed, "test_loss/fp16", run.metrics.get("test_loss"))
-        found.append(row(*about, failed=diverged(run)))
-    return found
+        rows.append(row(*about, failed=run.diverged))
+    return rows

@@ -1,29 +1,32 @@
 """Figures of the study of ALSDGC: its rules, its tasks, learning rates, adaptation, bad batches."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from statistics import fmean
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.style import BLUE, GREY, ORANGE, PAGE_INCHES, RED, canvas, method, ramp
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import BLUE, GREY, ORANGE, PAGE_INCHES, RED, canvas, ramp
 from regrad.results import Record
-from regrad.statistics.intervals import paired_interval
-from regrad.studies.alsdgc.rows import arms, best_fixed, diverged, end_losses, fresh, multiple, tasks, width, widths
+from regrad.statistics.intervals import Interval
+from regrad.studies.alsdgc.arms import ARMS, MOST_ARMS, NORMS, RUNGS
+from regrad.studies.alsdgc.quantities import (
+    best_fixed,
+    multiple,
+    rates_by_seed,
+    runs,
+    spike_steps,
+    tasks,
+    widths,
+)
+from regrad.studies.alsdgc.sizes import TITLES
 
-NAMES = {
-    "plain": "plain CNN",
-    "resnet": "ResNet",
-    "rnn": "RNN, pixels",
-    "lstm": "LSTM, reviews",
-    "transformer": "transformer, reviews",
-    "translation": "translation",
-    "imagenet": "ImageNet",
-}
-RUNGS = ("V0", "V1", "V2", "V3", "V4")
-SHOWN = ("none", "clip-1", *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "emaclip")
+# The other fixed norms are in the table; the best of them is the zero line.
+SHOWN = tuple(arm for arm in MOST_ARMS if arm == "clip-1" or arm not in NORMS)
 REFERENCE = {"color": "#909090", "lw": 0.7, "ls": "--"}
 
 
@@ -51,95 +54,109 @@ def fig_theorems(curves: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def fig_tasks(records: Sequence[Record]) -> Figure:
+def fig_tasks(records: Iterable[Record]) -> Figure:
     """Test loss of every arm on every task less that of the best fixed norm, paired, with 95 % intervals."""
-    names = tasks(records)
-    shown = [arm for arm in SHOWN if any(arm in arms(records, task) for task in names)]
+    outcomes = Outcomes(records)
+    names = tasks(outcomes)
+    present = outcomes.part(*names).arms
+    shown = [arm for arm in SHOWN if arm in present]
     with canvas(width=PAGE_INCHES, height=2.7, ncols=len(names), sharey=True) as (figure, axes):
         for axis, task in zip(axes, names, strict=True):
-            reference = end_losses(records, best_fixed(records, task), task)
-            for place, arm in enumerate(shown):
-                ends = end_losses(records, arm, task)
-                gaps = [ends[seed] - reference[seed] for seed in sorted(set(ends) & set(reference))]
-                if gaps:
-                    draw_gap(axis, place, gaps, arm)
-                elif arm in arms(records, task):
-                    axis.text(0.5, place, "diverged", fontsize=5, transform=axis.get_yaxis_transform())
-            axis.axvline(0, **REFERENCE)
-            axis.set_title(NAMES[task], fontsize=6.5)
+            draw_gaps(axis, outcomes, task, shown)
+            axis.set_title(TITLES[task], fontsize=6.5)
             axis.tick_params(axis="x", labelsize=5.5)
             axis.locator_params(axis="x", nbins=3)
-        axes[0].set(yticks=range(len(shown)), yticklabels=[method(arm)["label"] for arm in shown])
+        axes[0].set(yticks=range(len(shown)), yticklabels=[ARMS[arm].label for arm in shown])
         axes[0].invert_yaxis()
         figure.supxlabel("test loss minus that of the best fixed norm (nats)", fontsize=7)
     return figure
 
 
-def draw_gap(axis: Any, place: float, gaps: Sequence[float], arm: str) -> None:
+def draw_gaps(axis: Axes, outcomes: Outcomes, task: str, shown: list[str]) -> None:
+    """Draw the arms of a task one below the other, each against the best fixed norm."""
+    reference = runs(outcomes, task, best_fixed(outcomes, task))
+    for place, arm in enumerate(shown):
+        if interval := runs(outcomes, task, arm).gap(reference):
+            draw_gap(axis, place, interval, arm)
+        elif arm in outcomes.part(task).arms:
+            axis.text(0.5, place, "diverged", fontsize=5, transform=axis.get_yaxis_transform())
+    axis.axvline(0, **REFERENCE)
+
+
+def draw_gap(axis: Axes, place: float, interval: Interval, arm: str) -> None:
     """Draw a paired difference with its interval; a single seed has none."""
-    interval, style = paired_interval(list(gaps)), method(arm)
     spread = None
     if math.isfinite(interval.low) and math.isfinite(interval.high):
         spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
-    axis.errorbar(interval.estimate, place, xerr=spread, fmt=style["marker"], color=style["color"], capsize=1.5, ms=3)
+    looks = {"fmt": ARMS[arm].marker, "color": ARMS[arm].color, "capsize": 1.5, "ms": 3}
+    axis.errorbar(interval.estimate, place, xerr=spread, **looks)
 
 
-def fig_widths(records: Sequence[Record]) -> Figure:
+def fig_widths(records: Iterable[Record]) -> Figure:
     """Final validation loss over learning rates around each arm's optimum; right, decades within 5 % of the best."""
-    names = arms(records, "width")
+    outcomes = Outcomes(records)
+    names = outcomes.part("width").arms
     with canvas(width=PAGE_INCHES, height=2.2, ncols=2, width_ratios=(1.6, 1)) as (figure, axes):
         for place, arm in enumerate(names):
-            style, by_seed = method(arm), widths(records, arm)
-            runs = [run for of_seed in by_seed.values() for run in of_seed if not diverged(run)]
-            rates = sorted({multiple(run) for run in runs})
-            means = [fmean(r.curves["validation_loss"].y[-1] for r in runs if multiple(r) == rate) for rate in rates]
-            axes[0].plot(rates, means, **style)
-            decades = [width(of_seed) for of_seed in by_seed.values()]
-            axes[1].scatter(decades, [place] * len(decades), color=style["color"], s=14, alpha=0.5, linewidths=0)
-            axes[1].plot(fmean(decades), place, "|", color=style["color"], ms=11, mew=1.6)
+            draw_bowl(axes[0], outcomes, arm)
+            decades, color = list(widths(outcomes, arm).values()), ARMS[arm].color
+            axes[1].scatter(decades, [place] * len(decades), color=color, s=14, alpha=0.5, linewidths=0)
+            axes[1].plot(fmean(decades), place, "|", color=color, ms=11, mew=1.6)
         axes[0].set_xscale("log", base=2)
         axes[0].xaxis.set_major_formatter("{x:g}")
         axes[0].set(xlabel="learning rate / optimum (log scale)", ylabel="validation loss (nats)")
         axes[0].legend(loc="best")
         axes[1].set(xlabel="decades within 5 % of the best", ylim=(len(names) - 0.5, -0.5))
-        axes[1].set(yticks=range(len(names)), yticklabels=[method(arm)["label"] for arm in names])
+        axes[1].set(yticks=range(len(names)), yticklabels=[ARMS[arm].label for arm in names])
     return figure
 
 
-def fig_adaptation(records: Sequence[Record], task: str = "plain") -> Figure:
+def draw_bowl(axis: Axes, outcomes: Outcomes, arm: str) -> None:
+    """Draw an arm's final validation loss over learning rates, mean over the seeds that did not diverge there."""
+    over_rates = (run for of_seed in rates_by_seed(outcomes, arm).values() for run in of_seed if not run.diverged)
+    by_rate = Outcomes(over_rates).grouped(multiple)
+    means = [fmean(run.curves["validation_loss"].y[-1] for run in same_rate) for same_rate in by_rate.values()]
+    axis.plot(list(by_rate), means, **ARMS[arm].style)
+
+
+def fig_adaptation(records: Iterable[Record], task: str = "plain") -> Figure:
     """Loss scale, threshold and share of steps clipped along the runs of the rungs, mean over fresh seeds."""
+    outcomes = Outcomes(records)
     panels = (("scale", "loss scale s"), ("threshold", "threshold θ"), ("clipped", "share of steps clipped"))
     with canvas(width=PAGE_INCHES, height=1.9, ncols=3) as (figure, axes):
-        for arm in (arm for arm in arms(records, task) if arm[0] == "V"):
-            style = method(arm)
-            for axis, (name, label) in zip(axes, panels, strict=True):
-                curves = [r.curves[f"scaler/{name}"] for r in fresh(records, arm, task) if f"scaler/{name}" in r.curves]
-                values: dict[float, list[float]] = {}
-                for curve in curves:
-                    for x, y in zip(curve.x, curve.y, strict=True):
-                        values.setdefault(x, []).append(y)
-                means = [fmean(found) for _, found in sorted(values.items())]
-                axis.plot(sorted(values), means, color=style["color"], label=style["label"])
-                axis.set(xlabel="step", ylabel=label)
+        for axis, (name, label) in zip(axes, panels, strict=True):
+            for arm in (arm for arm in outcomes.part(task).arms if arm in RUNGS):
+                means = mean_by_step(runs(outcomes, task, arm), f"scaler/{name}")
+                axis.plot(list(means), list(means.values()), color=ARMS[arm].color, label=ARMS[arm].label)
+            axis.set(xlabel="step", ylabel=label)
         axes[0].set_yscale("log", base=2)
         axes[1].set_yscale("log")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
     return figure
 
 
-def fig_spikes(records: Sequence[Record]) -> Figure:
+def mean_by_step(results: Outcomes, name: str) -> dict[float, float]:
+    """Return a curve's mean at every step at which a run has it: an infinite threshold is not recorded."""
+    values: dict[float, list[float]] = {}
+    for curve in (run.curves[name] for run in results if name in run.curves):
+        for x, y in zip(curve.x, curve.y, strict=True):
+            values.setdefault(x, []).append(y)
+    return {x: fmean(ys) for x, ys in sorted(values.items())}
+
+
+def fig_spikes(records: Iterable[Record]) -> Figure:
     """Validation loss along runs with bad batches (dotted lines), mean over the seeds that stayed finite."""
+    outcomes = Outcomes(records).part("spikes")
+    control = outcomes.arm("clip-1").records
     with canvas(height=2.2) as (figure, axis):
-        for arm in arms(records, "spikes"):
-            runs = [run for run in fresh(records, arm, "spikes") if not run.diverged]
-            if runs:
-                style = method(arm)
-                means = [fmean(values) for values in zip(*(r.curves["validation_loss"].y for r in runs), strict=True)]
-                dash = "--" if arm == "clip-0.1" else "-"  # the two norms share a colour
-                axis.plot(runs[0].curves["validation_loss"].x, means, dash, color=style["color"], label=style["label"])
-        for spike in fresh(records, "clip-1", "spikes")[0].spec.problem.options["spike_steps"]:  # type: ignore[union-attr]
-            axis.axvline(float(spike), color=GREY, lw=0.7, ls=":")  # type: ignore[arg-type]
-        untrained = max(run.curves["validation_loss"].y[0] for run in fresh(records, "clip-1", "spikes"))
+        for arm in outcomes.arms:
+            means = mean_by_step(Outcomes(run for run in outcomes.arm(arm) if run.finite), "validation_loss")
+            dash = "--" if arm in NORMS and arm != "clip-1" else "-"  # all norms share a colour
+            if means:
+                axis.plot(list(means), list(means.values()), dash, color=ARMS[arm].color, label=ARMS[arm].label)
+        for spike in spike_steps(control[0]):
+            axis.axvline(spike, color=GREY, lw=0.7, ls=":")
+        untrained = max(run.curves["validation_loss"].y[0] for run in control)
         top = min(axis.get_ylim()[1], 30 * untrained)
         axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log", ylim=(None, top))
         axis.legend(loc="upper left")

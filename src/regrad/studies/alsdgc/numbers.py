@@ -1,25 +1,15 @@
 """What the prose cites of the study of ALSDGC: records in, texts out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
 
+from regrad.report.outcomes import Outcomes
 from regrad.report.tables import significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
-from regrad.studies.alsdgc.rows import (
-    arms,
-    best_fixed,
-    choices,
-    diverged,
-    fresh,
-    of_part,
-    recovery,
-    target,
-    tasks,
-    width,
-    widths,
-)
+from regrad.studies.alsdgc.arms import ARMS
+from regrad.studies.alsdgc.quantities import best_fixed, recovery, runs, target, tasks, widths
 from regrad.studies.alsdgc.tables import gap, text_of
 
 NO_GAP = "no number, as one of the two diverged at every seed"
@@ -27,63 +17,81 @@ NO_GAP = "no number, as one of the two diverged at every seed"
 
 def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
     """Return what the prose cites of the printed rules."""
-    found = {"alsdgc/adam-limit": f"{curves['adam_limit']:.1f}", "alsdgc/multiplier": "65{,}536"}
-    found["alsdgc/overflow-share"] = f"{100 * fmean(curves['overflow'][10:]):.0f}\\,\\%"
-    found["alsdgc/arrival"] = ", ".join(f"{steps:.0f}" for steps in curves["arrival"].values())
-    found["alsdgc/rates"] = ", ".join(f"{lr:g}" for lr in curves["arrival"])
-    found["alsdgc/clips"] = f"{100 * max(curves['clips'].values()):.0f}\\,\\%"
-    return found
+    return {
+        "alsdgc/adam-limit": f"{curves['adam_limit']:.1f}",
+        "alsdgc/multiplier": "65{,}536",
+        "alsdgc/overflow-share": f"{100 * fmean(curves['overflow'][10:]):.0f}\\,\\%",
+        "alsdgc/arrival": ", ".join(f"{steps:.0f}" for steps in curves["arrival"].values()),
+        "alsdgc/rates": ", ".join(f"{lr:g}" for lr in curves["arrival"]),
+        "alsdgc/clips": f"{100 * max(curves['clips'].values()):.0f}\\,\\%",
+    }
 
 
-def numbers(records: Sequence[Record]) -> dict[str, str]:
+def numbers(records: Iterable[Record]) -> dict[str, str]:
     """Return what the prose cites, by key."""
-    runs = {record.run_id: record for record in records}
-    found = {
-        "alsdgc/runs": str(len(runs)),
-        "alsdgc/diverged": str(sum(map(diverged, runs.values()))),
-        "alsdgc/fresh-seeds": str(len(fresh(records, "none", "plain"))),
-        "alsdgc/edges": str(sum(c.edge is not None for t in tasks(records) for c in choices(records, t).values())),
-        "alsdgc/arms": str(len(arms(records, "plain"))),
-        "alsdgc/adam-lr": f"{of_part(records, 'adam')[0].spec.optimizer.options['lr']:g}",
-        "alsdgc/fp16/v0-diverged": share(fresh(records, "V0", "fp16")),
-        "alsdgc/fp16/scale-1-gap": text_of(gap(records, "scale-1", "fp16", than="grad_scaler"), NO_GAP),
-        "alsdgc/fp16/v4-gap": text_of(gap(records, "V4", "fp16", than="grad_scaler"), NO_GAP),
+    outcomes = Outcomes(records)
+    different = Outcomes({record.run_id: record for record in outcomes}.values())
+    edges = [c.edge is not None for task in tasks(outcomes) for c in outcomes.part(task).choices().values()]
+    texts = {
+        "runs": str(len(different)),
+        "diverged": str(different.diverged),
+        "fresh-seeds": str(len(runs(outcomes, "plain", "none"))),
+        "edges": str(sum(edges)),
+        "arms": str(len(outcomes.part("plain").arms)),
+        "adam-lr": f"{runs(outcomes, 'adam', 'none').records[0].spec.optimizer.lr:g}",
     }
-    for task in ("resnet", "rnn"):
-        for arm in ("scale-1", "V2", "V3"):
-            half = gap(records, arm, f"fp16-{task}", than="grad_scaler")
-            found[f"alsdgc/fp16-{task}/{arm.lower()}"] = text_of(half, NO_GAP)
-    for task in tasks(records):
-        found |= of_task(records, task)
-    for arm in ("V0", "lr-x2", "V1", "placebo"):
-        found[f"alsdgc/adam/{arm}"] = text_of(gap(records, arm, "adam", than="none"), NO_GAP)
+    texts |= control_numbers(outcomes) | rate_numbers(outcomes)
+    for task in tasks(outcomes):
+        texts |= {f"{task}/{name}": text for name, text in task_numbers(outcomes, task).items()}
+    return {f"alsdgc/{name}": text for name, text in texts.items()} | across_tasks(outcomes)
+
+
+def control_numbers(outcomes: Outcomes) -> dict[str, str]:
+    """Return what the prose cites of float16 and of Adam."""
+
+    def less(part: str, arm: str, reference: str) -> str:
+        return text_of(gap(outcomes, arm, part, than=reference), NO_GAP)
+
+    texts = {
+        "fp16/v0-diverged": share(outcomes, "fp16", "V0"),
+        "fp16/scale-1-gap": less("fp16", "scale-1", "grad_scaler"),
+        "fp16/v4-gap": less("fp16", "V4", "grad_scaler"),
+    }
+    for part in ("fp16-resnet", "fp16-rnn"):
+        texts |= {f"{part}/{arm.lower()}": less(part, arm, "grad_scaler") for arm in ("scale-1", "V2", "V3")}
+    return texts | {f"adam/{arm}": less("adam", arm, "none") for arm in ("V0", "lr-x2", "V1", "placebo")}
+
+
+def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
+    """Return what the prose cites of learning rates and of bad batches."""
+    texts = {}
     for arm in ("none", "clip-1", "V0", "V4"):
-        decades = [width(runs) for runs in widths(records, arm).values()]
-        found[f"alsdgc/width/{arm}"] = f"{fmean(decades):.2f}" if decades else "no number"
-        back = [recovery(run) for run in fresh(records, arm, "spikes") if not run.diverged]
-        found[f"alsdgc/recovery/{arm}"] = significant(fmean(back), 3) if back else "no number"
-    return found | across_tasks(records)
+        decades = widths(outcomes, arm).values()
+        texts[f"width/{arm}"] = f"{fmean(decades):.2f}" if decades else "no number"
+        back = [recovery(run) for run in runs(outcomes, "spikes", arm) if run.finite]
+        texts[f"recovery/{arm}"] = significant(fmean(back), 3) if back else "no number"
+    return texts
 
 
-def of_task(records: Sequence[Record], task: str) -> dict[str, str]:
+def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
     """Return what the prose cites of one task."""
-    run, best = fresh(records, "none", task)[0], best_fixed(records, task)
-    found = {
-        "parameters": f"{run.parameters:,}",
-        "batch": str(run.spec.batch_size),
-        "steps": f"{run.spec.steps:,}",
-        "target": f"{target(records, task):.2f}",
-        "best-norm": best.removeprefix("clip-"),
-        "none-diverged": share(fresh(records, "none", task)),
-        "V0-diverged": share(fresh(records, "V0", task)),
-        "V0": text_of(gap(records, "V0", task, than=best), NO_GAP),
-        "V4": text_of(gap(records, "V4", task, than=best), NO_GAP),
-        "V4-none": text_of(gap(records, "V4", task, than="none"), NO_GAP),
-        "V4-default": text_of(gap(records, "V4", task, than="clip-1"), NO_GAP),
-    }
-    return {f"alsdgc/{task}/{name}": text for name, text in found.items()}
+    first, best = runs(outcomes, task, "none").records[0], best_fixed(outcomes, task)
+    gaps = {"V0": ("V0", best), "V4": ("V4", best), "V4-none": ("V4", "none"), "V4-default": ("V4", "clip-1")}
+    return {
+        "parameters": f"{first.parameters:,}",
+        "batch": str(first.spec.batch_size),
+        "steps": f"{first.spec.steps:,}",
+        "target": f"{target(outcomes, task):.2f}",
+        "best-norm": f"{ARMS[best].max_norm:g}",
+        "none-diverged": share(outcomes, task, "none"),
+        "V0-diverged": share(outcomes, task, "V0"),
+    } | {name: text_of(gap(outcomes, arm, task, than=than), NO_GAP) for name, (arm, than) in gaps.items()}
 
 
-def share(runs: Sequence[Record]) -> str:
-    """Return how many of how many runs diverged."""
-    return f"{sum(map(diverged, runs))} of {len(runs)}"
+def share(outcomes: Outcomes, part: str, arm: str) -> str:
+    """Return how many of how many fresh runs diverged; of an arm that tuning left without one, its tuning runs."""
+    own = outcomes.part(part)
+    if arm in own.untrainable:
+        return "{0} of {0} in tuning".format(len(own.arm(arm).tuning))
+    results = own.arm(arm).results
+    return f"{results.diverged} of {len(results)}"

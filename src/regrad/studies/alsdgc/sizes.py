@@ -1,18 +1,22 @@
-"""Sizes of the studies of ALSDGC, one set a preset, and the arms of each task."""
+"""Sizes of the study of ALSDGC, one set a preset, and the arms of each task."""
 
 from typing import NamedTuple
 
 from pydantic import JsonValue
 
 from regrad.results import Part
+from regrad.studies.alsdgc.arms import ALL_ARMS, CORE_ARMS, MOST_ARMS
 
-CLIPS = ("clip-0.1", "clip-0.3", "clip-1", "clip-3", "clip-10")
-RUNGS = ("V0", "V1", "V2", "V3", "V4")
-AUTOCLIPS = ("autoclip-10", "autoclip-50", "autoclip-90")
-LIBRARY = ("zclip", "zclip-capped", "agc", "adagc", "lamb", "emaclip")
-ALL_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "grad_scaler", *AUTOCLIPS, *LIBRARY)
-MOST_ARMS = ("none", *CLIPS, *RUNGS, "placebo", "autoclip-10", "zclip", "agc", "adagc", "lamb", "emaclip")
-CORE_ARMS = ("none", *CLIPS, "V0", "V4", "autoclip-10")
+# What figures and tables call the tasks.
+TITLES = {
+    "plain": "plain CNN",
+    "resnet": "ResNet",
+    "rnn": "RNN, pixels",
+    "lstm": "LSTM, reviews",
+    "transformer": "transformer, reviews",
+    "translation": "translation",
+    "imagenet": "ImageNet",
+}
 
 
 class Task(NamedTuple):
@@ -35,7 +39,7 @@ class Task(NamedTuple):
     arms: tuple[str, ...] = CORE_ARMS
 
 
-class Scale(NamedTuple):
+class Sizes(NamedTuple):
     """What a preset sets: sizes only.
 
     Attributes:
@@ -100,8 +104,8 @@ IMAGENET = Task(
 
 MULTIPLES = (1 / 32, 1 / 8, 1 / 2, 2.0, 8.0, 32.0)
 
-PRESETS: dict[str, Scale] = {
-    "smoke": Scale(
+PRESETS: dict[str, Sizes] = {
+    "smoke": Sizes(
         tasks={
             "plain": Task(images("plain", 8, 4, 20), 4, 3, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 8, 4, 20), 4, 2, "sgd", 5e-2, MOST_ARMS),
@@ -113,7 +117,7 @@ PRESETS: dict[str, Scale] = {
         points=1, seeds=(1, 1), extensions=0, evaluations=2, warmup=1,
         multiples=(0.5, 2.0), percents=(10,), spikes=(2,), spike_steps=5,
     ),
-    "small": Scale(
+    "small": Sizes(
         tasks={
             "plain": Task(images("plain", 8, 8, 300), 32, 100, "sgd", 1e-1, ALL_ARMS),
             "resnet": Task(images("resnet", 20, 4, 200), 32, 60, "sgd", 1e-1, MOST_ARMS),
@@ -125,7 +129,7 @@ PRESETS: dict[str, Scale] = {
         points=5, seeds=(1, 5), extensions=1, evaluations=6, warmup=20,
         multiples=MULTIPLES, percents=(10, 30), spikes=(40, 70), spike_steps=100,
     ),
-    "full": Scale(
+    "full": Sizes(
         tasks={
             "plain": Task(images("plain", 14, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 20, 16, 2000), 128, 500, "sgd", 1e-1, MOST_ARMS),
@@ -137,7 +141,7 @@ PRESETS: dict[str, Scale] = {
         points=6, seeds=(1, 10), extensions=2, evaluations=10, warmup=100,
         multiples=MULTIPLES, percents=(10, 30), spikes=(200, 350), spike_steps=500,
     ),
-    "paper": Scale(
+    "paper": Sizes(
         tasks={
             "plain": Task(images("plain", 14, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
             "resnet": Task(images("resnet", 20, 16, 5000, name="cifar10"), 128, 60_000, "sgd", 1e-1, MOST_ARMS),

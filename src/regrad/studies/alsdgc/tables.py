@@ -1,48 +1,37 @@
 """Tables of the study of ALSDGC: records in, data frames out."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 
 import pandas as pd
 
-from regrad.report.style import method
+from regrad.report.outcomes import Outcomes
 from regrad.report.tables import significant, with_interval
 from regrad.results import Record
-from regrad.statistics.intervals import Interval, paired_interval
-from regrad.studies.alsdgc.figures import NAMES
-from regrad.studies.alsdgc.rows import (
-    arms,
-    best_fixed,
-    choices,
-    diverged,
-    end_losses,
-    fresh,
-    rank,
-    steps_to,
-    target,
-    tasks,
-)
+from regrad.statistics.intervals import Interval
+from regrad.statistics.tuning import Choice
+from regrad.studies.alsdgc.arms import ARMS
+from regrad.studies.alsdgc.quantities import best_fixed, runs, target, tasks, time_to
+from regrad.studies.alsdgc.sizes import TITLES
 
 CORE = ("none", "clip-1", "best-clip", "V0", "V4", "autoclip-10")
+CONTROLS = (
+    ("adam", "none", "Adam, untuned"),
+    ("fp16", "grad_scaler", "float16"),
+    ("fp16-resnet", "grad_scaler", "float16, ResNet"),
+    ("fp16-rnn", "grad_scaler", "float16, RNN"),
+)
 
 
-def text_of(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
+def text_of(interval: Interval | None, absent: str = "") -> str:
     """Return an estimate with its interval, or what is printed where there is none."""
-    return with_interval(interval.estimate, interval.low, interval.high, digits) if interval else absent
+    return with_interval(interval.estimate, interval.low, interval.high) if interval else absent
 
 
-def gap(records: Sequence[Record], arm: str, part: str, *, than: str) -> Interval | None:
-    """Return the paired interval of an arm's test loss less another's, None without a shared seed."""
-    mine, reference = end_losses(records, arm, part), end_losses(records, than, part)
-    shared = sorted(set(mine) & set(reference))
-    return paired_interval([mine[s] - reference[s] for s in shared]) if shared and arm != than else None
-
-
-def mean_loss(records: Sequence[Record], arm: str, part: str) -> Interval | None:
-    """Return the interval of an arm's test loss over fresh seeds, None if all diverged."""
-    values = list(end_losses(records, arm, part).values())
-    return paired_interval(values) if values else None
+def gap(outcomes: Outcomes, arm: str, part: str, *, than: str) -> Interval | None:
+    """Return the paired interval of an arm's test loss less another's; None for itself or without a shared seed."""
+    return None if arm == than else runs(outcomes, part, arm).gap(runs(outcomes, part, than))
 
 
 def typical(values: Sequence[float]) -> str:
@@ -53,76 +42,83 @@ def typical(values: Sequence[float]) -> str:
     return text + (f" ({missed} missed)" if missed else "")
 
 
-def results_table(records: Sequence[Record], part: str = "plain") -> pd.DataFrame:
+def outcome_cells(outcomes: Outcomes, part: str, arm: str, *, than: str, called: str) -> dict[str, str]:
+    """Return an arm's test loss, and its difference to the arm ``than``, which the column calls ``called``."""
+    return {
+        "test loss [95 %]": text_of(runs(outcomes, part, arm).mean(), "diverged"),
+        f"minus {called} [95 %]": text_of(gap(outcomes, arm, part, than=than)),
+    }
+
+
+def diverged_cell(results: Outcomes) -> str:
+    """Return how many of the runs diverged."""
+    return f"{results.diverged}/{len(results)}"
+
+
+def results_table(records: Iterable[Record], part: str = "plain") -> pd.DataFrame:
     """Return each arm's outcome on a task: learning rate, test loss, difference to the best norm, speed."""
-    best, reference, level = choices(records, part), best_fixed(records, part), target(records, part)
-    return pd.DataFrame(
-        {
-            "arm": method(arm)["label"] + (" (best norm)" if arm == reference else ""),
-            "LR": significant(best[arm].best or math.nan, 2),
-            "test loss [95 %]": text_of(mean_loss(records, arm, part), "diverged"),
-            "minus best norm [95 %]": text_of(gap(records, arm, part, than=reference)),
-            "steps": typical([steps_to(run, level) for run in fresh(records, arm, part) if not diverged(run)]),
-            "div.": f"{sum(map(diverged, fresh(records, arm, part)))}/{len(fresh(records, arm, part))}",
-        }
-        for arm in arms(records, part)
-    )
-
-
-def tasks_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return test losses by task, a column an arm; BLEU after the slash where there is one."""
+    outcomes = Outcomes(records)
+    choices = outcomes.part(part).choices()
+    reference, level = best_fixed(outcomes, part), target(outcomes, part)
     lines = []
-    for task in tasks(records):
-        line = {"task": NAMES[task], "best norm": best_fixed(records, task).removeprefix("clip-")}
+    for arm in outcomes.part(part).arms:
+        results = runs(outcomes, part, arm)
+        steps = [time_to(run, level) for run in results if not run.diverged]
+        lines.append(
+            {"arm": ARMS[arm].label + (" (best norm)" if arm == reference else ""), "LR": rate(choices[arm])}
+            | outcome_cells(outcomes, part, arm, than=reference, called="best norm")
+            | {"steps": typical(steps), "div.": diverged_cell(results)}
+        )
+    return pd.DataFrame(lines)
+
+
+def tasks_table(records: Iterable[Record]) -> pd.DataFrame:
+    """Return test losses by task, a column an arm; BLEU after the slash where there is one."""
+    outcomes = Outcomes(records)
+    lines = []
+    for task in tasks(outcomes):
+        best = best_fixed(outcomes, task)
+        line = {"task": TITLES[task], "best norm": f"{ARMS[best].max_norm:g}"}
         for name in CORE:
-            arm = best_fixed(records, task) if name == "best-clip" else name
-            ends = list(end_losses(records, arm, task).values())
-            bleu = [r.metrics["test_bleu"] for r in fresh(records, arm, task) if "test_bleu" in r.metrics]
-            text = f"{fmean(ends):.3f}" if ends else "diverged"
-            line["loss, best norm" if name == "best-clip" else method(name)["label"]] = text + (
-                f" / {fmean(bleu):.1f}" if bleu else ""
-            )
+            heading = "loss, best norm" if name == "best-clip" else ARMS[name].label
+            line[heading] = loss_and_bleu(runs(outcomes, task, best if name == "best-clip" else name))
         lines.append(line)
     return pd.DataFrame(lines)
 
 
-CONTROLS = (
-    ("adam", "none", "Adam, untuned"),
-    ("fp16", "grad_scaler", "float16"),
-    ("fp16-resnet", "grad_scaler", "float16, ResNet"),
-    ("fp16-rnn", "grad_scaler", "float16, RNN"),
-)
+def loss_and_bleu(results: Outcomes) -> str:
+    """Return an arm's mean test loss, and its mean BLEU where the task has it."""
+    ends, bleu = results.ends(), results.ends("test_bleu")
+    text = f"{fmean(ends.values()):.3f}" if ends else "diverged"
+    return text + (f" / {fmean(bleu.values()):.1f}" if bleu else "")
 
 
-def control_table(records: Sequence[Record]) -> pd.DataFrame:
+def control_table(records: Iterable[Record]) -> pd.DataFrame:
     """Return test losses on Adam at one untuned rate, and in float16, each less that of its own reference."""
-    lines = []
-    for part, reference, title in CONTROLS:
-        for arm in arms(records, part):
-            lines.append(
-                {
-                    "setting": title,
-                    "arm": "learning rate x 2" if arm == "lr-x2" else method(arm)["label"],
-                    "test loss [95 %]": text_of(mean_loss(records, arm, part), "diverged"),
-                    "minus reference [95 %]": text_of(gap(records, arm, part, than=reference)),
-                    "div.": f"{sum(map(diverged, fresh(records, arm, part)))}/{len(fresh(records, arm, part))}",
-                }
-            )
-    return pd.DataFrame(lines)
+    outcomes = Outcomes(records)
+    return pd.DataFrame(
+        {"setting": title, "arm": ARMS[arm].label}
+        | outcome_cells(outcomes, part, arm, than=reference, called="reference")
+        | {"div.": diverged_cell(runs(outcomes, part, arm))}
+        for part, reference, title in CONTROLS
+        for arm in outcomes.part(part).arms
+    )
 
 
-def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
+def rate(choice: Choice) -> str:
+    """Return the learning rate that tuning chose, in words where every one diverged."""
+    return "diverged" if choice.best is None else significant(choice.best, 2)
+
+
+def tuning_table(records: Iterable[Record]) -> pd.DataFrame:
     """Return the learning rate chosen for each arm on each task, its trials, and * if on the edge of the grid."""
-    everywhere = tasks(records)
-    found = {task: choices(records, task) for task in everywhere}
-    names = sorted({arm for task in everywhere for arm in arms(records, task)}, key=rank)
+    outcomes = Outcomes(records)
+    choices = {task: outcomes.part(task).choices() for task in tasks(outcomes)}
 
-    def cell(task: str, arm: str) -> str:
-        choice = found[task].get(arm)
-        if choice is None:
-            return ""
-        return f"{significant(choice.best or math.nan, 2)}{'*' if choice.edge else ''} ({choice.trials})"
+    def cell(choice: Choice | None) -> str:
+        return f"{rate(choice)}{'*' if choice.edge else ''} ({choice.trials})" if choice else ""
 
     return pd.DataFrame(
-        {"arm": method(arm)["label"]} | {NAMES[task]: cell(task, arm) for task in everywhere} for arm in names
+        {"arm": ARMS[arm].label} | {TITLES[task]: cell(of_task.get(arm)) for task, of_task in choices.items()}
+        for arm in outcomes.tuning.arms
     )

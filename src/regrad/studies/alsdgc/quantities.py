@@ -1,0 +1,113 @@
+"""What this study reads from its records beside final losses: tasks, speed, matched losses, widths, recovery."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+
+from regrad.report.outcomes import Outcomes, steps_to
+from regrad.results import Curve, Record
+from regrad.statistics.curves import lr_width, steps_to_target
+from regrad.studies.alsdgc.plan import best_norm
+
+COMPARED = ("none", "clip-1", "V4")
+TARGET_SLACK = 0.05  # nats above what the slowest of COMPARED ends at in tuning, so that all can get there
+TOLERANCE = 0.05  # of the arm's best loss: inside it a learning rate counts as good
+RECOVERED = 0.02  # nats above the loss before a bad batch
+
+
+def tasks(outcomes: Outcomes) -> list[str]:
+    """Return the tasks that ran: the parts in which learning rates are tuned."""
+    return outcomes.tuning.values("part")
+
+
+def runs(outcomes: Outcomes, part: str, arm: str) -> Outcomes:
+    """Return an arm's runs of a part on fresh seeds."""
+    return outcomes.part(part).arm(arm).results
+
+
+def best_fixed(outcomes: Outcomes, task: str) -> str:
+    """Return the fixed norm that tuned best on a task; the default where none ended in a number."""
+    return best_norm(outcomes, task) or "clip-1"
+
+
+def runs_by_seed(outcomes: Outcomes, task: str, arm: str) -> dict[int, Record | None]:
+    """Return an arm's runs of a task by fresh seed.
+
+    An arm that diverged at every learning rate of its tuning has no such runs, and has failed at the seeds of the
+    others: None. Were it left out, the worst would not count.
+    """
+    own = outcomes.part(task)
+    if arm in own.untrainable:
+        return dict.fromkeys(sorted({run.spec.seed for run in own.results}))
+    return dict(own.arm(arm).results.by_seed)
+
+
+def target(outcomes: Outcomes, task: str) -> float:
+    """Return the validation loss to reach on a task, fixed by tuning runs; inf where none ended in a number."""
+    return outcomes.part(task).target(COMPARED, TARGET_SLACK)
+
+
+def time_to(run: Record | None, loss: float) -> float:
+    """Return after how many steps, at least 1, a run's validation loss falls to ``loss``; else inf."""
+    return math.inf if run is None else max(1.0, steps_to(run, loss))
+
+
+def value_at(curve: Curve, place: float) -> float:
+    """Return a curve's value at ``place``, linear between its points; inf beyond them."""
+    return float(np.interp(place, curve.x, curve.y, left=math.inf, right=math.inf))
+
+
+def matched(by_arm: Mapping[str, Record]) -> dict[str, float]:
+    """Return each arm's test loss where its training loss first falls to one level, for runs of one seed.
+
+    The level is the highest final training loss among the runs that did not diverge.
+    """
+    ended = {arm: run.curves for arm, run in by_arm.items() if not run.diverged and "train_loss" in run.curves}
+    level = max((min(curves["train_loss"].y) for curves in ended.values()), default=math.inf)
+    places = {arm: steps_to_target(c["train_loss"].x, c["train_loss"].y, level) for arm, c in ended.items()}
+    return {arm: value_at(ended[arm]["test_loss"], place) for arm, place in places.items()}
+
+
+def multiple(record: Record) -> float:
+    """Return a run's learning rate over its arm's optimum; 1 for a fresh-seed run."""
+    return float(record.spec.tags.get("multiple", "1"))
+
+
+def rates_by_seed(outcomes: Outcomes, arm: str) -> dict[int, list[Record]]:
+    """Return an arm's runs over learning rates on the plain network, the fresh-seed runs among them, by seed."""
+    over_rates = outcomes.part("width", "plain").arm(arm).results.grouped(lambda run: run.spec.seed)
+    return {int(seed): sorted(of_seed, key=multiple) for seed, of_seed in over_rates.items() if len(of_seed) > 1}
+
+
+def width(runs_of_seed: list[Record]) -> float:
+    """Return the decades around one arm's and seed's best loss within 5 % of it, at most the grid's."""
+    losses = [math.inf if r.diverged else r.curves["validation_loss"].y[-1] for r in runs_of_seed]
+    best = min(losses)
+    return lr_width([*map(multiple, runs_of_seed)], losses, TOLERANCE * best).decades if best < math.inf else 0.0
+
+
+def widths(outcomes: Outcomes, arm: str) -> dict[int, float]:
+    """Return an arm's width in decades by seed."""
+    return {seed: width(of_seed) for seed, of_seed in rates_by_seed(outcomes, arm).items()}
+
+
+def recovery(record: Record) -> float:
+    """Return the mean steps, over bad batches, until the validation loss is back within 0.02 nats of before.
+
+    A run that never comes back counts as the steps left.
+    """
+    curve = record.curves["validation_loss"]
+    by_step = dict(zip(curve.x, curve.y, strict=True))
+    waits = []
+    for spike in spike_steps(record):
+        before = by_step.get(spike, -math.inf)
+        back = [x for x, y in by_step.items() if x > spike and y <= before + RECOVERED]
+        waits.append(min(back, default=float(record.spec.steps)) - spike)
+    return sum(waits) / len(waits)
+
+
+def spike_steps(record: Record) -> list[float]:
+    """Return the steps at which bad batches were injected into a run."""
+    steps = record.spec.problem.options["spike_steps"]
+    return [float(step) for step in steps] if isinstance(steps, list) else []  # type: ignore[arg-type]
