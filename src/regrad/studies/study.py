@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from typing import Any
 
 from regrad.results import Record, Spec
 from regrad.studies.papers import Paper
@@ -55,6 +56,6 @@ class Arm:
     facets: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def style(self) -> dict[str, str]:
+    def style(self) -> dict[str, Any]:
         """Plotting arguments: ``label``, ``color``, ``marker``."""
         return {"label": self.label, "color": self.color, "marker": self.marker}

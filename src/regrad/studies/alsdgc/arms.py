@@ -46,7 +46,7 @@ class ScaledArm(Arm):
 
 def alsdgc(variant: str, **options: JsonValue) -> Part:
     """Return a rung of ALSDGC."""
-    return Part(name="alsdgc", options={"variant": variant} | options)
+    return Part(name="alsdgc", options={"variant": variant, **options})
 
 
 def clipped(**options: JsonValue) -> Part:

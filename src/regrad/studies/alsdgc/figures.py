@@ -27,7 +27,7 @@ from regrad.studies.alsdgc.sizes import TITLES
 
 # The other fixed norms are in the table; the best of them is the zero line.
 SHOWN = tuple(arm for arm in MOST_ARMS if arm == "clip-1" or arm not in NORMS)
-REFERENCE = {"color": "#909090", "lw": 0.7, "ls": "--"}
+REFERENCE: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 
 
 def fig_theorems(curves: Mapping[str, Any]) -> Figure:
@@ -88,8 +88,8 @@ def draw_gap(axis: Axes, place: float, interval: Interval, arm: str) -> None:
     spread = None
     if math.isfinite(interval.low) and math.isfinite(interval.high):
         spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
-    looks = {"fmt": ARMS[arm].marker, "color": ARMS[arm].color, "capsize": 1.5, "ms": 3}
-    axis.errorbar(interval.estimate, place, xerr=spread, **looks)
+    color, marker = ARMS[arm].color, ARMS[arm].marker
+    axis.errorbar(interval.estimate, place, xerr=spread, fmt=marker, color=color, capsize=1.5, ms=3)
 
 
 def fig_widths(records: Iterable[Record]) -> Figure:
