@@ -4,15 +4,15 @@ import math
 from functools import cache
 
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
-from regrad.studies.dgs import plan as study
-from regrad.studies.dgs.figures import LETTERS
+from regrad.studies.dgs.arms import ARMS, READINGS
+from regrad.studies.dgs.plan import plan
 from regrad.studies.dgs.sizes import PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3
-SCALE = PRESETS["smoke"]._replace(seeds=(1, 5), points=3)
+SIZES = PRESETS["smoke"]._replace(seeds=(1, 5), points=3)
 # Final losses at the best rate; what a factor 10 off the optimum adds.
-LOSS = {arm: 0.5 + 0.05 * k for k, arm in enumerate((*study.IMAGE_ARMS, "lars+dgs", "adam+dgs"))}
+LOSS = {arm: 0.5 + 0.05 * k for k, arm in enumerate(ARMS)}
 OFF = {"sgd": 0.4, "adam": 0.2, "E1": 0.1, "S1": 0.3}
 
 
@@ -27,7 +27,7 @@ def final_loss(spec: Spec) -> float:
     if tags["part"] == "stability":
         return LOSS[tags["arm"]] + OFF[tags["arm"]] * abs(math.log10(float(tags["multiple"]))) + jitter(spec)
     if tags["phase"] == "tune":
-        off = abs(math.log10(float(spec.optimizer.options["lr"]) / study.center(tags["arm"])))
+        off = abs(math.log10(spec.optimizer.lr / ARMS[tags["arm"]].center))
         return LOSS[tags["arm"]] + 0.1 * off + jitter(spec)
     return LOSS[tags["arm"]] + jitter(spec)
 
@@ -45,7 +45,7 @@ def record(spec: Spec, lost: bool = False) -> Record:
     if not lost and "spikes" in measured:
         curves["test_spikes"] = Curve(x=x[-1:], y=[10 * last])
     if not lost and "reading_geometry" in measured:
-        for reading in LETTERS:
+        for reading in READINGS:
             curves |= {f"cosine/{reading}": Curve(x=[0.0], y=[0.5]), f"slope/{reading}": Curve(x=[0.0], y=[1.0])}
     return Record(
         run_id=run_id(spec, FINGERPRINT),
@@ -60,9 +60,9 @@ def record(spec: Spec, lost: bool = False) -> Record:
 
 @cache
 def study_records() -> tuple[Record, ...]:
-    """All records of the study at its constructed scale."""
+    """All records of the study at its constructed sizes."""
     found: list[Record] = []
-    while len(specs := study.plan(SCALE, found)) > len(found):
+    while len(specs := plan(SIZES, found)) > len(found):
         found = [record(spec) for spec in specs]
     return tuple(found)
 

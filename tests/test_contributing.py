@@ -28,27 +28,25 @@ REPORT = """
 import json
 from pathlib import Path
 import tiny_runs, dgs_records
-from regrad.fingerprint import code_fingerprint
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.verdicts import write
-from regrad.studies.dgs import figures as dgs_figures, dgs_tables
+from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.claims import claim_rows
 from regrad.report.export import Exporter
 from regrad.report.tables import to_latex
 from regrad.report.verdicts import decide
 from regrad.results import Part
-import regrad.runner.ensure  # makes the names known, as wherever a run is planned
 from regrad.runner.train import run
 
 spec = tiny_runs.spec(optimizer=Part(name="tanh_sgd", options={"lr": 0.01, "width": 0.1}))
 losses = run(spec, tiny_runs.FINGERPRINT, cache=Path("none")).curves["validation_loss"].y
 folders, records = Folders(Path.cwd(), Path.cwd()), dgs_records.study_records()
 exporter = Exporter(folders.generated, notebook="07_dgs", preset="small", records=records)
-figure = dgs_figures.fig_learning_rates(records)
+figure = figures.fig_learning_rates(records)
 labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts() if axes.get_legend()]
 exporter.figure("fig-dgs-lr", figure)
-exporter.table("tab-dgs-images", to_latex(dgs_tables.images_table(records)))
-exporter.table("tab-dgs-tuning", to_latex(dgs_tables.tuning_table(records), columns="llrrrrrr"))
+exporter.table("tab-dgs-images", to_latex(tables.images_table(records)))
+exporter.table("tab-dgs-tuning", to_latex(tables.tuning_table(records), columns="llrrrrrr"))
 exporter.claims(decide(folders.paper / "claims.toml", "dgs", claim_rows(records, []), preset="small", records=records))
 exporter.finish()
 rows = {row["id"]: row for row in write(folders, preset="small", device="cpu")}

@@ -5,28 +5,29 @@ from pathlib import Path
 
 import pytest
 
-from dgs_records import LOSS, OFF, REPAIRED, SCALE, record, study_records
+from dgs_records import LOSS, OFF, REPAIRED, SIZES, record, study_records
 from regrad.report.export import escape_tex
 from regrad.report.verdicts import decide
-from regrad.studies.dgs import dgs_tables
 from regrad.studies.dgs import figures as dgs_figures
-from regrad.studies.dgs import plan as study
+from regrad.studies.dgs import tables as dgs_tables
+from regrad.studies.dgs.arms import READINGS, arms_in
 from regrad.studies.dgs.claims import claim_rows, proofs
 from regrad.studies.dgs.document import TABLES
 from regrad.studies.dgs.numbers import numbers
 from regrad.studies.dgs.rows import ends, off_optimum, runs, speed, target
+from regrad.studies.dgs.study import STUDY
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
 CURVES = {
     "magnitudes": [0.1, 1.0, 10.0],
-    "sizes": {name: [0.1, 1.0, 10.0] for name in (*dgs_figures.LETTERS, "inverse")},
+    "sizes": {name: [0.1, 1.0, 10.0] for name in (*READINGS, "inverse")},
     "counts": [100, 1000],
     "norms": {"E1": [0.1, 0.01], "E1 1/n": [0.1, 0.3], "S1": [0.1, 0.3]},
 }
 
 
 def verdicts(records, passed=()):
-    found = decide(LEDGER, study.STUDY, claim_rows(records, passed), preset="small", records=records)
+    found = decide(LEDGER, STUDY.name, claim_rows(records, passed), preset="small", records=records)
     return {row["id"]: row for row in found}
 
 
@@ -75,7 +76,7 @@ def test_verdicts_follow_the_constructed_losses():
 
 
 def test_refuted_by_construction_needs_the_proof_to_have_passed():
-    names = proofs(LEDGER, study.STUDY)
+    names = proofs(LEDGER, STUDY.name)
     assert verdicts(study_records())["DGS-T1"]["verdict"] == "not tested"
     passed = [{"proof": name, "passed": True} for name in names]
     found = verdicts(study_records(), passed)
@@ -107,7 +108,7 @@ def test_every_printed_cell_has_a_measured_counterpart():
 
 def test_tables_have_a_line_for_every_arm_and_cell():
     records = study_records()
-    assert len(dgs_tables.images_table(records)) == len(study.IMAGE_ARMS)
+    assert len(dgs_tables.images_table(records)) == len(arms_in("images"))
     assert len(dgs_tables.reset_table(records)) == 6
     assert len(dgs_tables.beyond_table(records)) == 12
     assert len(dgs_tables.tuning_table(records)) == 12 + 4 + 3 * 4
@@ -126,9 +127,9 @@ def test_the_figures_draw_whatever_diverged(lost):
     for figure in (dgs_figures.fig_bars(records), dgs_figures.fig_theorems(CURVES, records)):
         assert figure.axes
     assert dgs_figures.fig_learning_rates(records).axes
-    assert len(dgs_tables.images_table(records)) == len(study.IMAGE_ARMS)
+    assert len(dgs_tables.images_table(records)) == len(arms_in("images"))
     assert numbers(records, REPAIRED)
 
 
-def test_the_constructed_scale_has_five_seeds_as_the_claims_ask():
-    assert SCALE.seeds == (1, 5)
+def test_the_constructed_sizes_have_five_seeds_as_the_claims_ask():
+    assert SIZES.seeds == (1, 5)

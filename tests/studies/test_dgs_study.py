@@ -2,6 +2,7 @@
 
 import copy
 import math
+from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from dgs_records import SCALE, study_records
+from dgs_records import SIZES, study_records
 from regrad.problems.images_networks import NetworkOptions, NetworkProblem
 from regrad.problems.models.patch_mixer import PatchMixer
 from regrad.problems.options import OptionError
@@ -19,19 +20,16 @@ from regrad.runner.build import build_optimizer, resolve
 from regrad.runner.dependencies import entries
 from regrad.runner.measures import Checkpoint
 from regrad.runner.registry import PROBLEMS
-from regrad.studies.dgs import plan as study
+from regrad.studies.dgs.arms import ARMS, SCALED, arms_in
+from regrad.studies.dgs.plan import plan, specs
 from regrad.studies.dgs.runtime.measures import ReadingGeometry, Spikes
 from regrad.studies.dgs.runtime.proofs import proof_rows, repaired
 from regrad.studies.dgs.runtime.resetting import Resetting, learning_rate_factor
 from regrad.studies.dgs.runtime.scaled import Scaled
 from regrad.studies.dgs.sizes import PRESETS
+from regrad.studies.dgs.study import STUDY
 
 ROOT = Path(__file__).parents[2]
-
-
-def specs_of(preset):
-    """Every spec of a preset; what can be named from constructed records is that of ``SCALE``."""
-    return study.specs(preset, [])
 
 
 # -- the plan
@@ -39,13 +37,10 @@ def specs_of(preset):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_arm_of_a_part_is_tuned_with_as_many_trials(preset):
-    specs = specs_of(preset)
+    sizes = PRESETS[preset]
     for part in ("images", "spiking", "language", "transfer", "own"):
-        counts = {}
-        for spec in specs:
-            if spec.tags["part"] == part:
-                counts[spec.tags["arm"]] = counts.get(spec.tags["arm"], 0) + 1
-        assert set(counts.values()) == {PRESETS[preset].points * PRESETS[preset].seeds[0]}
+        counts = Counter(spec.tags["arm"] for spec in specs(preset, []) if spec.tags["part"] == part)
+        assert counts == dict.fromkeys((arm.name for arm in arms_in(part)), sizes.points * sizes.seeds[0])
 
 
 def test_tuning_seeds_are_never_result_seeds_and_both_networks_have_every_arm_and_seed():
@@ -57,7 +52,7 @@ def test_tuning_seeds_are_never_result_seeds_and_both_networks_have_every_arm_an
             for r in records
             if r.spec.tags["part"] == "images" and r.spec.tags["phase"] == "fresh" and r.spec.tags["model"] == model
         }
-        assert found == {(arm, seed) for arm in study.IMAGE_ARMS for seed in range(5)}
+        assert found == {(arm.name, seed) for arm in arms_in("images") for seed in range(5)}
 
 
 def test_no_arm_is_tuned_on_the_deeper_network_or_with_a_test_measure():
@@ -68,11 +63,11 @@ def test_no_arm_is_tuned_on_the_deeper_network_or_with_a_test_measure():
 
 
 def test_the_factorial_of_resets_is_full_and_differs_in_optimizer_and_schedule_only():
-    specs = study.plan(SCALE, list(study_records()))
-    reset = [s for s in specs if s.tags["part"] == "reset"]
+    planned = plan(SIZES, list(study_records()))
+    reset = [s for s in planned if s.tags["part"] == "reset"]
     cells = {(s.tags["model"], s.tags["reset"], s.tags["arm"]) for s in reset}
     assert len(cells) == 2 * 2 * 3
-    plain = {(s.tags["model"], s.tags["arm"], s.seed): s for s in specs if s.tags["part"] == "images"}
+    plain = {(s.tags["model"], s.tags["arm"], s.seed): s for s in planned if s.tags["part"] == "images"}
     for spec in reset:
         base = plain[spec.tags["model"], spec.tags["arm"], spec.seed]
         assert spec.optimizer.options["base"] == base.optimizer.model_dump()
@@ -81,7 +76,7 @@ def test_the_factorial_of_resets_is_full_and_differs_in_optimizer_and_schedule_o
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_spec_names_what_exists_and_its_options_are_allowed(preset):
-    for spec in specs_of(preset):
+    for spec in specs(preset, []):
         entries(spec)
         resolve(PROBLEMS[spec.problem.name])(**spec.problem.options)
 
@@ -94,7 +89,7 @@ def test_the_claims_find_their_arms_among_the_runs_of_the_study():
     missing = [
         (claim.id, test.metric, arm)
         for claim in load(ROOT / "paper" / "claims.toml")
-        if claim.study == study.STUDY and claim.id != "DGS-C7"  # times are no part of the records
+        if claim.study == STUDY.name and claim.id != "DGS-C7"  # times are no part of the records
         for test in claim.test
         if hasattr(test, "treatment")
         for arm in (*test.treatment, *test.control)
@@ -106,7 +101,7 @@ def test_the_claims_find_their_arms_among_the_runs_of_the_study():
 def test_every_proof_that_the_ledger_names_exists_and_passes():
     from regrad.studies.dgs.claims import proofs
 
-    rows = proof_rows(proofs(ROOT / "paper" / "claims.toml", study.STUDY), ROOT)
+    rows = proof_rows(proofs(ROOT / "paper" / "claims.toml", STUDY.name), ROOT)
     assert len(rows) == 10
     assert all(row["passed"] for row in rows)
 
@@ -163,11 +158,11 @@ def test_a_reset_without_a_meaning_is_refused(options):
         Resetting(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), **options)
 
 
-@pytest.mark.parametrize("arm", study.IMAGE_ARMS)
+@pytest.mark.parametrize("arm", ARMS)
 def test_every_arm_builds_and_moves_a_weight_against_its_gradient(arm):
     model = nn.Linear(3, 2, bias=False)
     before = model.weight.detach().clone()
-    optimizer = build_optimizer(study.optimizer(arm, study.center(arm)), model)
+    optimizer = build_optimizer(ARMS[arm].part(ARMS[arm].center), model)
     model.weight.grad = torch.ones(2, 3)
     optimizer.step()
     assert bool((model.weight < before).all())
@@ -261,8 +256,9 @@ def test_the_readings_geometry_is_recorded_and_the_model_unchanged():
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_the_spiking_arms_differ_in_the_gradient_only():
-    specs = {s.tags["arm"]: s for s in specs_of("smoke") if s.tags["part"] == "spiking"}
-    assert specs["lars+dgs"].optimizer.name == specs["lars"].optimizer.name == "lars"
-    assert specs["lars"].gradient is None
-    assert specs["lars+dgs"].gradient == Part(name="dgs_scaled")
+def test_a_scaled_arm_differs_from_its_base_in_the_gradient_only():
+    planned = {s.tags["arm"]: s for s in specs("smoke", []) if s.tags["part"] == "spiking"}
+    assert set(SCALED) == {"lars", "adam"}
+    for base, arm in SCALED.items():
+        assert planned[arm.name].optimizer == planned[base].optimizer
+        assert (planned[arm.name].gradient, planned[base].gradient) == (Part(name="dgs_scaled"), None)

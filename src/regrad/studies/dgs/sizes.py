@@ -6,8 +6,6 @@ from pydantic import JsonValue
 
 from regrad.results import Part
 
-TASKS = ("language", "transfer", "own")
-
 
 class Task(NamedTuple):
     """What is trained: the problem, B, the optimizer steps."""
@@ -17,7 +15,7 @@ class Task(NamedTuple):
     steps: int
 
 
-class Scale(NamedTuple):
+class Sizes(NamedTuple):
     """What a preset sets: sizes only.
 
     Attributes:
@@ -51,7 +49,7 @@ def pictures(depth: int, width: int, examples: int, images: str = "fashion-mnist
     return Part(name="images", options=options | {"evaluation_examples": examples})
 
 
-def networks(architecture: str, images: str = "fashion-mnist", **options: JsonValue) -> Part:
+def networks(architecture: str, options: dict[str, JsonValue], images: str = "fashion-mnist") -> Part:
     """Return an image problem with another network."""
     return Part(name="image_networks", options={"images": images, "architecture": architecture, **options})
 
@@ -65,10 +63,9 @@ def language(model: str, length: int, sequences: int) -> Part:
 def beyond(width: int, examples: int, steps: int, batch_size: int, *, text: Task) -> dict[str, Task]:
     """Return the three tasks beyond the document's data set."""
     seen: dict[str, JsonValue] = {"evaluation_examples": examples}
-    fine = networks(
-        "resnet", "mnist-5k", depth=8, width=width, pretraining="fashion-mnist", pretraining_steps=steps, **seen
-    )
-    own = networks("mixer", width=4 * width, **seen)
+    pretraining: dict[str, JsonValue] = {"pretraining": "fashion-mnist", "pretraining_steps": steps}
+    fine = networks("resnet", {"depth": 8, "width": width, **pretraining, **seen}, "mnist-5k")
+    own = networks("mixer", {"width": 4 * width, **seen})
     return {"language": text, "transfer": Task(fine, batch_size, steps), "own": Task(own, batch_size, steps)}
 
 
@@ -78,10 +75,12 @@ def residual(depths: tuple[int, int], width: int, examples: int, run: tuple[int,
     return {name: Task(pictures(d, width, examples, images), *run) for name, d in zip(names, depths, strict=True)}
 
 
-def neurons(depths: tuple[int, int], examples: int, run: tuple[int, int], **options: JsonValue) -> dict[str, Task]:
+def neurons(
+    depths: tuple[int, int], examples: int, run: tuple[int, int], images: str = "fashion-mnist", **options: JsonValue
+) -> dict[str, Task]:
     """Return the two networks with neurons; ``run`` is (B, steps)."""
     return {
-        name: Task(networks("spiking", depth=d, evaluation_examples=examples, **options), *run)
+        name: Task(networks("spiking", {"depth": d, "evaluation_examples": examples, **options}, images), *run)
         for name, d in zip(("resnet20", "resnet32"), depths, strict=True)
     }
 
@@ -90,28 +89,28 @@ TABLE = (("resnet20", "soft"), ("resnet32", "hard"))  # the cells that the docum
 FACTORIAL = (*TABLE, ("resnet20", "hard"), ("resnet32", "soft"))
 NOTCH = 10**0.5
 
-PRESETS: dict[str, Scale] = {
-    "smoke": Scale(
+PRESETS: dict[str, Sizes] = {
+    "smoke": Sizes(
         images=residual((8, 14), 2, 40, (4, 2), "fashion-mnist"),
         spiking=neurons((8, 14), 40, (4, 2), width=2, halved=True), cells=TABLE,
         beyond=beyond(2, 40, 2, 4, text=Task(language("0.1M", 16, 8), 4, 2)),
         points=2, seeds=(1, 1), extensions=0, multiples=(0.1, 10.0), evaluations=2, spike_examples=20,
     ),
-    "small": Scale(
+    "small": Sizes(
         images=residual((20, 32), 4, 500, (32, 50), "fashion-mnist"),
         spiking=neurons((20, 32), 300, (16, 100), width=8, halved=True), cells=TABLE,
         beyond=beyond(4, 500, 40, 32, text=Task(language("0.1M", 32, 64), 16, 60)),
         points=4, seeds=(1, 5), extensions=1, multiples=(0.1, NOTCH, 10.0), evaluations=5,
         spike_examples=100,
     ),
-    "full": Scale(
+    "full": Sizes(
         images=residual((20, 32), 16, 2000, (128, 800), "fashion-mnist"),
         spiking=neurons((20, 32), 2000, (64, 600), width=16), cells=FACTORIAL,
         beyond=beyond(16, 2000, 400, 64, text=Task(language("3M", 128, 256), 32, 400)),
         points=5, seeds=(1, 8), extensions=2, multiples=(0.1, 1 / NOTCH, NOTCH, 10.0), evaluations=10,
         spike_examples=1000,
     ),
-    "paper": Scale(
+    "paper": Sizes(
         images=residual((20, 32), 16, 5000, (128, 64_000), "cifar10"),
         spiking=neurons((20, 32), 5000, (128, 64_000), width=16, images="cifar10"), cells=FACTORIAL,
         beyond=beyond(16, 5000, 4000, 128, text=Task(language("60M", 256, 1024), 64, 20_000)),
