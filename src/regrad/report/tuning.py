@@ -11,11 +11,17 @@ from regrad.report.tables import significant
 from regrad.statistics.tuning import Choice
 
 
-def tuning_row(choice: Choice) -> dict[str, Any]:
-    """Return what a tuning table says of one arm: grid, trials, choice, edge, runs that diverged."""
+def tuning_row(choice: Choice, *, decades: bool = False) -> dict[str, Any]:
+    """Return what a tuning table says of one arm: grid, trials, choice, edge, runs that diverged.
+
+    Args:
+        choice: The arm's tuning.
+        decades: Whether to say how wide the grid is, for studies whose arms have different ones.
+    """
     return {
         "lowest LR": significant(min(choice.means), 2),
         "highest LR": significant(max(choice.means), 2),
+        **({"decades": f"{choice.decades:.2f}"} if decades else {}),
         "trials": choice.trials,
         "best LR": significant(choice.best or math.nan, 2),
         "on edge": choice.edge or "no",
