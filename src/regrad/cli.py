@@ -7,6 +7,7 @@ and nothing heavy is imported before the words have been checked.
 import argparse
 import contextlib
 import errno
+import math
 import os
 import sys
 from pathlib import Path
@@ -63,6 +64,17 @@ def count(word: str) -> int:
     return value
 
 
+def minutes(word: str) -> float:
+    """Return a time in minutes, at least 0."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{word!r}; allowed: minutes, a finite number of at least 0")
+    return value
+
+
 def parser() -> Parser:
     """Return the parser of ``reproduce``; its help is the help of ``reproduce.sh``."""
     made = Parser(
@@ -83,6 +95,8 @@ def parser() -> Parser:
     add("--verify", action="store_true", help="derive every stamp again from disk; fail on a stale or unstamped figure")
     add("--explain", metavar="TARGETS", help="why targets, figures or tables will or will not run, and how long")
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
+    add("--bless", metavar="SET", help="repeat a sample of published runs under today's code; equal bits keep SET fresh")
+    add("--minutes", type=minutes, metavar="M", help="with --bless: time for runs that are repeated whole (default: 1)")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     add("--engine", type=one_of(tuple(ENGINES)), help="where runs execute: local (default), ray or slurm")
@@ -148,6 +162,10 @@ def reproduce(words: list[str], folders: Folders) -> int:
         targets, documents = select(options.explain if options.explain is not None else options.only, folders.notebooks)
     except ValueError as error:
         made.error(str(error))
+    if options.minutes is not None and options.bless is None:
+        made.error(f"--minutes {options.minutes:g} goes with --bless SET only")
+    if options.bless is not None:
+        return bless(made, options, folders)
     if options.from_reference is not None:
         use_reference(made, options, folders)
     from regrad.pipeline.devices import choose_device, default_preset
@@ -192,14 +210,40 @@ def reproduce(words: list[str], folders: Folders) -> int:
     return work(folders, order, fresh=options.fresh)
 
 
+def check_set(made: Parser, option: str, name: str, folders: Folders) -> None:
+    """Refuse a published set that is not there, by one line and exit code 2."""
+    sets = sorted(path.parent.name for path in (folders.root / "results" / "reference").glob("*/runs"))
+    if not sets:
+        made.error(f"{option} {name}: results/reference has no set of records; take one from the repository")
+    if name not in sets:
+        made.error(f"{option}: unknown set {name!r}{suggestion(name, sets)}")
+
+
+def bless(made: Parser, options: argparse.Namespace, folders: Folders) -> int:
+    """Run ``--bless``: what else was said must go with it."""
+    check_set(made, "--bless", options.bless, folders)
+    if published():
+        made.error(f"{REFERENCE} is set: --bless runs things, and --from-reference runs nothing")
+    for name in ("from_reference", "only", "explain", "preset"):
+        if getattr(options, name) is not None:
+            made.error(f"--bless {options.bless} does not go with --{name.replace('_', '-')}")
+    if options.check_only:
+        return 0
+    from regrad.blessing import BlessingError
+    from regrad.pipeline.bless import MINUTES, Blessing
+
+    spent = MINUTES if options.minutes is None else options.minutes
+    try:
+        return Blessing(folders, options.bless, jobs=options.jobs, minutes=spent).run()
+    except BlessingError as error:
+        sys.stderr.write(f"regrad: {error}\n")
+        return ENVIRONMENT
+
+
 def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -> None:
     """Make a published set stand in for the run store, and choose its preset and device."""
     name = options.from_reference
-    sets = sorted(path.parent.name for path in (folders.root / "results" / "reference").glob("*/runs"))
-    if not sets:
-        made.error(f"--from-reference {name}: results/reference has no set of records; take one from the repository")
-    if name not in sets:
-        made.error(f"--from-reference: unknown set {name!r}{suggestion(name, sets)}")
+    check_set(made, "--from-reference", name, folders)
     preset, device = name.split("-")
     for option, given, fixed in (("preset", options.preset, preset), ("device", options.device, device)):
         if given not in (None, "auto", fixed):

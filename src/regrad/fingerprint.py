@@ -147,12 +147,15 @@ def code_fingerprint(*roots: str) -> str:
     return digest.hexdigest()[:16]
 
 
+@functools.cache
+def library_version(name: str) -> str:
+    """Return the installed version of a distribution, ``"absent"`` if it is missing; nothing is imported."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"
+
+
 def library_versions(names: list[str]) -> dict[str, str]:
-    """Return the installed versions of distributions (``"absent"`` if missing), importing none."""
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    """Return the installed versions of distributions by name."""
+    return {name: library_version(name) for name in names}

@@ -139,6 +139,8 @@ class Record(Frozen):
         metrics: Final numbers by name; empty for a diverged run.
         curves: Numbers over the run by name.
         parameters: Trainable entries of the model.
+        repeated: How the run was repeated under later code, ``"whole"`` or ``"begun"``; empty if it was not. It comes
+            from the set's blessings (`regrad.blessing`) and is no part of what is stored.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -149,6 +151,7 @@ class Record(Frozen):
     metrics: dict[str, float] = Field(default_factory=dict)
     curves: dict[str, Curve] = Field(default_factory=dict)
     parameters: int = 0
+    repeated: str = Field(default="", exclude=True)
 
     @property
     def diverged(self) -> bool:

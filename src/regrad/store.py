@@ -114,12 +114,26 @@ class Store:
             self._quarantine(path, str(error).splitlines()[0])
             return None
 
+    def state(self, run_id: str) -> str:
+        """Return ``"there"``, ``"missing"`` or ``"damaged"``, leaving everything where it lies."""
+        try:
+            record = Record(**migrated(unseal(self.path(run_id).read_bytes())))
+        except FileNotFoundError:
+            return "missing"
+        except (ValueError, TypeError):
+            return "damaged"
+        return "there" if name_of(record.spec, record.fingerprint) == record.run_id == run_id else "damaged"
+
     def __contains__(self, run_id: str) -> bool:
         return self.get(run_id) is not None
 
+    def names(self) -> list[str]:
+        """Return the names of all runs that have a file, sorted; none is read."""
+        return sorted(path.stem for path in self.root.glob("??/*.json") if "." not in path.stem)
+
     def __iter__(self) -> Iterator[Record]:
-        for path in sorted(self.root.glob("??/*.json")):
-            if not path.name.endswith(".circumstances.json") and (record := self.get(path.stem)):
+        for name in self.names():
+            if record := self.get(name):
                 yield record
 
     def sweep(self, older_than_seconds: float = 3600.0) -> int:

@@ -3,6 +3,7 @@
 from collections import Counter
 from typing import NamedTuple
 
+from regrad.pipeline.bless import published_sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness
 from regrad.pipeline.inputs import notebook_parts
@@ -27,6 +28,7 @@ class State(NamedTuple):
         reason: Why its notebook has to be executed, None if not.
         seconds: Expected seconds of one process for the missing runs, None without past runs of their kind.
         causes: Why runs are missing, and how many each.
+        published: How the published set's runs of this study stand to today's code, in words; empty without a set.
     """
 
     records: list[Record]
@@ -34,6 +36,7 @@ class State(NamedTuple):
     reason: str | None
     seconds: float | None
     causes: Counter[str]
+    published: str = ""
 
 
 def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:
@@ -70,7 +73,7 @@ def standing(folders: Folders, target: Study, parameters: dict[str, object], ben
     reason = Freshness(folders.state, folders.root).why_stale(target.name, parts)
     if missing:
         reason = f"{len(missing)} of its runs are missing"
-    return State(records, missing, reason, seconds, causes)
+    return State(records, missing, reason, seconds, causes, published_sentence(folders, target, preset, bench.device))
 
 
 def in_a_line(target: Study, state: State) -> str:
@@ -79,7 +82,9 @@ def in_a_line(target: Study, state: State) -> str:
     if state.missing:
         text += f" ({len(state.records)} are there)"
         text += f", about {duration(state.seconds)} of one process" if state.seconds is not None else ""
-    return text if plan_of(target) else f"{text}; it has no runs of its own"
+    if plan_of(target) is None:
+        return f"{text}; it has no runs of its own"
+    return f"{text}; {state.published}" if state.published else text
 
 
 def explained(target: Study, state: State) -> list[str]:
@@ -93,6 +98,7 @@ def explained(target: Study, state: State) -> list[str]:
     lines = [head]
     if plan_of(target):
         lines.append(f"  runs: {len(state.records)} are there, {runs} missing" + ("" if runs else ": fresh"))
+    lines += [f"  {state.published}"] if state.published else []
     lines += [f"    {count} × {why}" for why, count in state.causes.most_common()]
     for spec in state.missing[:SHOWN]:
         lines.append(f"    {spec.problem.name}, {spec.optimizer.name}, seed {spec.seed}, {spec.steps} steps")

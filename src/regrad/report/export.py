@@ -50,7 +50,10 @@ def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> s
     runs = len({r.run_id for r in records})
     which = run_set([r.run_id for r in records])
     code = commit or current_commit()
-    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which} · commit {code}"
+    how = {r.run_id: r.repeated for r in records if r.repeated}
+    whole = sum(kind == "whole" for kind in how.values())
+    checked = f" · {whole} repeated, {len(how) - whole} begun" if how else ""
+    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which}{checked} · commit {code}"
 
 
 def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:

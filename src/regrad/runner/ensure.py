@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from regrad.blessing import older_codes, read, with_checks
 from regrad.engines.choice import map_tasks
 from regrad.engines.local import worker_count
 from regrad.published import chosen
@@ -55,7 +56,14 @@ class Outcome(NamedTuple):
 @cache
 def published(store: Path) -> dict[str, Record]:
     """Return the records of a published set by what their specs mean, whatever code made them."""
-    return {record.spec.key(): record for record in Store(store)}
+    return {record.spec.key(): record for record in with_checks(Store(store), read(store.parent))}
+
+
+def stored(store: Store, spec: Spec, now: Fingerprint) -> Record | None:
+    """Return the record of a spec, made by today's code or by code whose runs were blessed; None without one."""
+    codes = [now.code, *older_codes(store.root, now.code)]
+    names = (run_id(spec, now.model_copy(update={"code": code})) for code in codes)
+    return next((record for record in map(store.get, names) if record is not None), None)
 
 
 def perform(task: Task) -> Outcome:
@@ -84,7 +92,7 @@ def missing(specs: list[Spec], bench: Bench) -> list[Task]:
     if chosen():
         return [task for task in tasks.values() if task.spec.key() not in published(bench.store)]
     store = Store(bench.store)
-    return [task for name, task in tasks.items() if name not in store]
+    return [task for task in tasks.values() if stored(store, task.spec, task.fingerprint) is None]
 
 
 def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Record]:
@@ -123,7 +131,7 @@ def collect(specs: list[Spec], bench: Bench) -> list[Record]:
         pairs = [(spec, published(bench.store).get(spec.key())) for spec in specs]
     else:
         store = Store(bench.store)
-        pairs = [(spec, store.get(run_id(spec, fingerprint(spec, bench.device)))) for spec in specs]
+        pairs = [(spec, stored(store, spec, fingerprint(spec, bench.device))) for spec in specs]
     return [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
 
 
@@ -149,9 +157,8 @@ def complete(plan: Plan, preset: str, bench: Bench) -> list[Record]:
     asked again until it names nothing new.
     """
     records: list[Record] = []
-    step = partial(ensure, bench=bench, title=plan.__module__.rsplit(".", 1)[-1])
     while True:
         specs = plan(preset, records)
         if len(specs) == len(records):
             return records
-        records = step(specs)
+        records = ensure(specs, bench, title=specs[0].tags.get("study", "runs"))

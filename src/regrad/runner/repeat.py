@@ -1,0 +1,130 @@
+"""Repeat a published run, whole or up to its second evaluation, and say where it differs from its record."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from regrad.results import Record, run_id
+
+if TYPE_CHECKING:
+    from regrad.runner.train import Curves, Moving
+
+
+class Repeat(NamedTuple):
+    """What to repeat, as it travels to a worker.
+
+    Attributes:
+        record: The published record.
+        cache: Folder of the data.
+        whole: Whether to run it to its end.
+    """
+
+    record: Record
+    cache: Path
+    whole: bool
+
+
+class Repeated(NamedTuple):
+    """What came of it.
+
+    Attributes:
+        run_id: The published run.
+        whole: Whether it ran to its end.
+        seconds: It took.
+        difference: The first number that differs, in words; empty if none does.
+    """
+
+    run_id: str
+    whole: bool
+    seconds: float
+    difference: str = ""
+
+
+class Beginning(Exception):  # noqa: N818 - it is no error: it ends a run where it need not go on
+    """A run has gone as far as was asked."""
+
+
+class UntilSecondEvaluation:
+    """Stops a run at its first step after the second evaluation, by the hooks through which checkpoints are kept.
+
+    Args:
+        record: Of the run.
+    """
+
+    def __init__(self, record: Record) -> None:
+        from regrad.runner.train import evaluation_steps
+
+        self.last = sorted(evaluation_steps(record.spec.steps, record.spec.evaluations))[:2][-1]
+        self.curves: Curves | None = None
+
+    def resume(self, moving: "Moving") -> int:
+        """Begin at the beginning."""
+        self.curves = moving.curves
+        return 0
+
+    def after(self, step: int, moving: "Moving") -> None:
+        """Stop once the evaluation is behind; it comes before the step that follows it."""
+        if step > self.last:
+            raise Beginning
+
+
+def repeat(task: Repeat) -> Repeated:
+    """Run a published spec again under today's code; an exception of the run is a difference too."""
+    start = time.perf_counter()
+    try:
+        difference = _whole(task) if task.whole else _begun(task)
+    except Exception as error:  # noqa: BLE001 - one run that fails must not hide what the others say
+        difference = f"it fails: {type(error).__name__}: {error}".splitlines()[0]
+    return Repeated(task.record.run_id, task.whole, time.perf_counter() - start, difference)
+
+
+def _whole(task: Repeat) -> str:
+    from regrad.runner.train import run
+
+    old = task.record
+    new = run(old.spec, old.fingerprint, cache=task.cache)
+    if new.run_id != run_id(old.spec, old.fingerprint):
+        return f"its name is {new.run_id[:12]}, published {old.run_id[:12]}"
+    points = {name: dict(zip(curve.x, curve.y, strict=True)) for name, curve in new.curves.items()}
+    for name in ("status", "parameters", "metrics"):
+        if getattr(new, name) != getattr(old, name):
+            return first_difference(old, points, old.spec.steps) or f"{name} {getattr(new, name)!r}"
+    return first_difference(old, points, old.spec.steps)
+
+
+def _begun(task: Repeat) -> str:
+    import torch
+
+    from regrad.runner.build import build_problem
+    from regrad.runner.train import train
+
+    record = task.record
+    torch.set_num_threads(1)
+    problem = build_problem(record.spec, cache=task.cache, device=record.fingerprint.device)
+    until = UntilSecondEvaluation(record)
+    with contextlib.suppress(Beginning):
+        train(record.spec, problem, problem.init_model(), until)
+    assert until.curves is not None
+    points = {name: dict(zip(x, y, strict=True)) for name, (x, y) in until.curves.points.items()}
+    return first_difference(record, points, until.last)
+
+
+def first_difference(record: Record, points: dict[str, dict[float, float]], last: int) -> str:
+    """Return the earliest number up to step ``last`` that is not the recorded one to the bit, in words; else nothing.
+
+    Args:
+        record: The published record.
+        points: Curve to step to number, of the run that repeats it.
+        last: Last step that both have reached.
+    """
+    differences = []
+    for name in sorted({*record.curves, *points}):
+        curve, new = record.curves.get(name), points.get(name, {})
+        old = dict(zip(curve.x, curve.y, strict=True)) if curve is not None else {}
+        for step in sorted(step for step in {*old, *new} if step <= last):
+            if old.get(step) != new.get(step):
+                now, then = new.get(step, "not there"), old.get(step, "not there")
+                differences.append((step, f"{name} at step {step:g} is {now}, published {then}"))
+                break
+    return min(differences, default=(0.0, ""))[1]
