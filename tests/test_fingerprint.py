@@ -4,18 +4,16 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from regrad import fingerprint
 from regrad.results import Part
-from regrad.runner import registry
+from regrad.runner import dependencies, registry
 from regrad.store import Store
 from tiny_runs import spec
 
-ensure = import_module("regrad.runner.ensure")  # the package has a function of that name
 PACKAGE = Path(fingerprint.__file__).parent
 SIGN = spec(
     optimizer=Part(name="sign_sgd", options={"lr": 0.1, "momentum": 0.9, "placement": "example"}),
@@ -53,7 +51,7 @@ def before():
 
 def codes():
     fingerprint.code_fingerprint.cache_clear()
-    return {name: ensure.fingerprint(s, "cpu").code for name, s in (("sign", SIGN), ("micro", MICRO), ("sgd", SGD))}
+    return {name: dependencies.fingerprint(s, "cpu").code for name, s in (("sign", SIGN), ("micro", MICRO), ("sgd", SGD))}
 
 
 def edit(path, old, new):
@@ -111,8 +109,9 @@ def test_an_edit_changes_the_runs_that_execute_the_code_and_no_others(copy, befo
 
 def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
     unrelated = [
-        p for part in ("report", "experiments", "pipeline", "engines", "statistics") for p in copy.glob(f"{part}/*.py")
+        p for part in ("report", "pipeline", "engines", "statistics") for p in copy.glob(f"{part}/*.py")
     ]
+    unrelated += [p for p in copy.glob("studies/**/*.py") if "runtime" not in p.parts]
     unrelated += [copy / "store.py", copy / "cli.py", copy / "runner" / "ensure.py", copy / "runner" / "progress.py"]
     assert len(unrelated) > 20
     for path in unrelated:
@@ -123,10 +122,10 @@ def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
 @pytest.fixture(scope="module")
 def published():
     """The specs of the published runs of preset small, by the modules that their fingerprints start from."""
-    found = {}
+    groups = {}
     for record in Store(PACKAGE.parents[1] / "results" / "reference" / "small-cpu" / "runs"):
-        found.setdefault(tuple(registry.modules(record.spec)), []).append(record.spec)
-    return found
+        groups.setdefault(tuple(dependencies.modules(record.spec)), []).append(record.spec)
+    return groups
 
 
 def code_of(published):
@@ -135,36 +134,114 @@ def code_of(published):
     return {modules: fingerprint.code_fingerprint(*modules) for modules in published}
 
 
-def optimizer_names(spec):
-    """Its optimizer's name, and that of one inside it."""
-    inner = spec.optimizer.options.get("base")
-    return {spec.optimizer.name} | ({str(inner["name"])} if isinstance(inner, dict) else set())
+def optimizers(*names):
+    """Whether a spec's optimizer, or the one inside it, is among these."""
+    return lambda spec: bool({spec.optimizer.name, *([spec.optimizer.base.name] if spec.optimizer.base else [])} & {*names})
+
+
+def uses_the_engine(spec):
+    """Whether a spec's gradient or a measure of it is made of per-example gradients."""
+    gradient = spec.gradient.name if spec.gradient else "backward"
+    measures = {measure.name for measure in spec.measures}
+    return gradient in ("example_signs", "statistics", "elementwise") or bool(measures & {"moment_split", "gradient_noise"})
 
 
 @pytest.mark.parametrize(
-    ("file", "optimizers"),
+    ("file", "concerned"),
     [
-        ("optim/sgg.py", {"sgg", "sgg_compared"}),
-        ("optim/dgs.py", {"dgs"}),
-        ("optim/micro_adam.py", {"micro_adam"}),
-        ("optim/sign_sgd.py", {"sign_sgd"}),
-        ("report/sgg_figures.py", set()),
-        ("report/style.py", set()),
-        ("experiments/dgs.py", set()),
+        ("optim/sgg.py", optimizers("sgg", "sgg_compared")),
+        ("optim/dgs.py", optimizers("dgs")),
+        ("optim/micro_adam.py", optimizers("micro_adam")),
+        ("optim/sign_sgd.py", optimizers("sign_sgd")),
+        ("perexample/engine.py", uses_the_engine),
+        ("studies/sgg/figures.py", lambda spec: False),
+        ("report/style.py", lambda spec: False),
+        ("studies/dgs/plan.py", lambda spec: False),
+        ("runner/registry.py", lambda spec: False),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_an_edit_of_an_optimizer_reruns_exactly_its_published_runs_and_of_plot_code_none(
-    copy, published, file, optimizers
-):
+def test_an_edit_reruns_exactly_the_published_runs_that_execute_the_file(copy, published, file, concerned):
     before = code_of(published)
     path = copy / file
     path.write_text(path.read_text() + "\n\nEXTRA = 1\n")
     after = code_of(published)
     rerun = [spec for modules, specs in published.items() if before[modules] != after[modules] for spec in specs]
-    own = [spec for specs in published.values() for spec in specs if optimizer_names(spec) & optimizers]
+    own = [spec for specs in published.values() for spec in specs if concerned(spec)]
     assert len(rerun) == len(own)
-    assert all(optimizer_names(spec) & optimizers for spec in rerun)
-    assert len(rerun) > 40 or not optimizers
+    assert all(concerned(spec) for spec in rerun)
+    assert len(rerun) > 40 or not own
+
+
+def test_a_new_name_in_the_registry_changes_no_run_and_another_entry_its_own(monkeypatch):
+    before = codes()
+    monkeypatch.setitem(registry.OPTIMIZERS, "newcomer", "regrad.optim.dgs:DGS")
+    assert codes() == before
+    monkeypatch.setitem(registry.OPTIMIZERS, "sgd", "torch.optim:Adam")
+    assert {name for name, code in codes().items() if code != before[name]} == {"sgd"}
+
+
+# Everything that versions of Python tokenize differently: f-strings above all, nested ones and ones over lines.
+ODD = '''
+"""A docstring."""
+import os
+class Empty:
+    """Only words."""
+def f(a, *, b=1):  # a comment
+    "more words"
+    "and more"
+    x = f"{a!r:>{b}} {{}} {f'{b}' + 'c'}" 'tail'
+    y = (
+        f"""{a
+        } on lines {b:
+        .2f}""",
+    )
+    if a:
+
+        return x, y
+\treturn rf"\\{a}"
+'''.replace("\treturn", "    return")
+
+
+def test_tokens_are_what_python_executes():
+    tokens = fingerprint.code_tokens(ODD)
+    assert tokens[:6] == ["import", "os", "<newline>", "class", "Empty", ":"]
+    assert not any("words" in token or "comment" in token for token in tokens)
+    assert """f"{a!r:>{b}} {{}} {f'{b}' + 'c'}\"""" in tokens
+    assert tokens.count("<indent>") == tokens.count("<dedent>") == 3
+    assert fingerprint.code_tokens(ODD.replace("b=1", "b=2")) != tokens
+    assert fingerprint.code_tokens(ODD.replace("    if a:", "    if  a : # why")) == tokens
+    assert fingerprint.code_tokens("if a:\n  b\n  c\n") != fingerprint.code_tokens("if a:\n  b\nc\n")
+
+
+PYTHONS = {
+    found.resolve() if "shims" not in str(found) else found
+    for version in ("3.11", "3.12", "3.13", "3.14")
+    if (which := shutil.which(f"python{version}")) and (found := Path(which))
+}
+
+
+@pytest.mark.parametrize("python", sorted(PYTHONS), ids=lambda path: path.name)
+def test_every_python_here_hashes_equal_code_equally(python, tmp_path):
+    """All modules of the package, and what versions tokenize differently."""
+    (tmp_path / "odd.py").write_text(ODD)
+    code = (
+        "import sys, hashlib, pathlib; sys.path.insert(0, sys.argv[1]); from regrad.fingerprint import code_tokens\n"
+        "for path in sys.argv[2:]:\n"
+        "    for file in sorted(pathlib.Path(path).rglob('*.py')):\n"
+        "        text = '\\n'.join(code_tokens(file.read_text(encoding='utf-8')))\n"
+        "        print(file.name, hashlib.sha256(text.encode()).hexdigest())"
+    )
+    words = [str(PACKAGE.parent), str(PACKAGE), str(tmp_path)]
+    said = {}
+    for interpreter in (python, sys.executable):
+        done = subprocess.run([str(interpreter), "-I", "-c", code, *words], capture_output=True, text=True)
+        if "not installed" in done.stderr or "pyenv" in done.stderr:  # a version manager's name without a Python behind it
+            pytest.skip(f"{interpreter} starts no Python")
+        assert done.returncode == 0, done.stderr
+        said[interpreter] = done.stdout
+    assert len(said[sys.executable].splitlines()) > 250
+    assert said[python] == said[sys.executable]
 
 
 def test_a_subprocess_with_another_copy_agrees(tmp_path):
@@ -204,18 +281,18 @@ def test_the_versions_of_others_code_are_in_the_fingerprint(monkeypatch):
     """A method taken from another library: its version is part of the run, torch's is named apart."""
     monkeypatch.setitem(registry.OPTIMIZERS, "adam", "pytorch_optimizer:Lamb")
     theirs = spec(optimizer=Part(name="adam", options={"lr": 0.1}))
-    assert set(registry.libraries(theirs)) == {"pytorch-optimizer"}
-    assert registry.libraries(theirs)["pytorch-optimizer"] != "absent"
-    before = ensure.fingerprint(theirs, "cpu").code
-    monkeypatch.setattr(registry, "library_versions", lambda names: dict.fromkeys(names, "0"))
-    assert ensure.fingerprint(theirs, "cpu").code != before
+    assert set(dependencies.libraries(theirs)) == {"pytorch-optimizer"}
+    assert dependencies.libraries(theirs)["pytorch-optimizer"] != "absent"
+    before = dependencies.fingerprint(theirs, "cpu").code
+    monkeypatch.setattr(dependencies, "library_versions", lambda names: dict.fromkeys(names, "0"))
+    assert dependencies.fingerprint(theirs, "cpu").code != before
 
 
 def test_data_and_device_are_in_the_fingerprint(monkeypatch):
-    before = ensure.fingerprint(SGD, "cpu")
-    assert ensure.fingerprint(SGD, "cuda") == before.model_copy(update={"device": "cuda"})
-    monkeypatch.setattr(ensure.sources, "fingerprint", lambda name: "other bytes")
-    assert ensure.fingerprint(SGD, "cpu").data != before.data
+    before = dependencies.fingerprint(SGD, "cpu")
+    assert dependencies.fingerprint(SGD, "cuda") == before.model_copy(update={"device": "cuda"})
+    monkeypatch.setattr(dependencies.sources, "fingerprint", lambda name: "other bytes")
+    assert dependencies.fingerprint(SGD, "cpu").data != before.data
 
 
 def test_a_missing_library_is_absent_and_not_an_error():

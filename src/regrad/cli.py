@@ -95,7 +95,7 @@ def parser() -> Parser:
     add("--verify", action="store_true", help="derive every stamp again from disk; fail on a stale or unstamped figure")
     add("--explain", metavar="TARGETS", help="why targets, figures or tables will or will not run, and how long")
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
-    add("--bless", metavar="SET", help="repeat a sample of published runs under today's code; equal bits keep SET fresh")
+    add("--bless", metavar="SET", help="repeat a sample of published runs by today's code; equal bits keep SET fresh")
     add("--minutes", type=minutes, metavar="M", help="with --bless: time for runs that are repeated whole (default: 1)")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
@@ -189,8 +189,8 @@ def reproduce(words: list[str], folders: Folders) -> int:
     if options.verify:
         from regrad.pipeline.verify import verify
 
-        complaints, sentence = verify(folders, device=device, jobs=options.jobs)
-        sys.stdout.write("\n".join(complaints or [sentence]) + "\n")
+        complaints, sentences = verify(folders, device=device, jobs=options.jobs)
+        sys.stdout.write("\n".join(complaints or sentences) + "\n")
         return 1 if complaints else 0
     order = Order(targets, documents, preset, device, options.jobs, options.offline)
     if options.explain is not None:

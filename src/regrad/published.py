@@ -1,8 +1,24 @@
 """Which published set of records stands in for the run store: ``results/reference/<set>``, named by a variable."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 VARIABLE = "REGRAD_REFERENCE"  # set by --from-reference; notebooks run in processes of their own
+
+
+@contextmanager
+def standing_in(name: str) -> Iterator[None]:
+    """Let a set stand in for the run store; the store itself for an empty name."""
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
 
 
 def chosen() -> str:
