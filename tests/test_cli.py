@@ -14,8 +14,9 @@ from filelock import FileLock
 from regrad.cli import main
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import ENVIRONMENT, USAGE, Order, reproduce
-from regrad.pipeline.targets import NOTEBOOKS
+from regrad.pipeline.targets import exports, notebook_path
 from regrad.results import Part
+from regrad.studies.catalogue import STUDIES
 from tiny_runs import spec
 
 ROOT = Path(__file__).parents[1]
@@ -33,7 +34,8 @@ BAD = [
     (["--quick", "--preset", "small"], ["--quick", "--preset small", "give one"]),
     (["--quick", "--preset", "paper"], ["--preset paper"]),
     (["--quick=yes"], ["--quick", "yes"]),
-    (["--only", "sing"], ["--only", "'sing'", "did you mean 'sign'?"]),
+    (["--only", "sing_placement"], ["--only", "'sing_placement'", "did you mean 'sign_placement'?"]),
+    (["--only", "s"], ["--only", "'s'", "did you mean"]),
     (["--only", "sign,papre"], ["--only", "'papre'", "did you mean 'paper'?"]),
     (["--only", "fig-sign-lrs"], ["'fig-sign-lrs'", "did you mean 'fig-sign-lr'?"]),
     (["--only", "01_sign_placment"], ["did you mean '01_sign_placement'?"]),
@@ -57,7 +59,7 @@ BAD = [
     (["--engine"], ["--engine", "expected one argument"]),
     (["--verfy"], ["'--verfy'", "did you mean '--verify'?"]),
     (["--explain"], ["--explain", "expected one argument"]),
-    (["--explain", "sgn"], ["'sgn'", "sign"]),
+    (["--explain", "sgn"], ["'sgn'", "sgg"]),
     (["--fresh=1"], ["--fresh"]),
     (["--ofline"], ["did you mean '--offline'?"]),
     (["--no-pfd"], ["did you mean '--no-pdf'?"]),
@@ -153,7 +155,7 @@ def test_listing_and_dry_run_say_what_is_missing_and_change_nothing(checkout, wo
     out, err = capsys.readouterr()
     assert err == ""
     assert "preset " + ("smoke" if "--quick" in words else "small") in out
-    assert "\nsign: stale, " in out
+    assert "\nsign_placement: stale, " in out
     assert " of its runs are missing (0 are there)" in out
     assert worked == []
     assert sorted(p.name for p in checkout.iterdir()) == ["notebooks", "paper"]
@@ -162,8 +164,8 @@ def test_listing_and_dry_run_say_what_is_missing_and_change_nothing(checkout, wo
 def test_a_listing_names_every_target_figure_and_document(checkout, capsys):
     call(["--list", "--quick"])
     text = capsys.readouterr().out
-    for target in NOTEBOOKS:
-        for name in (target.name, *target.figures):
+    for target in STUDIES:
+        for name in (target.name, *exports(notebook_path(ROOT / "notebooks", target))):
             assert name in text
     assert text.endswith("paper\nsite\n")
 
@@ -180,6 +182,7 @@ def test_a_listing_names_every_target_figure_and_document(checkout, capsys):
         (["--device", "cpu"], {"device": "cpu"}),
         (["--no-pdf"], {"documents": ["site"]}),
         (["--only", "sign"], {"documents": []}),
+        (["--only", "micro-adam"], {"documents": []}),
         (["--only", "fig-sign-dose, paper"], {"documents": ["paper"]}),
     ],
     ids=str,
@@ -251,7 +254,7 @@ def test_a_machine_without_slurm_is_one_line_and_exit_code_3(checkout, worked, c
 
 def test_only_takes_the_targets_that_own_what_is_named(checkout, worked):
     call(["--only", "tab-sign,fig-sign-dose,tab-data"])
-    assert [t.name for t in worked[0][0].targets] == ["overview", "sign"]
+    assert [t.name for t in worked[0][0].targets] == ["overview", "sign_placement"]
 
 
 def test_fresh_is_handed_on(checkout, worked):
@@ -331,7 +334,7 @@ def edit(path, old, new):
 )
 def test_a_misspelt_parameter_or_key_is_exit_code_2_before_any_work(checkout, capsys, file, old, new, said):
     edit(checkout / file, old, new)
-    assert reproduce(Folders(checkout, checkout / "c"), order(targets=list(NOTEBOOKS[:1]))) == USAGE
+    assert reproduce(Folders(checkout, checkout / "c"), order(targets=list(STUDIES[:1]))) == USAGE
     err = capsys.readouterr().err
     assert err.count("\n") == 1
     for part in said:
@@ -343,7 +346,7 @@ def test_a_misspelt_parameter_or_key_is_exit_code_2_before_any_work(checkout, ca
 def test_a_name_that_no_table_knows_in_a_spec_is_exit_code_2_before_any_work(checkout, capsys, monkeypatch):
     wrong = spec(optimizer=Part(name="sign_sdg", options={"lr": 0.1}))
     monkeypatch.setattr("regrad.pipeline.reproduce.plan_of", lambda target: lambda preset, records: [wrong])
-    assert reproduce(Folders(checkout, checkout / "c"), order(targets=[NOTEBOOKS[1]])) == USAGE
+    assert reproduce(Folders(checkout, checkout / "c"), order(targets=[STUDIES[1]])) == USAGE
     assert "unknown optimizer 'sign_sdg'; did you mean 'sign_sgd'?" in capsys.readouterr().err
 
 

@@ -30,7 +30,6 @@ from regrad.perexample.engine import gradient_statistics
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.notebooks import check_parameters, execute, parameters_of
 from regrad.pipeline.reproduce import Order, reproduce
-from regrad.pipeline.targets import NOTEBOOKS
 from regrad.problems.language import LanguageOptions
 from regrad.report.benchmarks import read
 from regrad.results import Part, Spec, parse
@@ -40,6 +39,7 @@ from regrad.runner.hanging import HangError, Watch
 from regrad.runner.ranks import check as check_ranks
 from regrad.scaling.alsdgc import ALSDGC
 from regrad.store import Store, seal
+from regrad.studies.catalogue import STUDIES
 from test_notebook_execution import FINISH, write
 from tiny_runs import record, spec
 
@@ -96,7 +96,7 @@ class World:
         """A second call while somebody works."""
         (self.root / "results" / ".lock-holder").write_text(f"process {os.getpid()} since Mon Nov 23 10:00:00 2026\n")
         with FileLock(self.root / "results" / ".lock"):
-            said = self.work(Order([NOTEBOOKS[0]], [], "smoke", "cpu"))
+            said = self.work(Order([STUDIES[0]], [], "smoke", "cpu"))
         return said.replace(str(os.getpid()), "4711")
 
     def notebook(self, *cells: str, timeout: float = 60.0) -> str:

@@ -13,17 +13,19 @@ from regrad.pipeline.estimates import operations
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.notebooks import NotebookError
 from regrad.pipeline.reproduce import DONE, ENVIRONMENT, FAILED, Order, set_aside
-from regrad.pipeline.targets import NOTEBOOKS, Target, plan_of
+from regrad.pipeline.targets import plan_of
 from regrad.report.export import Exporter
 from regrad.results import Part
 from regrad.store import Store
+from regrad.studies.catalogue import STUDIES
+from regrad.studies.study import Study
 from tiny_runs import sgd, spec
 
 MODULE = import_module("regrad.pipeline.reproduce")
 ENSURE = import_module("regrad.runner.ensure")
 ROOT = Path(__file__).parents[1]
-FIRST = Target("first", "00_first", None, ("tab-first",))
-STUDY = Target("study", "01_study", "tiny", ("tab-study",))
+FIRST = Study(name="first", title="First", notebook="00_first", trains=False)
+STUDY = Study(name="study", title="Study", notebook="01_study")
 SOURCE = {
     "cells": [
         {
@@ -95,7 +97,7 @@ def world(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(MODULE, "execute", made.execute)
     plan = lambda preset, records: made.specs  # noqa: E731
     for module in (MODULE, import_module("regrad.pipeline.explain")):
-        monkeypatch.setattr(module, "plan_of", lambda target: plan if target.study else None)
+        monkeypatch.setattr(module, "plan_of", lambda target: plan if target.trains else None)
     monkeypatch.setattr(ENSURE, "perform", lambda task: (made.performed.append(task.spec.seed), real(task))[1])
     monkeypatch.setattr("regrad.pipeline.paper.tex_is_there", lambda: False)
     return made
@@ -245,7 +247,7 @@ def test_an_error_of_latex_is_a_failed_target(world, monkeypatch, capsys):
 
 
 def test_the_site_shows_the_notebooks_and_is_built_once(world, monkeypatch):
-    monkeypatch.setattr(MODULE, "NOTEBOOKS", (FIRST, STUDY))
+    monkeypatch.setattr(MODULE, "STUDIES", (FIRST, STUDY))
     hostile = json.loads(world.source(FIRST).read_text())
     text = "# A title\n<script>alert(1)</script><img src=x onerror=alert(1)>"
     hostile["cells"].insert(0, {"cell_type": "markdown", "id": "t", "metadata": {}, "source": text})
@@ -291,10 +293,10 @@ def test_a_moved_checkout_trains_and_executes_nothing(world, tmp_path):
 
 
 def test_every_study_at_preset_paper_has_an_estimate_and_a_language_model_counts_six_operations():
-    for target in NOTEBOOKS:
+    for target in STUDIES:
         plan = plan_of(target)
         if plan:
             assert sum(map(operations, {spec.problem.name: spec for spec in plan("paper", [])}.values())) >= 0
-    sign = next(spec for spec in plan_of(NOTEBOOKS[1])("small", []))
+    sign = next(spec for spec in plan_of(STUDIES[1])("small", []))
     length = int(sign.problem.options["sequence_length"])
     assert operations(sign) == 6.0 * 115_008 * length * sign.batch_size * sign.steps

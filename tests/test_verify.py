@@ -1,14 +1,17 @@
 """Every stamp follows from what is on disk, and every way in which it may not is found and named."""
 
 import json
+import shutil
 import subprocess
 import sys
+from functools import partial
 from importlib import import_module
 
 import pytest
 
 from regrad.pipeline import explain, verify
 from regrad.pipeline.explain import explained, in_a_line, standing
+from regrad.published import standing_in
 from regrad.runner.ensure import Bench
 from test_pipeline import FIRST, ROOT, STUDY, cache, world  # noqa: F401 - fixtures
 from tiny_runs import spec
@@ -20,7 +23,7 @@ TABLE = "tables/tab-study.tex"
 @pytest.fixture
 def made(world, monkeypatch):  # noqa: F811
     """A checkout in which everything was made."""
-    monkeypatch.setattr(verify, "NOTEBOOKS", (FIRST, STUDY))
+    monkeypatch.setattr(verify, "STUDIES", (FIRST, STUDY))
     world.run()
     return world
 
@@ -35,8 +38,8 @@ def state(made, target=STUDY):
 
 
 def test_what_was_just_made_holds(made):
-    found, sentence = verify.verify(made.folders, device="cpu")
-    assert found == []
+    said, (sentence,) = verify.verify(made.folders, device="cpu")
+    assert said == []
     assert sentence.startswith("0 figures, ")
     assert sentence.endswith("2 runs: every stamp holds")
 
@@ -61,12 +64,32 @@ def test_a_file_that_no_notebook_wrote_is_found(made):
     assert "tables/tab-typed.tex: in no notebook's manifest" in complaints(made)
 
 
-def test_a_damaged_record_is_found(made):
-    path = next(p for p in made.folders.runs.rglob("??/*.json") if "circumstances" not in p.name)
-    path.write_bytes(path.read_bytes().replace(b"loss", b"lass", 1))
-    found = complaints(made)
-    assert f"{TABLE}: 1 of its 2 records are missing or damaged" in found
-    assert "01_study: stale, 1 of its runs are missing" in found
+def test_a_damaged_record_and_a_missing_one_are_two_sentences(made):
+    damaged, gone = [p for p in made.folders.runs.rglob("??/*.json") if "circumstances" not in p.name]
+    damaged.write_bytes(damaged.read_bytes().replace(b"loss", b"lass", 1))
+    said = complaints(made)
+    assert f"{TABLE}: of its 2 records 1 are damaged" in said
+    assert "01_study: stale, 1 of its runs are missing" in said
+    gone.unlink()
+    assert f"{TABLE}: of its 2 records 2 are missing" in complaints(made), "the damaged one went into quarantine"
+
+
+def test_what_was_published_verifies_though_other_code_made_it_and_says_so(made, monkeypatch):
+    """As in a fresh clone after --from-reference: nothing of its own, records of a set, code that changed since."""
+    target = made.folders.root / "results" / "reference" / "smoke-cpu" / "runs"
+    shutil.copytree(made.folders.runs, target)
+    monkeypatch.setattr(verify, "published_runs", partial(verify.published_runs, studies=(STUDY,)))
+    monkeypatch.setattr(import_module("regrad.pipeline.bless"), "plan_of", lambda study: lambda *_: made.specs)
+    real = explain.fingerprint
+    for module in (explain, import_module("regrad.runner.ensure"), import_module("regrad.pipeline.bless")):
+        other = lambda s, device: real(s, device).model_copy(update={"code": "f" * 16})  # noqa: E731
+        monkeypatch.setattr(module, "fingerprint", other)
+    with standing_in("smoke-cpu"):
+        made.run()
+    shutil.rmtree(made.folders.root / "results" / "runs")
+    said, sentences = verify.verify(made.folders, device="cpu")
+    assert said == []
+    assert sentences[1] == "results/reference/smoke-cpu: 2 runs: 2 made by other code and not repeated under today's"
 
 
 @pytest.mark.parametrize(("key", "value"), [("stamp", "preset paper"), ("run_set", "00000000"), ("preset", "small")])

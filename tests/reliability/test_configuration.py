@@ -16,8 +16,9 @@ from conformance import TABLE
 from regrad.cli import main
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import USAGE, Order, reproduce
-from regrad.pipeline.targets import NOTEBOOKS, PRESETS
+from regrad.pipeline.targets import PRESETS
 from regrad.results import Spec, parse
+from regrad.studies.catalogue import STUDIES
 from test_cli import BAD
 from tiny_runs import spec
 
@@ -162,7 +163,7 @@ def test_a_bad_spec_in_a_study_is_exit_code_2_with_field_value_and_range(tmp_pat
     for name in ("notebooks", "paper"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("generated", "*.pdf"))
     monkeypatch.setattr("regrad.pipeline.reproduce.plan_of", lambda target: lambda preset, records: [spec(steps=0)])
-    order = Order([NOTEBOOKS[1]], [], "smoke", "cpu", 1, offline=True)
+    order = Order([STUDIES[1]], [], "smoke", "cpu", 1, offline=True)
     assert reproduce(Folders(tmp_path, tmp_path / "cache"), order) == USAGE
     assert capsys.readouterr().err == (
         "regrad: Spec: 'steps' = 0: input should be greater than or equal to 1\n"

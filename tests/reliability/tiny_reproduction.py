@@ -13,16 +13,16 @@ import regrad.runner.train  # before a fork, not after it
 from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order
-from regrad.pipeline.targets import Target
 from regrad.report.export import Exporter
 from regrad.results import Spec
 from regrad.store import Store
+from regrad.studies.study import Study
 from test_pipeline import SOURCE
 from tiny_runs import spec
 
 MODULE, ENSURE = import_module("regrad.pipeline.reproduce"), import_module("regrad.runner.ensure")
 PERFORM = ENSURE.perform
-STUDY = Target("study", "01_study", "tiny", ("tab-study",))
+STUDY = Study(name="study", title="Study", notebook="01_study")
 ORDER = Order([STUDY], ["paper"], "smoke", "cpu", 1, offline=True)
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from regrad.pipeline import together
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.targets import Target
 from regrad.problems.language import LanguageProblem
 from regrad.results import Part
+from regrad.studies.study import Study
 from tiny_runs import TOPICS, spec
 
-STUDY = Target("study", "01_study", "tiny")
+STUDY = Study(name="study", title="Study", notebook="01_study")
 
 
 def wide(**changes):

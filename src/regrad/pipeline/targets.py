@@ -35,11 +35,19 @@ def exports(notebook: Path) -> list[str]:
     return [call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)]
 
 
+def whole(name: str) -> str:
+    """Return the study's name that only one study's begins like ``name``; ``name`` itself where that is not so."""
+    begun = name.replace("-", "_")
+    studies = [study.name for study in STUDIES if study.name.startswith(begun)]
+    return begun if begun in studies else studies[0] if len(studies) == 1 else name
+
+
 def select(only: str | None, notebooks: Path) -> tuple[list[Study], list[str]]:
     """Return the studies and documents that ``--only`` names; all of them for None.
 
     Args:
-        only: Names of studies, notebooks, figures or tables, separated by commas; ``-`` and ``_`` are one.
+        only: Names of studies (or how only one of them begins), notebooks, figures or tables, separated by commas;
+            in a study's name ``-`` and ``_`` are one.
         notebooks: Folder of the notebooks, whose cells say which figures and tables they export.
 
     Raises:
@@ -47,8 +55,8 @@ def select(only: str | None, notebooks: Path) -> tuple[list[Study], list[str]]:
     """
     if only is None:
         return list(STUDIES), list(DOCUMENTS)
-    names = [name.strip() for name in only.split(",") if name.strip()]
-    owner = {name: study for study in STUDIES for name in (study.name, study.name.replace("_", "-"), study.notebook)}
+    names = [whole(name.strip()) for name in only.split(",") if name.strip()]
+    owner = {name: study for study in STUDIES for name in (study.name, study.notebook)}
     owner |= {name: study for study in STUDIES for name in exports(notebook_path(notebooks, study))}
     for name in names:
         if name not in owner and name not in DOCUMENTS:
