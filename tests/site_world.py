@@ -7,7 +7,7 @@ import zlib
 
 from regrad.pipeline import site
 from regrad.pipeline.folders import Folders
-from regrad.report.kinds.outcome import VERDICTS
+from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.results import run_set
 from regrad.store import Store
 from tiny_runs import record, spec

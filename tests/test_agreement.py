@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from regrad.pipeline import site
-from regrad.report.claim_tables import estimate_text, to_latex
 from regrad.report.export import escape_tex
-from regrad.report.kinds.outcome import number
+from regrad.report.ledger.kinds.outcome import number
+from regrad.report.ledger.tables import estimate_text, to_latex
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]

@@ -18,6 +18,7 @@ MAY_IMPORT = {
     "problems": {"atomic"},
     "results": set(),
     "statistics": set(),
+    "exits": set(),
     "fingerprint": set(),
     "provenance": set(),
     "published": set(),
@@ -43,6 +44,7 @@ MAY_IMPORT = {
     "pipeline": {
         "atomic",
         "engines",
+        "exits",
         "fingerprint",
         "problems",
         "provenance",
@@ -54,11 +56,11 @@ MAY_IMPORT = {
         "store",
         "studies",
     },
-    "cite": {"pipeline", "results"},
-    "cli": {"cite", "engines", "pipeline", "problems", "published", "results", "store", "report"},
-    "__main__": {"cli"},
+    "cite": {"exits", "pipeline", "results", "studies"},
+    "cli": {"cite", "engines", "exits", "pipeline", "problems", "published", "results", "store", "report"},
+    "__main__": {"cli", "exits"},
 }
-NO_TORCH = {"atomic", "results", "store", "fingerprint", "provenance", "published", "statistics", "report"}
+NO_TORCH = {"atomic", "exits", "results", "store", "fingerprint", "provenance", "published", "statistics", "report"}
 NO_TORCH |= {"studies", "cli"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")

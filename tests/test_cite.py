@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regrad.cite import PAPERS, REPORT, entries, report_entry, scalars
+from regrad.cite import REPORT, entries, report_entry, scalars
 from regrad.cli import main
-from regrad.studies.overview.tables import PAPERS as LEDGER_PAPERS
+from regrad.report.ledger.load import load
+from regrad.studies.papers import PAPERS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
@@ -57,16 +58,33 @@ def test_the_version_is_the_packages():
 
 
 def test_each_paper_of_the_ledger_can_be_cited_and_stands_in_both_files():
-    assert set(PAPERS) == set(LEDGER_PAPERS)
-    known = entries((ROOT / "paper" / "refs.bib").read_text())
-    titles = {re.sub(r"[{}]", "", re.search(r"title = \{(.*)\}", known[key])[1]).lower() for key in PAPERS.values()}
-    assert titles == {work["title"].lower() for work in CITATION["references"]}
+    assert set(PAPERS) == {claim.paper for claim in load(ROOT / "paper" / "claims.toml")}
+    assert {p.title.lower() for p in PAPERS.values()} == {work["title"].lower() for work in CITATION["references"]}
+
+
+@pytest.mark.parametrize("paper", PAPERS.values(), ids=lambda paper: paper.key)
+def test_the_table_of_papers_says_what_the_bibliography_says(paper):
+    entry = entries((ROOT / "paper" / "refs.bib").read_text())[paper.reference]
+    fields = {key: re.sub(r"[{}]", "", value) for key, value in re.findall(r"(\w+) = \{(.*)\}", entry)}
+    assert fields["title"].lower() == paper.title.lower()
+    assert fields["year"] == (str(paper.year) if paper.year else "n.d.")
+    known = " ".join(fields.values()).lower()
+    assert all(word in known for word in paper.venue.lower().replace(";", "").split())
+    first = paper.authors.split(" ")[0]
+    assert first in fields["author"] or first == "unnamed"
+
+
+def test_dgs_is_dynamic_gradient_scaling_wherever_a_reader_meets_it():
+    assert "dynamic gradient scaling" in PAPERS["dgs"].heading
+    pages = [ROOT / "README.md", *(ROOT / "paper").glob("**/*.t*x"), *(ROOT / "notebooks").glob("*.ipynb")]
+    pages += (ROOT / "src").rglob("*.py")
+    assert [path for path in pages if re.search(r"discrete.gradient", path.read_text(encoding="utf-8"), re.I)] == []
 
 
 def test_cite_prints_the_report_and_each_paper(capsys):
     assert main(["cite"]) == 0
     out = capsys.readouterr().out
-    assert re.findall(r"^@\w+\{([^,]+),", out, re.M) == ["regrad", *PAPERS.values()]
+    assert re.findall(r"^@\w+\{([^,]+),", out, re.M) == ["regrad", *(paper.reference for paper in PAPERS.values())]
     assert out.count("{") == out.count("}")
     assert main(["cite", "sgg"]) == 0
     assert capsys.readouterr().out.startswith("@misc{li2025sgg,\n")

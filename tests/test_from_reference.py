@@ -14,8 +14,7 @@ import pytest
 from regrad import cli
 from regrad.pipeline.notebooks import LIVE
 from regrad.published import VARIABLE
-from regrad.report.export import Exporter
-from regrad.report.facts import decode, encode
+from regrad.report.export import Exporter, decode, encode
 from regrad.runner.ensure import Bench, RunsFailedError, ensure
 from regrad.store import Store
 from tiny_runs import FINGERPRINT, record, spec

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 from regrad.cli import DEVICES
 from regrad.fingerprint import notebook_modules
 from regrad.pipeline.notebooks import LIVE, SENTINEL, check_parameters, parameters_of
-from regrad.pipeline.targets import NOTEBOOKS, PRESETS, notebook_path, plan_of
+from regrad.pipeline.targets import exports, notebook_path
+from regrad.results import PRESETS
+from regrad.studies.catalogue import STUDIES
 
 ROOT = Path(__file__).parents[1]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -33,9 +36,9 @@ def sources(path, tag=""):
     return ["".join(c["source"]) for c in code_cells(path) if not tag or tag in c["metadata"].get("tags", [])]
 
 
-def test_every_notebook_is_a_target_and_every_target_has_a_notebook():
-    assert {p.stem for p in PATHS} == {t.notebook for t in NOTEBOOKS}
-    assert [t.notebook for t in NOTEBOOKS] == sorted(t.notebook for t in NOTEBOOKS), "in the order of the report"
+def test_every_notebook_is_a_study_s_and_every_study_has_a_notebook():
+    assert {p.stem for p in PATHS} == {s.notebook for s in STUDIES}
+    assert [s.notebook for s in STUDIES] == sorted(s.notebook for s in STUDIES), "in the order of the report"
 
 
 @each_notebook
@@ -107,29 +110,21 @@ def test_a_notebook_ends_by_finishing_its_exports(path):
     assert named == [path.stem]
 
 
-def exported_by(path):
-    """The names that a notebook gives to ``exporter.figure`` and ``exporter.table``."""
-    calls = [n for cell in sources(path) for n in ast.walk(ast.parse(cell)) if isinstance(n, ast.Call)]
-    methods = [c for c in calls if isinstance(c.func, ast.Attribute) and c.func.attr in {"figure", "table"}]
-    return [c.args[0].value for c in methods if ast.unparse(c.func.value) == "exporter"]
+@each_notebook
+def test_every_export_s_name_can_be_read_before_the_notebook_runs(path):
+    """``--only fig-x`` and the report's inventory know figures and tables from the cells alone."""
+    calls = [call for cell in sources(path) for call in re.findall(r"exporter\.(?:figure|table)\(", cell)]
+    assert len(exports(path)) == len(calls)
 
 
-@pytest.mark.parametrize("target", NOTEBOOKS, ids=lambda t: t.name)
-def test_a_target_promises_exactly_what_its_notebook_exports(target):
-    found = exported_by(notebook_path(ROOT / "notebooks", target))
-    assert sorted(found) == sorted(target.figures)
-    assert len(set(found)) == len(found)
-
-
-@pytest.mark.parametrize("target", [t for t in NOTEBOOKS if t.study], ids=lambda t: t.name)
-def test_a_study_has_specs_at_every_preset_before_anything_ran(target):
-    plan = plan_of(target)
+@pytest.mark.parametrize("study", [s for s in STUDIES if s.trains], ids=lambda s: s.name)
+def test_a_study_has_specs_at_every_preset_before_anything_ran(study):
     for preset in PRESETS:
-        assert plan(preset, [])
+        assert study.plan(preset, [])
 
 
 def test_no_name_is_exported_twice():
-    names = [name for target in NOTEBOOKS for name in target.figures]
+    names = [name for study in STUDIES for name in exports(notebook_path(ROOT / "notebooks", study))]
     assert len(set(names)) == len(names)
 
 

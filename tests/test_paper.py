@@ -19,27 +19,23 @@ import micro_adam_records
 import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.targets import NOTEBOOKS, notebook_path
-from regrad.report import (
-    alsdgc_numbers,
-    benchmarks,
-    compute_ledger,
-    dgs_cost,
-    dgs_numbers,
-    dgs_speed,
-    engine,
-    micro_adam_numbers,
-    sgg_document,
-    sign_tables,
-)
-from regrad.report.claim_tables import as_rows
-from regrad.report.claims import evaluate_all
+from regrad.pipeline.targets import exports, notebook_path
+from regrad.report import benchmarks, costs
 from regrad.report.export import Exporter, breakable, escape_tex, rendered
-from regrad.report.ledger import load
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.kinds.outcome import VERDICTS
+from regrad.report.ledger.load import load
+from regrad.report.ledger.tables import as_rows
 from regrad.report.stamps import unstamped
-from regrad.report.synthesis import VERDICTS
 from regrad.store import Store
+from regrad.studies.alsdgc import numbers as alsdgc_numbers
 from regrad.studies.alsdgc.runtime.theorems import theorem_curves
+from regrad.studies.catalogue import STUDIES
+from regrad.studies.dgs import chapter as dgs_chapter
+from regrad.studies.engine import figures as engine
+from regrad.studies.micro_adam import numbers as micro_adam_numbers
+from regrad.studies.sgg import chapter as sgg_chapter
+from regrad.studies.sign_placement import tables as sign_tables
 from sign_records import study_records
 
 ROOT = Path(__file__).parents[1]
@@ -54,15 +50,11 @@ NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_tables.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
     "04_engine": lambda: engine.numbers(benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
-    "05_sgg": lambda: sgg_document.all_numbers(sgg_records.study_records(), ROOT),
+    "05_sgg": lambda: sgg_chapter.all_numbers(sgg_records.study_records(), ROOT),
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())
     ),
-    "07_dgs": lambda: (
-        dgs_numbers.numbers(dgs_records.study_records(), dgs_records.REPAIRED)
-        | dgs_speed.speed_numbers(dgs_records.study_records())
-        | dgs_cost.cost_numbers(dgs_cost.benchmark(ROOT))
-    ),
+    "07_dgs": lambda: dgs_chapter.all_numbers(dgs_records.study_records(), dgs_records.REPAIRED, ROOT),
 }
 
 each_source = pytest.mark.parametrize("path", SOURCES, ids=lambda p: p.relative_to(PAPER).as_posix())
@@ -93,7 +85,7 @@ def test_the_report_includes_every_section_once_and_nothing_else():
 def test_the_report_includes_what_the_notebooks_make_and_the_notebooks_make_what_it_includes():
     included = everywhere(r"\\(?:figurefile|tablefile)(?:\[[^]]*\])?\{([^}]*)\}")
     assert len(included) == len(set(included)), "included twice"
-    made = {name for target in NOTEBOOKS for name in target.figures} | LEDGER_TABLES
+    made = {name for study in STUDIES for name in exports(notebook_path(ROOT / "notebooks", study))} | LEDGER_TABLES
     assert set(included) == made
 
 
@@ -123,10 +115,10 @@ def literal_keys(path):
 
 def exported_keys():
     keys = set(verdicts.words(as_rows(evaluate_all(CLAIMS, {}, preset="small", device="cpu"))))
-    keys |= set(compute_ledger.numbers({}))
-    for target in NOTEBOOKS:
-        keys |= literal_keys(notebook_path(ROOT / "notebooks", target))
-        keys |= set(NUMBERS[target.notebook]()) if target.notebook in NUMBERS else set()
+    keys |= set(costs.numbers({}))
+    for study in STUDIES:
+        keys |= literal_keys(notebook_path(ROOT / "notebooks", study))
+        keys |= set(NUMBERS[study.notebook]()) if study.notebook in NUMBERS else set()
     return keys
 
 

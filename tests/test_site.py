@@ -94,7 +94,7 @@ def test_a_figure_leads_to_notebook_code_and_records(built):
     text = (built / "index.html").read_text(encoding="utf-8")
     part = text[text.index('src="figures/fig-one.png"') :].split("</figure>")[0]
     assert 'href="01_first.html#fig-one"' in part
-    code, line = re.search(r'href="(code/unknown/regrad\.report\.sign_placement\.html)#L(\d+)"', part).groups()
+    code, line = re.search(r'href="(code/unknown/regrad\.studies\.sign_placement\.[a-z.]+)#L(\d+)"', part).groups()
     assert f'<span id="L{line}">def fig_curves' in (built / code).read_text(encoding="utf-8")
     name = re.search(r'href="records/(\w+)\.html"', part)[1]
     assert f"preset small · cpu · 2 runs, 2 seeds · run set {name} · commit unknown" in part

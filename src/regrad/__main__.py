@@ -5,8 +5,7 @@ import sys
 from types import FrameType
 
 from regrad.cli import main
-
-INTERRUPTED, TERMINATED = 130, 143
+from regrad.exits import INTERRUPTED, TERMINATED
 
 
 def terminate(number: int, frame: FrameType | None) -> None:

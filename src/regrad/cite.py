@@ -2,24 +2,19 @@
 
 import re
 import sys
-from pathlib import Path
 
+from regrad.exits import USAGE
 from regrad.pipeline.folders import Folders
 from regrad.results import suggestion
+from regrad.studies.papers import PAPERS
 
-USAGE = 2
 REPORT = "report"
-# What a paper is called on the command line and in the ledger, and its key in the bibliography.
-PAPERS = {"dgs": "mann2024dgs", "alsdgc": "alsdgc", "sgg": "li2025sgg", "per-example": "roulet2025perexample"}
 
 
 def entries(bibliography: str) -> dict[str, str]:
     """Return the entries of a BibTeX file by key, each as it stands there."""
-    found = {}
-    for entry in re.split(r"^(?=@)", bibliography, flags=re.M):
-        if match := re.match(r"@\w+\{([^,\s]+),", entry):
-            found[match[1]] = entry.strip()
-    return found
+    parts = re.split(r"^(?=@)", bibliography, flags=re.M)
+    return {match[1]: part.strip() for part in parts if (match := re.match(r"@\w+\{([^,\s]+),", part))}
 
 
 def scalars(citation: str) -> dict[str, str]:
@@ -34,18 +29,18 @@ def report_entry(citation: str) -> str:
     Raises:
         ValueError: If the citation file lacks title, version, date or a first author.
     """
-    found = scalars(citation)
+    texts = scalars(citation)
     author = re.search(r"^authors:\n +- (?:name|family-names): +(\S.*)$", citation, re.M)
-    lacking = [key for key in ("title", "version", "date-released") if key not in found]
+    lacking = [key for key in ("title", "version", "date-released") if key not in texts]
     if lacking or author is None:
         raise ValueError(f"CITATION.cff: missing {', '.join([*lacking, *([] if author else ['authors'])])}")
     name = author[1].strip("\"'")
     fields = {
         "author": f"{{{name}}}",
-        "title": f"{{{found['title']}}}",
-        "year": found["date-released"][:4],
-        "version": found["version"],
-        "note": f"Software and report, version {found['version']}",
+        "title": f"{{{texts['title']}}}",
+        "year": texts["date-released"][:4],
+        "version": texts["version"],
+        "note": f"Software and report, version {texts['version']}",
     }
     return "@misc{regrad,\n" + ",\n".join(f"  {key} = {{{value}}}" for key, value in fields.items()) + "\n}"
 
@@ -61,7 +56,7 @@ def cite(words: list[str], folders: Folders) -> int:
             sys.stderr.write(f"regrad: cite: unknown paper {word!r}{suggestion(word, allowed)}\n")
             return USAGE
     known = entries((folders.paper / "refs.bib").read_text(encoding="utf-8"))
-    citation = (Path(folders.root) / "CITATION.cff").read_text(encoding="utf-8")
-    texts = [report_entry(citation) if word == REPORT else known[PAPERS[word]] for word in words or allowed]
+    citation = (folders.root / "CITATION.cff").read_text(encoding="utf-8")
+    texts = [report_entry(citation) if word == REPORT else known[PAPERS[word].reference] for word in words or allowed]
     sys.stdout.write("\n\n".join(texts) + "\n")
     return 0

@@ -15,15 +15,15 @@ from typing import NoReturn
 
 from regrad.cite import cite
 from regrad.engines.choice import ENGINES, VARIABLE, EngineError, check, chosen
+from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
-from regrad.pipeline.targets import PRESETS, select
+from regrad.pipeline.targets import select
 from regrad.published import VARIABLE as REFERENCE
 from regrad.published import chosen as published
-from regrad.results import suggestion
+from regrad.results import PRESETS, suggestion
 
 DEVICES = ("auto", "cpu", "cuda")
 WAYS = ("ddp", "fully_shard")
-USAGE, ENVIRONMENT = 2, 3
 STORAGE = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"}
 
 

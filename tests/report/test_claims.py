@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from regrad.report.claim_schema import KINDS, Claim
-from regrad.report.claims import adjust, evaluate, evaluate_all
-from regrad.report.kinds.registry import DECIDE
+from regrad.report.ledger.dispatch import DECIDE
+from regrad.report.ledger.evaluate import adjust, evaluate, evaluate_all
+from regrad.report.ledger.schema import KINDS, Claim
 
 HELD = {"metric": "loss", "unit": "nats"}
 VERSUS = {"treatment": ["new"], "control": ["old"]} | HELD

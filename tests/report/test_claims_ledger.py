@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from regrad.report.claim_schema import arms_of
-from regrad.report.claims import evaluate_all
-from regrad.report.ledger import load, parse_claims
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load, parse_claims
+from regrad.report.ledger.schema import arms_of
+from regrad.studies.catalogue import STUDIES
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
 RAW = tomllib.loads(LEDGER.read_text(encoding="utf-8"))
@@ -35,6 +36,11 @@ def test_what_latex_prints_of_the_ledger_is_ascii():
     for entry in RAW["claim"]:
         printed = [value for key, value in entry.items() if isinstance(value, str) and key != "original"]
         assert "".join(printed).isascii(), entry["id"]
+
+
+def test_every_study_of_the_ledger_is_in_the_catalogue_and_tests_the_paper_that_it_is_about():
+    papers = {name: study.paper.key for study in STUDIES if study.paper for name in (study.name, *study.families)}
+    assert {claim.id: papers[claim.study] for claim in load(LEDGER)} == {c.id: c.paper for c in load(LEDGER)}
 
 
 def test_no_arm_is_compared_with_itself():

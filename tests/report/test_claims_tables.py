@@ -3,9 +3,9 @@
 import json
 import re
 
-from regrad.report.claim_schema import Claim
-from regrad.report.claim_tables import as_json, to_latex, to_markdown
-from regrad.report.claims import evaluate_all
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.schema import Claim
+from regrad.report.ledger.tables import as_json, to_latex, to_markdown
 
 ROWS = {
     "s": [

@@ -9,8 +9,8 @@ import tiny_runs
 from regrad.pipeline import verdicts
 from regrad.pipeline.folders import Folders
 from regrad.report.export import Exporter
-from regrad.report.synthesis import VERDICTS
-from regrad.report.verdicts import decide
+from regrad.report.ledger.kinds.outcome import VERDICTS
+from regrad.report.ledger.verdicts import decide
 from regrad.results import Part, rows, run_id
 from regrad.store import Store
 

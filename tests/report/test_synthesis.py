@@ -2,12 +2,13 @@
 
 import pytest
 
-from regrad.report.claim_tables import as_rows
-from regrad.report.claims import evaluate_all
-from regrad.report.compute_ledger import WATTS, Cost, compute_table
-from regrad.report.compute_ledger import numbers as cost_numbers
-from regrad.report.ledger import load
-from regrad.report.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
+from regrad.report.costs import WATTS, Cost, compute_table
+from regrad.report.costs import numbers as cost_numbers
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load
+from regrad.report.ledger.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
+from regrad.report.ledger.tables import as_rows
+from regrad.studies.papers import PAPERS
 
 
 def row(name, verdict, paper="sgg", **fields):
@@ -26,12 +27,12 @@ ROWS = [
 
 def test_verdicts_are_counted_in_one_order_and_absent_kinds_left_out():
     assert summary(ROWS) == "1 reproduced, 3 inconclusive, 1 not tested"
-    found = numbers(ROWS)
+    found = numbers(ROWS, PAPERS)
     assert (found["ledger/claims"], found["ledger/decided"]) == ("5", "4")
     assert found["ledger/dgs"] == "1 inconclusive, 1 not tested"
     assert found["ledger/alsdgc"] == "no claim"
     assert found["ledger/note"] == ""
-    assert "decides nothing" in numbers([ROWS[4] | {"preset": "smoke"}])["ledger/note"]
+    assert "decides nothing" in numbers([ROWS[4] | {"preset": "smoke"}], PAPERS)["ledger/note"]
 
 
 def test_power_is_said_of_the_comparisons_left_open_by_hand():
@@ -60,7 +61,7 @@ def test_every_claim_of_the_ledger_has_its_line_of_deviations(request):
 def test_costs_by_hand_and_a_shared_run_once_in_the_sum():
     # Two hours on one core: 2 h * 280/64 W * 2 = 17.5 Wh; half an hour on two cores is one core hour: 8.75 Wh.
     long, short = Cost("a", 7200.0, 1, "cpu", False), Cost("b", 1800.0, 2, "cpu", True)
-    table = compute_table({"05_sgg": [long, short, short], "07_dgs": [long], "04_engine": []})
+    table = compute_table({"SGG": [long, short, short], "DGS": [long], "Cost": []})
     assert table["study"].tolist() == ["SGG", "DGS", "All, each run once"]
     assert table["runs"].tolist() == ["2", "1", "2"]
     assert table["non-finite"].tolist() == ["1", "0", "1"]

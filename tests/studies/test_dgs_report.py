@@ -7,7 +7,7 @@ import pytest
 
 from dgs_records import LOSS, OFF, REPAIRED, SIZES, record, study_records
 from regrad.report.export import escape_tex
-from regrad.report.verdicts import decide
+from regrad.report.ledger.verdicts import decide
 from regrad.studies.dgs import figures as dgs_figures
 from regrad.studies.dgs import tables as dgs_tables
 from regrad.studies.dgs.arms import READINGS, arms_in

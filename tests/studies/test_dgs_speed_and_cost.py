@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import dgs_records
-from regrad.report.ledger import load
-from regrad.report.verdicts import decide
+from regrad.report.ledger.load import load
+from regrad.report.ledger.verdicts import decide
 from regrad.studies.dgs import cost as dgs_cost
 from regrad.studies.dgs.rows import speed
 from regrad.studies.dgs.speed import censored, fig_speed, largest_rise, rises, speed_numbers, survival

@@ -14,7 +14,7 @@ from dgs_records import SIZES, study_records
 from regrad.problems.images_networks import NetworkOptions, NetworkProblem
 from regrad.problems.models.patch_mixer import PatchMixer
 from regrad.problems.options import OptionError
-from regrad.report.ledger import load
+from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_optimizer, resolve
 from regrad.runner.dependencies import entries

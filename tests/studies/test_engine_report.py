@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from regrad.report.benchmarks import read
-from regrad.report.claims import evaluate_all
-from regrad.report.ledger import load
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load
 from regrad.studies.engine import figures as engine
 
 ROOT = Path(__file__).parents[2]
@@ -38,8 +38,8 @@ def record(surgery=1.05, rounds=20, growth=0.5):
 
 
 def verdicts(benchmark):
-    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "cost"]
-    found = evaluate_all(claims, {"cost": engine.claim_rows(benchmark)}, preset="small", device="cpu")
+    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "engine"]
+    found = evaluate_all(claims, {"engine": engine.claim_rows(benchmark)}, preset="small", device="cpu")
     return {v.claim.id: v.verdict for v in found}
 
 

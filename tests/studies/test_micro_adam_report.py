@@ -7,9 +7,9 @@ import pytest
 
 from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
 from regrad.report.export import KEY, Exporter, escape_tex
+from regrad.report.ledger.verdicts import decide
 from regrad.report.style import method
 from regrad.report.tables import to_latex
-from regrad.report.verdicts import decide
 from regrad.results import Curve
 from regrad.studies.micro_adam import figures, scaling, tables
 from regrad.studies.micro_adam import rows as readings

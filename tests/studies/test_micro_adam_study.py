@@ -13,7 +13,7 @@ from torch import nn
 from micro_adam_records import SIZES, adam_spec, record, study_records
 from regrad.problems.images import ImageOptions
 from regrad.problems.language import LanguageOptions, build
-from regrad.report.ledger import load
+from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_gradient, build_measures
 from regrad.runner.dependencies import data_sources, entries

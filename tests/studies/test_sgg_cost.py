@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import sgg_records
-from regrad.report.claims import evaluate_all
-from regrad.report.ledger import load
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load
 from regrad.studies.sgg import chapter, standin_tables, tables
 from regrad.studies.sgg import cost as sgg_cost
 

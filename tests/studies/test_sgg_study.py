@@ -9,7 +9,7 @@ from torch import nn
 
 import sgg_records
 from regrad.problems.finetuning_language import SizedLanguageOptions
-from regrad.report.ledger import load
+from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_optimizer
 from regrad.runner.dependencies import data_sources, entries

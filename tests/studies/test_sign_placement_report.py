@@ -7,9 +7,9 @@ from statistics import NormalDist
 import pytest
 
 from regrad.report.export import Exporter, rendered
+from regrad.report.ledger.verdicts import decide, scale_label
 from regrad.report.style import METHODS
 from regrad.report.tables import to_latex
-from regrad.report.verdicts import decide, scale_label
 from regrad.results import Curve
 from regrad.studies.sign_placement import figures, tables
 from regrad.studies.sign_placement.arms import ARMS

@@ -10,7 +10,7 @@ from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs, records_of
 from regrad.problems.data.sources import markdown_table
-from regrad.report.claim_tables import to_markdown
+from regrad.report.ledger.tables import to_markdown
 from regrad.runner.progress import duration
 from regrad.store import Store
 

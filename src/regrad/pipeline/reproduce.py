@@ -15,6 +15,7 @@ from rich.console import Console
 from regrad.atomic import write_atomically
 from regrad.engines.choice import EngineError
 from regrad.engines.local import worker_count
+from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.complaints import one_line
@@ -28,7 +29,7 @@ from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
 from regrad.problems.data.sources import find
 from regrad.provenance import commit
-from regrad.report.ledger import load
+from regrad.report.ledger.load import load
 from regrad.results import Record
 from regrad.runner import limits
 from regrad.runner.dependencies import data_sources, entries
@@ -37,7 +38,6 @@ from regrad.runner.progress import duration
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
-DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
 
 

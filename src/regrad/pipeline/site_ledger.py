@@ -1,9 +1,10 @@
 """The ledger as the site shows it: what a claim's cells say, and how many claims got which verdict."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from regrad.report.kinds.outcome import (
+from regrad.report.ledger.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -12,13 +13,8 @@ from regrad.report.kinds.outcome import (
     VERDICTS,
     number,
 )
+from regrad.studies.papers import PAPERS
 
-TITLES = {
-    "per-example": "Per-example gradients (Roulet & Agarwala, 2025)",
-    "sgg": "SGG: learning rates by gradient grouping (Li et al., 2025)",
-    "alsdgc": "ALSDGC: adaptive loss scaling with clipping (manuscript)",
-    "dgs": "DGS: discrete gradient steps (Mann, 2024)",
-}
 MEANINGS = {
     REPRODUCED: "The interval agrees with the claim beyond its margin, or within it where a tie is claimed.",
     NOT_REPRODUCED: "The interval lies against the claim: another sign, or an effect too small to matter.",
@@ -77,9 +73,9 @@ def verdicts() -> list[dict[str, str]]:
 
 def papers(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return each paper in the ledger, with its number of claims by verdict."""
-    found = list(dict.fromkeys(claim["paper"] for claim in claims))
-    rows = {paper: [c["verdict"] for c in claims if c["paper"] == paper] for paper in found}
+    named = list(dict.fromkeys(claim["paper"] for claim in claims))
+    by_paper = {key: Counter(claim["verdict"] for claim in claims if claim["paper"] == key) for key in named}
     return [
-        {"id": paper, "title": TITLES.get(paper, paper), "counts": [rows[paper].count(name) for name in VERDICTS]}
-        for paper in found
+        {"id": key, "title": PAPERS[key].heading, "counts": [counts[verdict] for verdict in VERDICTS]}
+        for key, counts in by_paper.items()
     ]

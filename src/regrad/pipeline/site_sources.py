@@ -12,7 +12,7 @@ from typing import Any
 
 from regrad.fingerprint import module_path
 from regrad.pipeline.folders import Folders
-from regrad.report.kinds.outcome import number
+from regrad.report.ledger.kinds.outcome import number
 from regrad.results import Record, canonical
 from regrad.store import Store
 

@@ -8,7 +8,6 @@ from regrad.results import suggestion
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Plan, Study
 
-PRESETS = ("smoke", "small", "full", "paper")
 DOCUMENTS = ("paper", "site")
 
 

@@ -14,6 +14,7 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
+from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec, run_id
@@ -24,8 +25,6 @@ from regrad.runner.ensure import CHECKPOINTS, Bench, known
 from regrad.runner.ranks import RanksError, run
 from regrad.store import Store
 from regrad.studies.study import Study
-
-DONE, FAILED, USAGE, ENVIRONMENT = 0, 1, 2, 3
 
 
 class Together(NamedTuple):

@@ -8,19 +8,21 @@ import pandas as pd
 
 from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
-from regrad.report.claim_tables import as_rows, to_latex
-from regrad.report.claims import evaluate_all
-from regrad.report.compute_ledger import Cost, compute_table, cost
-from regrad.report.compute_ledger import numbers as cost_numbers
+from regrad.report.costs import Cost, compute_table, cost
+from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter, breakable, escape_tex
-from regrad.report.ledger import load
-from regrad.report.synthesis import deviation_table, power_table
-from regrad.report.synthesis import numbers as ledger_numbers
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load
+from regrad.report.ledger.synthesis import deviation_table, power_table
+from regrad.report.ledger.synthesis import numbers as ledger_numbers
+from regrad.report.ledger.tables import as_rows, to_latex
 from regrad.report.tables import significant
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.statistics.power import detectable_effect
 from regrad.store import Store
+from regrad.studies.catalogue import STUDIES
+from regrad.studies.papers import PAPERS
 
 NOTEBOOK = "claims"
 PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
@@ -41,23 +43,29 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 
 
+def exports_of(folders: Folders, notebook: str) -> list[dict[str, Any]]:
+    """Return the rows of a notebook's manifest."""
+    path = folders.generated / "manifest" / f"{notebook}.json"
+    return json.loads(path.read_text()) if path.exists() else []
+
+
 def records_of(folders: Folders, preset: str) -> list[Record]:
     """Return the records behind all exports of a preset, as the manifests name them."""
-    parts = [p for p in sorted((folders.generated / "manifest").glob("*.json")) if p.stem != NOTEBOOK]
-    rows = [row for part in parts for row in json.loads(part.read_text()) if row["preset"] == preset]
+    rows = [row for study in STUDIES for row in exports_of(folders, study.notebook) if row["preset"] == preset]
     ids = sorted({run for row in rows for run in row["runs"]})
     store = Store(folders.runs)
     return [record for record in map(store.get, ids) if record is not None]
 
 
 def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
-    """Return what the runs behind each notebook's exports took, as the manifests name them."""
-    store, runs, found = Store(folders.runs), {record.run_id: record for record in records}, {}
-    for part in sorted((folders.generated / "manifest").glob("*.json")):
-        rows = [row for row in json.loads(part.read_text()) if row["preset"] == preset]
-        ids = sorted({run for row in rows for run in row["runs"] if run in runs}) if part.stem != NOTEBOOK else []
-        found[part.stem] = [cost(runs[name], store.circumstances(name)) for name in ids]
-    return found
+    """Return what the runs behind each study's exports took, as the manifests name them, by the study's label."""
+    store, runs = Store(folders.runs), {record.run_id: record for record in records}
+    by_study = {}
+    for study in STUDIES:
+        rows = [row for row in exports_of(folders, study.notebook) if row["preset"] == preset]
+        ids = sorted({run for row in rows for run in row["runs"] if run in runs})
+        by_study[study.label] = [cost(runs[name], store.circumstances(name)) for name in ids]
+    return by_study
 
 
 def published_cost(folders: Folders) -> dict[str, Any] | None:
@@ -82,7 +90,7 @@ def words(rows: list[dict[str, Any]]) -> dict[str, str]:
         scale = f" ({row['label']})" if row["label"] else ""
         sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
         found[f"why/{row['id']}"] = breakable(escape_tex(sentence))
-    found |= ledger_numbers(rows)
+    found |= ledger_numbers(rows, PAPERS)
     return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
 
 

@@ -17,7 +17,6 @@ from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
 from regrad.provenance import commit as current_commit
-from regrad.report.facts import decode, encode
 from regrad.report.style import SETTINGS, put_stamp
 from regrad.results import Record, run_set
 from regrad.store import seal, unseal
@@ -41,6 +40,20 @@ def escape_tex(text: str) -> str:
 def breakable(tex: str) -> str:
     """Return escaped text in which LaTeX may break a line inside the name of a test or a path."""
     return re.sub(r"(\\_|::)", r"\1\\allowbreak{}", tex)
+
+
+def encode(value: Any) -> Any:
+    """Return a value as JSON knows it; a mapping becomes pairs, which keep their order and may have any key."""
+    if isinstance(value, Mapping):
+        return {"pairs": [[key, encode(entry)] for key, entry in value.items()]}
+    return [encode(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def decode(value: Any) -> Any:
+    """Return what ``encode`` was given, tuples as lists."""
+    if isinstance(value, dict):
+        return {key: decode(entry) for key, entry in value["pairs"]}
+    return [decode(entry) for entry in value] if isinstance(value, list) else value
 
 
 def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> str:

@@ -22,6 +22,7 @@ class Study:
         paper: The paper whose claims it tests; None for one that serves all papers.
         trains: Whether it has runs, planned by ``specs(preset, records)`` in its room's ``plan``.
         section: File under ``paper/sections/`` that tells of it, without suffix; empty if none does.
+        families: Other names under which the ledger keeps claims on it, each corrected for multiple tests by itself.
     """
 
     name: str
@@ -30,6 +31,12 @@ class Study:
     paper: Paper | None = None
     trains: bool = True
     section: str = ""
+    families: tuple[str, ...] = ()
+
+    @property
+    def label(self) -> str:
+        """What narrow tables call it: its paper's method if it bears the paper's name, else its title."""
+        return self.paper.name if self.paper and self.name == self.paper.key else self.title
 
     @property
     def plan(self) -> Plan | None:

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
-from regrad.report.verdicts import decide
 from regrad.results import Record
 from regrad.studies.dgs import tables as dgs_tables
 from regrad.studies.dgs.claims import claim_rows, proofs

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from regrad.report.claim_schema import Construction
-from regrad.report.ledger import load
+from regrad.report.ledger.load import load
+from regrad.report.ledger.schema import Construction
 from regrad.results import Record
 from regrad.studies.dgs.rows import MODELS, TASKS, arms, cells, factorial, off_optimum, runs, speed
 

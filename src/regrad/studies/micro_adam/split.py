@@ -9,7 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from regrad.report.kinds.versus import curve_spread
+from regrad.report.ledger.kinds.versus import curve_spread
 from regrad.report.style import PAGE_INCHES, canvas, method, ramp
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval

@@ -5,14 +5,8 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.claim_schema import Claim
-
-PAPERS = {
-    "dgs": "DGS",
-    "alsdgc": "ALSDGC",
-    "sgg": "SGG",
-    "per-example": "per-example gradients",
-}
+from regrad.report.ledger.schema import Claim
+from regrad.studies.papers import PAPERS
 
 
 def data_table(sources: Sequence[Any]) -> pd.DataFrame:
@@ -34,7 +28,7 @@ def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "id": claim.id,
-            "paper": PAPERS.get(claim.paper, claim.paper),
+            "paper": PAPERS[claim.paper].name,
             "sentence": claim.sentence,
             "study": claim.study,
             "decided at": ", ".join(claim.presets),

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from regrad.report.benchmarks import read
+from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
-from regrad.report.verdicts import decide
 from regrad.results import Record
 from regrad.studies.sgg import cost as sgg_cost
 from regrad.studies.sgg import tables

@@ -9,4 +9,5 @@ STUDY = Study(
     notebook="05_sgg",
     paper=SGG,
     section="sgg",
+    families=("sgg_cost", "sgg_large"),
 )

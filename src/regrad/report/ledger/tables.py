@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from regrad.report.claims import Verdict
 from regrad.report.export import breakable, escape_tex
-from regrad.report.kinds.outcome import NOT_TESTED, Outcome, number
+from regrad.report.ledger.evaluate import Verdict
+from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, number
 
 Plain = dict[str, Any]
 

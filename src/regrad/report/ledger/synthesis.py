@@ -4,18 +4,16 @@ Pure functions of the plain rows of ``results/claims.json``.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from regrad.report.claim_tables import text_column
 from regrad.report.export import breakable, escape_tex
-from regrad.report.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED, number
-from regrad.studies.overview.tables import PAPERS
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
+from regrad.report.ledger.tables import text_column
 
 Plain = Mapping[str, Any]
 SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)
 
 
 def summary(rows: Sequence[Plain]) -> str:
@@ -31,26 +29,27 @@ def nulls(rows: Sequence[Plain]) -> list[Plain]:
 
 def power_sentence(rows: Sequence[Plain]) -> str:
     """Return what the comparisons without the claimed effect could have seen, as a sentence."""
-    found = nulls(rows)
-    if not found:
+    ratios = [row["detectable"] / row["margin"] for row in nulls(rows)]
+    if not ratios:
         return "At this preset no comparison was left open, so there is no power to state."
-    ratios = [row["detectable"] / row["margin"] for row in found]
     blind = sum(ratio > 1 for ratio in ratios)
     return (
-        f"Of {len(found)} comparisons left open, {blind} had a margin below what their seeds could have seen at "
+        f"Of {len(ratios)} comparisons left open, {blind} had a margin below what their seeds could have seen at "
         f"that power; at the median this was {median(ratios):.1f} times the margin."
     )
 
 
-def numbers(rows: Sequence[Plain]) -> dict[str, str]:
-    """Return what the prose cites of the ledger as a whole, by key."""
-    found = {"ledger/claims": str(len(rows)), "ledger/summary": summary(rows), "ledger/power": power_sentence(rows)}
-    decided = [row for row in rows if row["verdict"] != NOT_TESTED]
-    found["ledger/decided"] = str(len(decided))
-    found["ledger/note"] = SMOKE if any(row["preset"] == "smoke" for row in rows) else ""
-    for paper in PAPERS:
-        found[f"ledger/{paper}"] = summary([row for row in rows if row["paper"] == paper]) or "no claim"
-    return found
+def numbers(rows: Sequence[Plain], papers: Iterable[str]) -> dict[str, str]:
+    """Return what the prose cites of the ledger as a whole and of each of these papers, by key."""
+    whole = {
+        "ledger/claims": str(len(rows)),
+        "ledger/summary": summary(rows),
+        "ledger/power": power_sentence(rows),
+        "ledger/decided": str(sum(row["verdict"] != NOT_TESTED for row in rows)),
+        "ledger/note": SMOKE if any(row["preset"] == "smoke" for row in rows) else "",
+    }
+    by_paper = {paper: summary([row for row in rows if row["paper"] == paper]) for paper in papers}
+    return whole | {f"ledger/{paper}": words or "no claim" for paper, words in by_paper.items()}
 
 
 def power_table(rows: Sequence[Plain]) -> str:

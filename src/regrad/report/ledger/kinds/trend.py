@@ -11,9 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from regrad.report.claim_schema import Trend
-from regrad.report.kinds.judgement import pairs_needed
-from regrad.report.kinds.outcome import (
+from regrad.report.ledger.kinds.judgement import pairs_needed
+from regrad.report.ledger.kinds.outcome import (
     ALPHA,
     INCONCLUSIVE,
     NOT_REPRODUCED,
@@ -22,7 +21,8 @@ from regrad.report.kinds.outcome import (
     bounded,
     number,
 )
-from regrad.report.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.schema import Trend
 from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import pair_gains, sign_p
 from regrad.statistics.power import detectable_effect

@@ -3,13 +3,11 @@
 Each kind of test names its own fields, so that a forgotten margin is refused before anything runs.
 """
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
 from regrad.results import Frozen
-
-PRESETS = ("smoke", "small", "full", "paper")
 
 Side = Literal["lower", "higher"]
 Arms = Annotated[tuple[str, ...], Field(min_length=1)]
@@ -173,6 +171,8 @@ class Claim(Frozen):
         return tuple(dict.fromkeys(arm for test in self.test for arm in arms_of(test)))
 
 
-def arms_of(test: Any) -> tuple[str, ...]:
+def arms_of(test: AnyTest) -> tuple[str, ...]:
     """Return the arms of one test: its ladder, or treatment and control; none for a construction."""
-    return getattr(test, "ladder", ()) or getattr(test, "treatment", ()) + getattr(test, "control", ())
+    if isinstance(test, Construction):
+        return ()
+    return test.ladder if isinstance(test, Trend | Prediction) else test.treatment + test.control

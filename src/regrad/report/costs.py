@@ -4,7 +4,7 @@ Seconds were measured and lie beside each record; watts were not. The energy is 
 constants below, which the report prints with it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -18,15 +18,6 @@ WATTS = {"cpu": 280 / 64, "cuda": 700.0}
 # Memory, power supply and cooling on top of the processor: our assumption, no measurement.
 OVERHEAD = 2.0
 NAMES = {"cpu": "processors", "cuda": "a GPU"}
-
-STUDIES = {
-    "01_sign_placement": "Where the sign goes",
-    "02_micro_adam": "Adam's preconditioner",
-    "03_own_statistics": "A statistic of one's own",
-    "05_sgg": "SGG",
-    "06_alsdgc": "ALSDGC",
-    "07_dgs": "DGS",
-}
 
 
 class Cost(NamedTuple):
@@ -69,15 +60,14 @@ def once(costs: Iterable[Cost]) -> list[Cost]:
     return list({c.run: c for c in costs}.values())
 
 
-def compute_table(studies: Mapping[str, Iterable[Cost]]) -> pd.DataFrame:
+def compute_table(studies: Mapping[str, Sequence[Cost]]) -> pd.DataFrame:
     """Return a line a study and one for all: runs, non-finite ones, core hours, watt hours.
 
     Args:
-        studies: Notebook to the costs of its runs; notebooks that trained nothing are left out.
+        studies: What a study is called to the costs of its runs; those that trained nothing are left out.
     """
-    found = {STUDIES.get(name, name): once(costs) for name, costs in studies.items()}
-    lines = [_line(name, costs) for name, costs in found.items() if costs]
-    total = once(c for costs in found.values() for c in costs)
+    lines = [_line(label, once(costs)) for label, costs in studies.items() if costs]
+    total = once(c for costs in studies.values() for c in costs)
     return pd.DataFrame([*lines, _line("All, each run once", total)])
 
 
@@ -91,7 +81,7 @@ def _line(name: str, costs: list[Cost]) -> dict[str, str]:
     }
 
 
-def numbers(studies: Mapping[str, Iterable[Cost]]) -> dict[str, str]:
+def numbers(studies: Mapping[str, Sequence[Cost]]) -> dict[str, str]:
     """Return what the prose cites of the cost, by key."""
     total = once(c for costs in studies.values() for c in costs)
     return {

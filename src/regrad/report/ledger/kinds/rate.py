@@ -12,8 +12,7 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_effectsize
 
-from regrad.report.claim_schema import Rate, arms_of
-from regrad.report.kinds.outcome import (
+from regrad.report.ledger.kinds.outcome import (
     ALPHA,
     INCONCLUSIVE,
     NOT_REPRODUCED,
@@ -22,7 +21,8 @@ from regrad.report.kinds.outcome import (
     figures,
     gather,
 )
-from regrad.report.kinds.rows import Rows, diverged_runs, select
+from regrad.report.ledger.kinds.rows import Rows, diverged_runs, select
+from regrad.report.ledger.schema import Rate, arms_of
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ NOT_REPRODUCED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
 REFUTED = "refuted by construction"
-VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_TESTED, REFUTED)
+VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)  # in the order of all counts
 
 # What decides where all parts must hold: a refuted part refutes the whole, an untested one leaves it open.
 SEVERITY = {REPRODUCED: 0, INCONCLUSIVE: 1, NOT_TESTED: 2, NOT_REPRODUCED: 3, REFUTED: 4}

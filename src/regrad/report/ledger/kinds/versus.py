@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from regrad.report.claim_schema import Paired, Spread, arms_of
-from regrad.report.kinds.judgement import judge
-from regrad.report.kinds.outcome import NOT_TESTED, Outcome, bounded, figures, gather, number
-from regrad.report.kinds.rows import Row, Rows, by_seed, diverged_runs, reading, select, shared_seeds
+from regrad.report.ledger.kinds.judgement import judge
+from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, bounded, figures, gather, number
+from regrad.report.ledger.kinds.rows import Row, Rows, by_seed, diverged_runs, reading, select, shared_seeds
+from regrad.report.ledger.schema import Paired, Spread, arms_of
 from regrad.statistics.pairs import pair_gains
 
 Table = Mapping[str, Mapping[Any, float]]

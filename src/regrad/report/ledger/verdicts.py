@@ -6,9 +6,9 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.claim_tables import as_rows, estimate_text
-from regrad.report.claims import evaluate_all
-from regrad.report.ledger import load
+from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.load import load
+from regrad.report.ledger.tables import as_rows, estimate_text
 from regrad.results import Record
 
 

@@ -14,9 +14,9 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from regrad.report.claim_schema import Prediction
-from regrad.report.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, figures
-from regrad.report.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, figures
+from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.schema import Prediction
 from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import pair_gains, sign_p
 

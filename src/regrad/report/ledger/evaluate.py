@@ -8,22 +8,20 @@ rows ``{proof, passed}``.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
-from regrad.report.claim_schema import PRESETS, Claim, arms_of
-from regrad.report.kinds.outcome import (
+from regrad.report.ledger.dispatch import run_test
+from regrad.report.ledger.kinds.outcome import (
     ALPHA,
     INCONCLUSIVE,
     NOT_REPRODUCED,
-    NOT_TESTED,
     REPRODUCED,
     Outcome,
     number,
     weakest,
 )
-from regrad.report.kinds.registry import DECIDE
-from regrad.report.kinds.rows import Rows, select
-from regrad.results import suggestion
+from regrad.report.ledger.kinds.rows import Rows
+from regrad.report.ledger.schema import Claim
+from regrad.results import PRESETS, suggestion
 from regrad.statistics.intervals import holm
 
 
@@ -69,18 +67,18 @@ def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, label: str =
     """
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r}{suggestion(preset, list(PRESETS))}")
-    outcomes = tuple(_decide(claim, test, rows, (preset, device)) for test in claim.test)
-    found = weakest(outcomes)
+    outcomes = tuple(run_test(claim, test, rows, preset=preset, device=device) for test in claim.test)
+    deciding = weakest(outcomes)
     return Verdict(
         claim=claim,
-        verdict=found.verdict,
-        outcome=found,
+        verdict=deciding.verdict,
+        outcome=deciding,
         outcomes=outcomes,
-        why=found.why,
+        why=deciding.why,
         preset=preset,
         device=device,
         label=label,
-        p_holm=found.p,
+        p_holm=deciding.p,
     )
 
 
@@ -113,50 +111,8 @@ def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
 
 
 def _correct(verdict: Verdict, p_holm: float | None) -> Verdict:
-    rests = verdict.outcome.by_p and verdict.verdict in (REPRODUCED, NOT_REPRODUCED)
-    if not rests or p_holm is None or p_holm < ALPHA:
+    rests_on_p = verdict.outcome.by_p and verdict.verdict in (REPRODUCED, NOT_REPRODUCED)
+    if not rests_on_p or p_holm is None or p_holm < ALPHA:
         return replace(verdict, p_holm=p_holm)
     why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}, so it does not stand"
     return replace(verdict, verdict=INCONCLUSIVE, why=why, p_holm=p_holm)
-
-
-def _decide(claim: Claim, test: Any, rows: Rows, where: tuple[str, str]) -> Outcome:
-    test = _present_rungs(test, rows)
-    reason = _untested(claim, test, rows, where)
-    if reason is None:
-        return DECIDE[test.kind](test, rows)
-    return Outcome(NOT_TESTED, reason, metric=getattr(test, "metric", ""), unit=getattr(test, "unit", ""))
-
-
-def _untested(claim: Claim, test: Any, rows: Rows, where: tuple[str, str]) -> str | None:
-    """Return why this preset, device or set of runs cannot decide the test; None where it can."""
-    preset, device = where
-    if preset == "smoke":
-        return "preset smoke shows that everything runs; it never yields a verdict"
-    if preset not in claim.presets:
-        return f"preset {preset} is below what the claim requires: {' or '.join(claim.presets)}"
-    if claim.devices and device not in claim.devices:
-        return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
-    return _too_few(test, rows, claim.presets[preset]) if arms_of(test) else None
-
-
-def _present_rungs(test: Any, rows: Rows) -> Any:
-    """Return the test without the rungs inside its ladder that this preset's study does not have."""
-    ladder: tuple[str, ...] = getattr(test, "ladder", ())
-    ran = {row["arm"] for row in select(rows, test.metric, ladder)} if ladder else set()
-    kept = tuple(arm for arm in ladder if arm in {ladder[0], ladder[-1], *ran})
-    return test.model_copy(update={"ladder": kept}) if ladder else test
-
-
-def _too_few(test: Any, rows: Rows, least: int) -> str | None:
-    if len(arms_of(test)) < 3 and hasattr(test, "ladder"):
-        return f"no rung between {test.ladder[0]} and {test.ladder[-1]} has run"
-    for metric in filter(None, (test.metric, getattr(test, "prediction", None))):
-        seeds = {arm: {r["seed"] for r in select(rows, metric, [arm])} for arm in arms_of(test)}
-        missing = [arm for arm, found in seeds.items() if not found]
-        if missing:
-            return f"no run with {metric} of {', '.join(missing)}"
-        shared = set.intersection(*seeds.values())
-        if len(shared) < least:
-            return f"{len(shared)} seeds shared by all arms for {metric}; fixed beforehand: at least {least}"
-    return None

@@ -13,7 +13,7 @@ ties: one-sided at 5 % against the claim (five of five seeds), two-sided at 5 % 
 
 from dataclasses import dataclass
 
-from regrad.report.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, bounded
+from regrad.report.ledger.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, bounded
 from regrad.statistics.intervals import Interval, equivalence_p, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, sign_p
 from regrad.statistics.power import detectable_effect, needed_n

@@ -6,8 +6,7 @@ from itertools import product
 
 import numpy as np
 
-from regrad.report.claim_schema import Ratio, arms_of
-from regrad.report.kinds.outcome import (
+from regrad.report.ledger.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,
@@ -16,7 +15,8 @@ from regrad.report.kinds.outcome import (
     figures,
     gather,
 )
-from regrad.report.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.report.ledger.schema import Ratio, arms_of
 from regrad.statistics.intervals import paired_interval
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from regrad.report.claim_schema import KINDS, Claim
+from regrad.report.ledger.schema import KINDS, Claim
 from regrad.results import suggestion
 
 

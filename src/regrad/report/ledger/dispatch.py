@@ -1,0 +1,78 @@
+"""One test of a claim to its outcome: whether these rows can decide it at all, then the kind that does."""
+
+from collections.abc import Callable
+from typing import Any
+
+from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome
+from regrad.report.ledger.kinds.prediction import prediction
+from regrad.report.ledger.kinds.rate import rate
+from regrad.report.ledger.kinds.ratio import ratio
+from regrad.report.ledger.kinds.rows import Rows, select
+from regrad.report.ledger.kinds.trend import trend
+from regrad.report.ledger.kinds.versus import paired, spread
+from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, Trend, arms_of
+
+
+def construction(test: Construction, rows: Rows) -> Outcome:
+    """Look up the named proof among rows {proof, passed}; one that failed or did not run proves nothing."""
+    passed = [bool(row["passed"]) for row in rows if row.get("proof") == test.proof]
+    if not passed:
+        return Outcome(NOT_TESTED, f"the proof {test.proof} did not run", comparison=test.proof)
+    if not all(passed):
+        return Outcome(NOT_TESTED, f"the proof {test.proof} failed", comparison=test.proof)
+    return Outcome(REFUTED, f"proved by {test.proof}", comparison=test.proof)
+
+
+DECIDE: dict[str, Callable[[Any, Rows], Outcome]] = {
+    "construction": construction,
+    "paired": paired,
+    "prediction": prediction,
+    "rate": rate,
+    "ratio": ratio,
+    "spread": spread,
+    "trend": trend,
+}
+
+
+def run_test(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str) -> Outcome:
+    """Decide one test of a claim, or say why this preset, device or set of runs cannot."""
+    if isinstance(test, Trend | Prediction):
+        test = without_absent_rungs(test, rows)
+    reason = untested(claim, test, rows, preset=preset, device=device)
+    if reason is None:
+        return DECIDE[test.kind](test, rows)
+    return Outcome(NOT_TESTED, reason, metric=getattr(test, "metric", ""), unit=getattr(test, "unit", ""))
+
+
+def without_absent_rungs(test: Trend | Prediction, rows: Rows) -> Trend | Prediction:
+    """Return the test without the rungs inside its ladder that this preset's study does not have."""
+    ran = {row["arm"] for row in select(rows, test.metric, test.ladder)} | {test.ladder[0], test.ladder[-1]}
+    return test.model_copy(update={"ladder": tuple(arm for arm in test.ladder if arm in ran)})
+
+
+def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str) -> str | None:
+    """Return why this preset, device or set of runs cannot decide the test; None where it can."""
+    if preset == "smoke":
+        return "preset smoke shows that everything runs; it never yields a verdict"
+    if preset not in claim.presets:
+        return f"preset {preset} is below what the claim requires: {' or '.join(claim.presets)}"
+    if claim.devices and device not in claim.devices:
+        return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
+    return too_few(test, rows, claim.presets[preset])
+
+
+def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:
+    """Return which arm, rung or seed a test lacks; None where it has all that the ledger asks for."""
+    if isinstance(test, Construction):
+        return None
+    arms = arms_of(test)
+    if isinstance(test, Trend | Prediction) and len(arms) < 3:
+        return f"no rung between {arms[0]} and {arms[-1]} has run"
+    for metric in [test.metric, test.prediction] if isinstance(test, Prediction) else [test.metric]:
+        seeds = {arm: {row["seed"] for row in select(rows, metric, [arm])} for arm in arms}
+        if missing := [arm for arm in arms if not seeds[arm]]:
+            return f"no run with {metric} of {', '.join(missing)}"
+        shared = len(set.intersection(*seeds.values()))
+        if shared < least:
+            return f"{shared} seeds shared by all arms for {metric}; fixed beforehand: at least {least}"
+    return None
