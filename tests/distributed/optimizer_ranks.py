@@ -13,8 +13,7 @@ from regrad.optim.dgs import DGS
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sgg import SGG
 from regrad.optim.sign_sgd import SignSGD
-from regrad.perexample.engine import gradient_statistics
-from regrad.perexample.training import assign_grad
+from regrad.perexample.engine import assign_grad, gradient_statistics
 from regrad.transforms.dgs import READINGS
 
 STEPS, BATCH = 6, 8

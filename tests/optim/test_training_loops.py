@@ -5,8 +5,7 @@ import torch
 
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sign_sgd import SignSGD
-from regrad.perexample.engine import gradient_statistics
-from regrad.perexample.training import assign_grad
+from regrad.perexample.engine import assign_grad, gradient_statistics
 from regrad.transforms.clip_statistics import clip_statistics
 
 

@@ -8,9 +8,8 @@ from perexample_models import Decoder, next_token_losses
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
-from regrad.perexample.engine import gradient_statistics
+from regrad.perexample.engine import assign_grad, gradient_statistics
 from regrad.perexample.requests import banded_sign, clipped_mean
-from regrad.perexample.training import assign_grad
 
 STATISTICS = ["mean", "mean_square", "variance", banded_sign(1e-12), "norm", clipped_mean(0.5)]
 

@@ -129,10 +129,11 @@ def test_checkpointing_by_reentry_is_refused_by_torch_and_not_silently_wrong(flo
         gradient_statistics(model, square_losses, torch.randn(3, 4), ["mean"])
 
 
+@pytest.mark.parametrize("tied", [False, True])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_autocast_agrees_with_the_loop_under_autocast(dtype):
+def test_autocast_agrees_with_the_loop_under_autocast(dtype, tied):
     torch.manual_seed(0)
-    model, batch = models.Decoder(tied=False), torch.randint(0, 11, (4, 9))
+    model, batch = models.Decoder(tied=tied), torch.randint(0, 11, (4, 9))
 
     def losses(model, batch):
         with torch.autocast("cpu", dtype=dtype):

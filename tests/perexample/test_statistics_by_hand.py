@@ -4,9 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from regrad.perexample.engine import METHODS, gradient_statistics
+from regrad.perexample.engine import METHODS, assign_grad, gradient_statistics
 from regrad.perexample.requests import clipped_mean
-from regrad.perexample.training import assign_grad
 
 ALL = ["mean", "mean_square", "variance", "mean_sign", "mean_abs", "norm"]
 
@@ -65,6 +64,19 @@ def test_any_elementwise_function_is_averaged_over_the_examples(published, metho
     answer = gradient_statistics(model, half_squared_error, batch, wanted, method=method)
     assert answer["cube"]["weight"].item() == -72
     assert answer["one"]["weight"].item() == 1
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_names_of_the_answer_never_meet_those_of_the_sums_inside(published, method):
+    # Signs 0, -1, -1, -1; clipped to 1 likewise. torch.sign is called "sign", as is what "mean_sign" sums.
+    model, batch = published
+    by_name = ["mean_sign", torch.sign, "mean_square", torch.square]
+    answer = gradient_statistics(model, half_squared_error, batch, by_name, method=method)
+    assert list(answer) == ["mean_sign", "sign", "mean_square", "square"]
+    assert [value["weight"].item() for value in answer.values()] == [-0.75, -0.75, 14, 14]
+    wanted = {"sum": clipped_mean(max_norm=1.0), "mean": "mean"}
+    answer = gradient_statistics(model, half_squared_error, batch, wanted, method=method)
+    assert [value["weight"].item() for value in answer.values()] == [-0.75, -3]
 
 
 def test_assigning_the_mean_leaves_what_backward_leaves(published):

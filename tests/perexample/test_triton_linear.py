@@ -29,10 +29,10 @@ for n, T, out, width, statistics, dtype in (
     sums = Sums(parse_statistics(statistics), {"w": torch.zeros(out, width)}, n, n)
     Folder(sums, "w", 0)._fold_products(Factors(G.float(), A.float()), None)
     ours = {kind: torch.zeros(out, width) for kind in sums.request.kinds}
-    norms = torch.zeros(n) if sums.request.norms else None
+    norms = torch.zeros(n) if sums.request.needs_norms else None
     fold_on_device(G, A, ours, norms=norms, weight=1 / n, programs=6)
     for kind, total in ours.items():
-        torch.testing.assert_close(total, sums.of(kind, "w"), rtol=2e-5, atol=2e-5)
+        torch.testing.assert_close(total, sums.average(kind, "w"), rtol=2e-5, atol=2e-5)
     if norms is not None:
         torch.testing.assert_close(norms, sums.squared_norms, rtol=2e-5, atol=2e-5)
 print("agreed")

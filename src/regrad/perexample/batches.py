@@ -32,6 +32,11 @@ def chunks(size: int, chunk: int) -> Iterator[slice]:
     return (slice(start, min(start + chunk, size)) for start in range(0, size, chunk))
 
 
+def by_group(x: Tensor, size: int) -> Tensor:
+    """[B, *rest] as [B / size, size, *rest]."""
+    return x.unflatten(0, (len(x) // size, size))
+
+
 def check_losses(losses: Tensor, size: int) -> Tensor:
     """The losses, if they are one number for each example.
 

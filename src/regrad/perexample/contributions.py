@@ -3,21 +3,18 @@
 Each contribution knows the gradient [*weight] of a single example and of a chunk of them, from factors that
 are no larger than activations. The example axis is first in every factor; with groups of k examples, [k·T]
 positions of one group stand where the T positions of one example would.
+
+A rule's backward may run inside a compiled graph, whose operators take tensors and numbers only. So a rule
+packs what it has at hand, the examples not grouped yet, and `unpack` makes the contribution of it.
 """
 
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-# Grouped convolutions of few channels are slow: with so few inputs to an output, products of patches are faster.
-_NARROW = 32
-# Examples that one call takes, and elements of their gradients: more slow a grouped convolution down, and so do fewer.
-_EXAMPLES, _GRADIENTS = 32, 5 << 17
-# Elements of the patches that one call may hold.
-_PATCHES = 1 << 20
+from regrad.perexample.batches import by_group
+from regrad.perexample.convolved import Convolved, Packed
 
 
 @dataclass(frozen=True)
@@ -31,6 +28,17 @@ class Factors:
 
     G: Tensor
     A: Tensor
+
+    @staticmethod
+    def pack(g: Tensor, x: Tensor) -> Packed:
+        """The gradient with respect to y [B, …, o], and x [B, …, i]."""
+        return "linear", [g, x], []
+
+    @classmethod
+    def unpack(cls, tensors: list[Tensor], _: list[int], group: int) -> "Factors":
+        """Any axes between examples and features become positions."""
+        G, A = (by_group(x, group).flatten(1, -2) if x.ndim > 2 else by_group(x, group) for x in tensors)
+        return cls(G, A)
 
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, o, i] of those examples."""
@@ -50,6 +58,22 @@ class Rows:
     G: Tensor
     tokens: Tensor
     rows: int
+
+    @staticmethod
+    def pack(g: Tensor, tokens: Tensor, rows: int, padding: int) -> Packed:
+        """The gradient with respect to what was read [B, …, d], and the rows read [B, …]; `padding` −1 for none."""
+        return "rows", [g, tokens], [rows, padding]
+
+    @classmethod
+    def unpack(cls, tensors: list[Tensor], numbers: list[int], group: int) -> "Rows":
+        """The padding row's gradient is zero: who reads it reads nothing."""
+        g, tokens = tensors
+        rows, padding = numbers
+        tokens = tokens.flatten(1) if tokens.ndim > 1 else tokens.unsqueeze(1)
+        g = g.reshape(*tokens.shape, g.shape[-1])
+        if padding >= 0:
+            tokens = torch.where(tokens == padding, rows, tokens)
+        return cls(by_group(g, group).flatten(1, 2), by_group(tokens, group).flatten(1, 2), rows)
 
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, v, d] of those examples."""
@@ -80,74 +104,35 @@ class Dense:
 
     block: Tensor
 
+    @staticmethod
+    def pack(block: Tensor) -> Packed:
+        """The gradients of the examples [B, *weight]."""
+        return "dense", [block], []
+
+    @classmethod
+    def unpack(cls, tensors: list[Tensor], _: list[int], group: int) -> "Dense":
+        """A group's gradients are added at once: a dense block has no positions to keep apart."""
+        (block,) = tensors
+        return cls(block if group == 1 else by_group(block, group).sum(1))
+
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, *weight] of those examples."""
         return self.block[examples]
 
 
-@dataclass(frozen=True)
-class Convolved:
-    """A convolution's weight [o, i / groups, *kernel].
-
-    Attributes:
-        G: [n, k, o, *out], gradient with respect to the output.
-        A: [n, k, i, *in], the input.
-        shape: the weight's.
-        stride: one number for each spatial axis.
-        padding: likewise.
-        dilation: likewise.
-        groups: of the convolution.
-    """
-
-    G: Tensor
-    A: Tensor
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-
-    def chunk(self, examples: slice) -> Tensor:
-        """The gradients [c, *weight] of those examples, as a rule in one call: examples become groups."""
-        if prod(self.shape[1:]) > _NARROW:
-            return self._call(examples)
-        if self.groups == 1:
-            return self._by_patches(examples)
-        singly = [self._call(slice(e, e + 1)) for e in range(len(self.G))[examples]]
-        return singly[0] if len(singly) == 1 else torch.cat(singly)
-
-    def at_once(self) -> int:
-        """How many examples `chunk` is fastest with."""
-        inputs = prod(self.shape[1:])
-        patches = inputs * prod((self.G.shape[1], *self.G.shape[3:]))
-        room = _GRADIENTS // max(1, prod(self.shape)) if inputs > _NARROW else _PATCHES // max(1, patches)
-        return max(1, min(_EXAMPLES, room))
-
-    def _call(self, examples: slice) -> Tensor:
-        G, A = (x[examples].transpose(0, 1).flatten(1, 2) for x in (self.G, self.A))
-        c = len(self.G[examples])
-        weight = A.new_empty(c * self.shape[0], *self.shape[1:])  # never read; an expanded one would be copied
-        none = [0] * len(self.stride)
-        arguments = (None, self.stride, self.padding, self.dilation, False, none, self.groups * c, (False, True, False))
-        gradient = torch.ops.aten.convolution_backward.default(G, A, weight, *arguments)[1]
-        return gradient.unflatten(0, (c, self.shape[0]))
-
-    def _by_patches(self, examples: slice) -> Tensor:
-        """A product for each example (or group), of the output's gradient and the patches of input that met it."""
-        G, A = self.G[examples].transpose(1, 2), self.A[examples].transpose(1, 2)
-        kernel, out = self.shape[2:], G.shape[3:]
-        A = functional.pad(A, [side for p in reversed(self.padding) for side in (p, p)]).contiguous()
-        outer, inner = A.stride()[:3], A.stride()[3:]
-        taps = [s * d for s, d in zip(inner, self.dilation, strict=True)]
-        steps = [s * d for s, d in zip(inner, self.stride, strict=True)]
-        n, i, k = A.shape[:3]
-        # [n, i, *kernel, k, *out]
-        patches = A.as_strided((n, i, *kernel, k, *out), (*outer[:2], *taps, outer[2], *steps))
-        patches = patches.reshape(n, i * prod(kernel), k * prod(out))
-        return torch.bmm(G.reshape(n, self.shape[0], -1), patches.transpose(1, 2)).view(n, *self.shape)
-
-
 Contribution = Factors | Rows | Dense | Convolved
+_FORMS: dict[str, type[Contribution]] = {"linear": Factors, "rows": Rows, "dense": Dense, "convolution": Convolved}
+
+
+def unpack(packed: Packed, group: int) -> Contribution:
+    """The contribution that a rule packed.
+
+    Args:
+        packed: of one of the classes' `pack`.
+        group: consecutive examples to a group, whose gradients are added.
+    """
+    form, tensors, numbers = packed
+    return _FORMS[form].unpack(tensors, numbers, group)
 
 
 def examples_of(contribution: Contribution) -> int:

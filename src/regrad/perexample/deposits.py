@@ -1,38 +1,37 @@
 """Acts on: per-example gradients. How a rule's backward reaches the ledger, also from inside a compiled graph."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from regrad.perexample.ledger import Ledger, contribution_of
+from regrad.perexample.contributions import unpack
+from regrad.perexample.convolved import Packed
+from regrad.perexample.ledger import Ledger
 
 # The ledger of the backward pass under way. Not thread-local: autograd runs CUDA backwards on threads of its own.
 _ACTIVE: list[Ledger] = []
 
 
-class collecting:  # noqa: N801 (a context manager)
+@contextmanager
+def collect_into(ledger: Ledger) -> Iterator[None]:
     """While active, deposits go to this ledger."""
-
-    def __init__(self, ledger: Ledger):
-        self.ledger = ledger
-
-    def __enter__(self):
-        _ACTIVE.append(self.ledger)
-
-    def __exit__(self, *_):
-        _ACTIVE.remove(self.ledger)
+    _ACTIVE.append(ledger)
+    try:
+        yield
+    finally:
+        _ACTIVE.remove(ledger)
 
 
-def quietly(backward: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a rule's backward its saved tensors, and run it without the mode that watches the model.
-
-    Unpacking comes first: it is where checkpointing computes a forward pass again, which must be watched.
-    """
+def rule_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a rule's backward its saved tensors, and run it without the mode that watches the model."""
 
     def run(ctx: Any, *gradients: Any) -> Any:
+        # First, while the model is still watched: here checkpointing computes a forward pass again.
         saved = ctx.saved_tensors
+        # A compiled graph has no modes left to set aside, and its compiler cannot read the guard.
         if torch.compiler.is_compiling():
             return backward(ctx, saved, *gradients)
         with torch._C.DisableTorchFunction():
@@ -41,8 +40,12 @@ def quietly(backward: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def deposit(handle: int, kind: str, tensors: list[Tensor], numbers: list[int] | None = None) -> Tensor | None:
-    """Hand one use's factors to the ledger; see `contribution_of` for `kind`, `tensors` and `numbers`.
+def deposit(handle: int, packed: Packed) -> Tensor | None:
+    """Hand what a rule packed of one use to the ledger.
+
+    Args:
+        handle: of the use, from `Surgery.use`; nothing is deposited under −1.
+        packed: from the `pack` of a contribution.
 
     Returns:
         In a compiled graph a zero that the rule must return as the anchor's gradient, lest the deposit be
@@ -51,35 +54,35 @@ def deposit(handle: int, kind: str, tensors: list[Tensor], numbers: list[int] | 
     if handle < 0:
         return None
     if torch.compiler.is_compiling():
-        return torch.ops.regrad.deposit(handle, kind, tensors, numbers or [])
-    _deposit(handle, kind, tensors, numbers or [])
+        return torch.ops.regrad.deposit(handle, *packed)
+    _deposit(handle, packed)
     return None
 
 
-def anchored(*tokens: Tensor | None) -> Tensor | None:
+def anchor_gradient(*zeros: Tensor | None) -> Tensor | None:
     """The anchor's gradient: the sum of what the rule's deposits returned."""
     total = None
-    for token in tokens:
-        if token is not None:
-            total = token if total is None else total + token
+    for zero in zeros:
+        if zero is not None:
+            total = zero if total is None else total + zero
     return total
 
 
-def _deposit(handle: int, kind: str, tensors: list[Tensor], numbers: list[int]) -> None:
+def _deposit(handle: int, packed: Packed) -> None:
     if not _ACTIVE:
         raise RuntimeError("a backward pass through per-example surgery ran outside gradient_statistics")
     ledger = _ACTIVE[-1]
-    # A compiled graph comes here without `quietly`.
+    # A compiled graph comes here without `rule_backward`.
     with torch.no_grad(), torch._C.DisableTorchFunction():
-        ledger.deposit(handle, contribution_of(kind, tensors, numbers, group=ledger.group))
+        ledger.deposit(handle, unpack(packed, ledger.group))
 
 
 @torch.library.custom_op("regrad::deposit", mutates_args=())
-def _deposit_op(handle: int, kind: str, tensors: list[Tensor], numbers: list[int]) -> Tensor:
-    _deposit(handle, kind, tensors, numbers)
+def _deposit_op(handle: int, form: str, tensors: list[Tensor], numbers: list[int]) -> Tensor:
+    _deposit(handle, (form, tensors, numbers))
     return torch.zeros((), device=tensors[0].device)
 
 
 @_deposit_op.register_fake
-def _(handle: int, kind: str, tensors: list[Tensor], numbers: list[int]) -> Tensor:
+def _(handle: int, form: str, tensors: list[Tensor], numbers: list[int]) -> Tensor:
     return torch.zeros((), device=tensors[0].device)

@@ -15,14 +15,14 @@ from torch.nn.parallel import DistributedDataParallel
 from regrad.perexample.sums import Sums
 
 
-def called(model: nn.Module) -> nn.Module:
+def without_ddp(model: nn.Module) -> nn.Module:
     """The module inside DistributedDataParallel, whose own hooks have nothing to do here; any other as it is."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 
-def unwrapped(model: nn.Module) -> nn.Module:
+def original_module(model: nn.Module) -> nn.Module:
     """The module as it was written, which names the parameters: without data parallelism and torch.compile."""
-    model = called(model)
+    model = without_ddp(model)
     return model._orig_mod if isinstance(model, OptimizedModule) else model  # type: ignore[return-value]
 
 
@@ -52,7 +52,7 @@ def group_of(model: nn.Module) -> Any:
     return None
 
 
-def counts(rows: int, group: Any, device: torch.device) -> list[int]:
+def examples_per_process(rows: int, group: Any, device: torch.device) -> list[int]:
     """How many examples each process has, in the order of ranks."""
     if group is None:
         return [rows]
@@ -68,8 +68,8 @@ def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
         return
     # In an order that does not depend on which layer each process met first.
     for kind in (*sums.request.kinds, *sums.request.clips, *sums.request.functions):
-        for name in sums.like:
-            dist.all_reduce(sums.of(kind, name), group=group)
+        for name in sums.parameters:
+            dist.all_reduce(sums.average(kind, name), group=group)
     padded = sums.squared_norms.new_zeros(max(rows))
     padded[: sums.rows] = sums.squared_norms
     everyone = [torch.empty_like(padded) for _ in rows]
@@ -77,7 +77,7 @@ def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
     sums.squared_norms = torch.cat([norms[:count] for norms, count in zip(everyone, rows, strict=True)])
 
 
-def like_parameters(answer: dict[str, Any], parameters: Mapping[str, Tensor]) -> dict[str, Any]:
+def shard_like(answer: dict[str, Any], parameters: Mapping[str, Tensor]) -> dict[str, Any]:
     """Statistics of sharded parameters, sharded alike, each process keeping its part of what all have."""
     from torch.distributed.tensor import distribute_tensor
 

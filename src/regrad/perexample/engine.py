@@ -1,20 +1,20 @@
-"""Acts on: per-example gradients. The one entrance to their statistics over a mini-batch."""
+"""Acts on: per-example gradients. The one entrance to their statistics, and their way to an optimizer."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size
 from regrad.perexample.distributed import (
-    called,
-    counts,
+    examples_per_process,
     group_of,
     is_sharded,
-    like_parameters,
+    original_module,
     reduce_sums,
     reshard,
-    unwrapped,
+    shard_like,
+    without_ddp,
 )
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
@@ -71,7 +71,7 @@ def gradient_statistics(
     size = batch_size(batch)
     _check(method, chunk_size, group_size, size)
     refuse_dependent_examples(model)
-    inner = unwrapped(model)
+    inner = original_module(model)
     sharded = is_sharded(inner)
     if sharded:
         reshard(inner)
@@ -81,16 +81,38 @@ def gradient_statistics(
     if sharded and method != "graph":
         raise ValueError(f"method={method!r}: sharded parameters exist whole for one layer at a time; use 'graph'")
     rows, group = size // group_size, group_of(model)
-    per_process = counts(rows, group, next(iter(trainable.values())).device)
+    per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
     _check_count(request, sum(per_process))
     sums = Sums(request, trainable, sum(per_process), rows)
     options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
-    METHODS[method](called(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
+    METHODS[method](without_ddp(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
     if sharded:
         reshard(inner)
     reduce_sums(sums, group, per_process)
     answer = sums.finish()
-    return like_parameters(answer, trainable) if sharded else answer
+    return shard_like(answer, trainable) if sharded else answer
+
+
+def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
+    """Write one statistic into `.grad` of the parameters it names; the others keep what they have.
+
+    With "mean" this is what `losses.mean().backward()` leaves after `zero_grad()`: a `.grad` already there
+    is replaced.
+
+    Args:
+        model: the model the statistic was computed for.
+        statistic: parameter name -> tensor [*parameter], as in the answer of `gradient_statistics`. Cast to
+            the parameter's dtype.
+
+    Raises:
+        ValueError: if a name or a shape does not fit.
+    """
+    parameters = dict(original_module(model).named_parameters())
+    for name, value in statistic.items():
+        if name not in parameters or parameters[name].shape != value.shape:
+            raise ValueError(f"statistic {name!r} {list(value.shape)}: the model has no such parameter")
+    for name, value in statistic.items():
+        parameters[name].grad = value.to(parameters[name].dtype)
 
 
 def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> None:
@@ -104,5 +126,5 @@ def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> N
 
 
 def _check_count(request: Request, count: int) -> None:
-    if count < 2 and "variance" in request.named.values():
+    if count < 2 and "variance" in request.answer.values():
         raise ValueError(f"variance divides by the number of examples less one, and there is {count}")

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of
 from regrad.perexample.products import prefers_onednn, product
-from regrad.perexample.sums import FUNCTIONS, Sums, accumulator_dtype
+from regrad.perexample.requests import KINDS
+from regrad.perexample.sums import Sums, accumulator_dtype
 
 # Elements of one product block. Measured on layers of 64 K to 256 K weights: smaller blocks, which with their sums
 # would fit a core's second-level cache, lose more in the product than they gain in the fold.
@@ -37,11 +38,11 @@ class Folder:
     def __init__(self, sums: Sums, name: str, first: int, *, view: View | None = None):
         self.sums, self.name, self.first, self.view = sums, name, first, view
         self.request, self.weight = sums.request, sums.weight
-        self.dtype = accumulator_dtype(sums.like[name])
+        self.dtype = accumulator_dtype(sums.parameters[name])
 
-    def of(self, kind: str) -> Tensor:
-        """The running average, seen as the forward pass saw the parameter."""
-        total = self.sums.of(kind, self.name)
+    def average(self, kind: str) -> Tensor:
+        """The running average, seen as the forward pass saw the parameter; writing there writes to the sums."""
+        total = self.sums.average(kind, self.name)
         return total if self.view is None else self.view(total)
 
     def fold(self, contribution: Contribution) -> None:
@@ -57,7 +58,7 @@ class Folder:
 
     def fold_chunks(self, n: int, chunk: Callable[[slice], Tensor], *, most: int = 16, own: bool = False) -> None:
         """Add blocks of a few examples each, for layers without a cheaper way; `own` ones may be overwritten."""
-        weight = self.sums.like[self.name]
+        weight = self.sums.parameters[self.name]
         elements = (weight if self.view is None else self.view(weight)).numel()
         size = max(1, min(most, CHUNK // max(1, elements)))
         for start in range(0, n, size):
@@ -67,25 +68,22 @@ class Folder:
         """Add a block [c, *weight]; a block of the folder's own is overwritten by its squares."""
         for key, function in self.request.functions.items():
             self._add(key, function(block.to(self.dtype)))
-        if self.request.norms:
+        if self.request.needs_norms:
             flat = block.reshape(len(block), -1).to(self.sums.squared_norms.dtype)
             self._add_norms(torch.linalg.vector_norm(flat, dim=1).square_(), start)
-        for kind in sorted(self.request.kinds, key="square".__eq__):  # the squares last
-            value = block.to(self.dtype)
-            if kind == "square":
-                value = value.square_() if own else value.square()
-            elif kind in FUNCTIONS:
-                value = FUNCTIONS[kind](value)
-            self._add(kind, value)
+        # The squares last: where the block is the folder's own they are formed in its place.
+        for kind in sorted(self.request.kinds, key="square".__eq__):
+            function = torch.square_ if own and kind == "square" else KINDS[kind]
+            self._add(kind, function(block.to(self.dtype)))
 
     def _add(self, kind: str, values: Tensor) -> None:
         """Add the sum over the examples of values [c, *weight]."""
         if self.view is not None:
-            self.of(kind).add_(values.sum(0), alpha=self.weight)
+            self.average(kind).add_(values.sum(0), alpha=self.weight)
             return
         # As a product with a vector of ones: one pass over the values, which writes where the average is.
         fresh = self.sums.claim(kind, self.name)
-        total, values = self.sums.of(kind, self.name).view(-1), values.to(self.dtype)
+        total, values = self.sums.average(kind, self.name).view(-1), values.to(self.dtype)
         rows, ones = values.reshape(len(values), -1), values.new_ones(len(values))
         total.addmv_(rows.t(), ones, alpha=self.weight, beta=0 if fresh else 1)
 
@@ -98,7 +96,7 @@ class Folder:
         simple = rows is None and not self.request.functions
         if simple and factors.G.shape[1] == 1:
             self._fold_rank_one(factors.G.squeeze(1), factors.A.squeeze(1))
-        elif simple and self.request.kinds in ((), ("sum",)) and not self.request.norms:
+        elif simple and self.request.kinds in ((), ("sum",)) and not self.request.needs_norms:
             self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
         elif simple and factors.G.is_cuda:
             self._fold_on_device(factors)
@@ -113,8 +111,8 @@ class Folder:
             return
         from regrad.perexample.triton_linear import fold_on_device
 
-        sums = {kind: self.of(kind) for kind in self.request.kinds}
-        norms = torch.zeros(len(G), device=G.device) if self.request.norms else None
+        sums = {kind: self.average(kind) for kind in self.request.kinds}
+        norms = torch.zeros(len(G), device=G.device) if self.request.needs_norms else None
         fold_on_device(G, A, sums, norms=norms, weight=self.weight)
         if norms is not None:
             self._add_norms(norms)
@@ -128,14 +126,14 @@ class Folder:
             self.sums.put(kind, self.name, product(left * self.weight, right))
         else:
             beta = 0 if fresh and self.sums.claim(kind, self.name) else 1
-            self.of(kind).addmm_(left, right, alpha=self.weight, beta=beta)
+            self.average(kind).addmm_(left, right, alpha=self.weight, beta=beta)
 
     def _fold_rank_one(self, G: Tensor, A: Tensor) -> None:
         """With one position the gradient is g aᵀ, and powers, absolute values and signs factor over it."""
         for kind in self.request.kinds:
-            function = FUNCTIONS.get(kind)
-            self._add_product(kind, *((G, A) if function is None else (function(G.to(self.dtype)), function(A))))
-        if self.request.norms:
+            function = KINDS[kind]
+            self._add_product(kind, function(G.to(self.dtype)), function(A))
+        if self.request.needs_norms:
             self._add_norms(G.to(self.dtype).square().sum(1) * A.to(self.dtype).square().sum(1))
 
     def _fold_products(self, factors: Factors, rows: Rows | None) -> None:
@@ -151,23 +149,27 @@ class Folder:
             for example, g in enumerate(G[:, :, part].transpose(1, 2).unbind(0)):
                 block = product(g, inputs[example])
                 if extra is not None and len(extra[example][0]):
-                    block.index_add_(0, *extra[example])
+                    # Under autocast the product is in half precision, what was read from the table is not.
+                    block = block.to(extra[example][1].dtype).index_add_(0, *extra[example])
                 for fold in steps:
                     fold(block, example)
             if squares is not None:
                 self._add_norms(squares)
 
     def _steps(self, part: slice, n: int, like: Tensor) -> tuple[list[Fold], Tensor | None]:
-        """How one example's block is folded; the last step may overwrite it."""
+        """How one example's block [rows of `part`, i] is folded, step by step, and where its squared norms [n] go."""
+        # Chosen once a block of rows, not once an example: the loop over the examples then asks nothing. Each kind has
+        # a call of its own that adds without a temporary; `KINDS` says what it computes.
         steps: list[Fold] = []
         kinds, weight, squares = self.request.kinds, self.weight, None
-        totals = {kind: self.of(kind)[part] for kind in (*kinds, *self.request.functions)}
+        totals = {kind: self.average(kind)[part] for kind in (*kinds, *self.request.functions)}
         if "sum" in kinds:
             steps.append(lambda block, _: totals["sum"].add_(block, alpha=weight))
         if "square" in kinds:
             steps.append(lambda block, _: totals["square"].addcmul_(block, block, value=weight))
-        if self.request.norms:
+        if self.request.needs_norms:
             squares = torch.empty(n, dtype=self.dtype, device=like.device)
+            # Views made beforehand: `dot` writes where the norm belongs, without one indexing for each example.
             slots = squares.unbind(0)
             if like.dtype == self.dtype:
                 steps.append(lambda block, e: torch.dot(block.view(-1), block.view(-1), out=slots[e]))
@@ -178,16 +180,16 @@ class Folder:
         if "abs" in kinds:
             steps.append(lambda block, _: totals["abs"].add_(block.abs(), alpha=weight))
         if "sign" in kinds:
+            # The last step: the block is not needed after it, and its signs take its place.
             steps.append(lambda block, _: totals["sign"].add_(block.sign_(), alpha=weight))
         return steps, squares
 
     def _fold_rows(self, contribution: Rows) -> None:
         example, row, gradient = contribution.segments()
         for kind in self.request.kinds:
-            total = self.of(kind)
-            value = gradient.to(total.dtype)
-            total.index_add_(0, row, FUNCTIONS[kind](value) if kind in FUNCTIONS else value, alpha=self.weight)
-        if self.request.norms:
+            total = self.average(kind)
+            total.index_add_(0, row, KINDS[kind](gradient.to(total.dtype)), alpha=self.weight)
+        if self.request.needs_norms:
             squares = gradient.to(self.dtype).square().sum(1)
             self._add_norms(squares.new_zeros(len(contribution.G)).index_add_(0, example, squares))
 
@@ -197,18 +199,18 @@ def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> Non
     n, sizes = len(blocks[0][1]), [prod(block.shape[1:]) for _, block in blocks]
     joined = torch.cat([block.reshape(n, size) for (_, block), size in zip(blocks, sizes, strict=True)], 1)
     joined = joined.to(accumulator_dtype(joined))
-    if sums.request.norms:
+    if sums.request.needs_norms:
         squares = torch.linalg.vector_norm(joined, dim=1).square_()
         sums.squared_norms[first : first + n] += squares.to(sums.squared_norms.dtype)
     weights = joined.new_full((n,), sums.weight)
     for kind in sums.request.kinds:
-        total = (FUNCTIONS[kind](joined) if kind in FUNCTIONS else joined).t() @ weights
+        total = KINDS[kind](joined).t() @ weights
         for (name, block), part in zip(blocks, total.split(sizes), strict=True):
             average = part.view(block.shape[1:])
             if sums.is_empty(kind, name):
                 sums.put(kind, name, average.clone())
             else:
-                sums.of(kind, name).add_(average)
+                sums.average(kind, name).add_(average)
 
 
 def _averaging(function: Callable[[Tensor], Tensor], total: Tensor, *, weight: float) -> Fold:

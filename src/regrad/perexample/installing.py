@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import stateless
 
-from regrad.perexample.deposits import anchored, deposit, quietly
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 from regrad.perexample.rules.registry import MODULE_RULES
 from regrad.perexample.surgery import Surgery
 
 
 @contextmanager
-def installed(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[None]:
+def install(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[None]:
     """Carry out users' rules for their own layers, and follow the whole parameters that sharding swaps in."""
     hooks, ruled = [], []
     try:
@@ -48,7 +49,7 @@ def _ruled_forward(surgery: Surgery, module: nn.Module, rule: Any) -> Callable[[
     original = module.forward
 
     def forward(x: Tensor) -> Tensor:
-        own = {name: p for name, p in module.named_parameters() if surgery.tracked(p)}
+        own = {name: p for name, p in module.named_parameters() if surgery.is_tracked(p)}
         handles = {name: surgery.use(p) for name, p in own.items()}
         fixed = {name: p.detach() for name, p in own.items()}
         with torch._C.DisableTorchFunction(), stateless._reparametrize_module(module, fixed):
@@ -70,15 +71,15 @@ class _Tap(torch.autograd.Function):
         return y.view_as(y)
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         rule, module, handles = ctx.ruled
         with torch.no_grad(), torch._C.DisableTorchFunction():
             answer = rule(module, saved[0], g)
-        parameters, tokens = dict(module.named_parameters()), []
+        parameters, zeros = dict(module.named_parameters()), []
         for name, handle in handles.items():
             wanted = (len(g), *parameters[name].shape)
             if name not in answer or answer[name].shape != wanted:
                 raise ValueError(f"rule for {type(module).__name__}: {name!r} {list(wanted)} is missing or misshapen")
-            tokens.append(deposit(handle, "dense", [answer[name]]))
-        return anchored(*tokens), None, None, g
+            zeros.append(deposit(handle, Dense.pack(answer[name])))
+        return anchor_gradient(*zeros), None, None, g

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of, merge
+from regrad.perexample.contributions import Contribution, Dense, Factors, Rows, examples_of, merge
 from regrad.perexample.folding import Folder, View, fold_joined
 from regrad.perexample.sums import Sums
 
@@ -18,7 +18,7 @@ from regrad.perexample.sums import Sums
 JOINED = 1 << 18
 
 
-def itself(weight: Tensor) -> Tensor:
+def identity(weight: Tensor) -> Tensor:
     """The view of a parameter that was used as it is."""
     return weight
 
@@ -44,9 +44,9 @@ class Ledger:
 
     Attributes:
         sums: where everything ends.
-        parameters: by name; what the forward pass sees (the unsharded ones under sharding).
         first: index of this micro-batch's first example in the whole batch.
         group: examples to a group.
+        parameters: by name; what the forward pass sees (under sharding, the whole ones).
         targets: uses refer to them by index, which a compiled graph can hold.
         expected: uses of each target in the forward pass.
         arrived: contributions of each target so far.
@@ -55,14 +55,17 @@ class Ledger:
     """
 
     sums: Sums
-    parameters: dict[str, Tensor]
     first: int
     group: int
+    parameters: dict[str, Tensor] = field(init=False)
     targets: list[Target] = field(default_factory=list)
     expected: dict[int, int] = field(default_factory=dict)
     arrived: dict[int, list[Contribution]] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
     small: list[tuple[str, Tensor]] = field(default_factory=list)
+
+    def __post_init__(self):
+        self.parameters = dict(self.sums.parameters)
 
     def deposit(self, handle: int, contribution: Contribution) -> None:
         """Take one use's contribution; fold the parameter if it was the last one."""
@@ -88,7 +91,7 @@ class Ledger:
 
     def _fold_alone(self, target: Target, contributions: list[Contribution]) -> None:
         assert target.view is not None
-        view = None if target.view is itself else target.view
+        view = None if target.view is identity else target.view
         only = contributions[0] if len(contributions) == 1 and view is None else None
         if isinstance(only, Dense) and only.block.numel() < JOINED // 4 and not self.sums.request.functions:
             self.small.append((target.names[0], only.block))
@@ -152,38 +155,3 @@ def sum_of_uses(contributions: list[Contribution], examples: slice) -> Tensor:
     for contribution in contributions[1:]:
         total = total + contribution.chunk(examples)
     return total
-
-
-def grouped(x: Tensor, group: int) -> Tensor:
-    """[B, *rest] as [B / group, group, *rest]."""
-    return x.unflatten(0, (len(x) // group, group))
-
-
-def contribution_of(kind: str, tensors: list[Tensor], numbers: list[int], *, group: int) -> Contribution:
-    """Build a contribution from what a backward pass has at hand, in the form that an operator's schema can carry.
-
-    Args:
-        kind: "linear", "rows", "dense" or "convolution".
-        tensors: the factors, example axis first [B, …].
-        numbers: the rest: [rows, padding index or −1] of a table; [axes, *kernel shape, *stride, *padding,
-            *dilation, groups].
-        group: examples to a group; their contributions are added here.
-    """
-    if kind == "linear":
-        G, A = (grouped(x, group).flatten(1, -2) if x.ndim > 2 else grouped(x, group) for x in tensors)
-        return Factors(G, A)
-    if kind == "rows":
-        gradient, tokens = tensors
-        rows, empty = numbers
-        tokens = tokens.flatten(1) if tokens.ndim > 1 else tokens.unsqueeze(1)
-        gradient = gradient.reshape(*tokens.shape, gradient.shape[-1])
-        if empty >= 0:
-            tokens = torch.where(tokens == empty, rows, tokens)
-        return Rows(grouped(gradient, group).flatten(1, 2), grouped(tokens, group).flatten(1, 2), rows)
-    if kind == "dense":
-        return Dense(tensors[0] if group == 1 else grouped(tensors[0], group).sum(1))
-    axes = numbers[0]
-    shape, rest = tuple(numbers[1 : axes + 3]), numbers[axes + 3 :]
-    stride, padding, dilation = (tuple(rest[start : start + axes]) for start in (0, axes, 2 * axes))
-    gradient, inputs = (grouped(x, group) for x in tensors)
-    return Convolved(gradient, inputs, shape, stride=stride, padding=padding, dilation=dilation, groups=rest[-1])

@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from regrad.perexample.batches import Losses, batch_size, check_losses
 from regrad.perexample.distributed import is_sharded
-from regrad.perexample.installing import installed
+from regrad.perexample.installing import install
 from regrad.perexample.ledger import Ledger
 from regrad.perexample.sums import Sums
 from regrad.perexample.surgery import Shapes, Surgery
@@ -31,9 +31,9 @@ def run_under(surgery: Surgery, model: nn.Module, losses: Losses, *, batch: Any)
     Raises:
         ValueError: if they are not one for each example, or the calls differ in number from the probe's.
     """
-    with torch.enable_grad(), installed(surgery, model, sharded=is_sharded(model)), surgery:
+    with torch.enable_grad(), install(surgery, model, sharded=is_sharded(model)), surgery:
         values = check_losses(losses(model, batch), surgery.size)
-    if surgery.probe is not None and len(surgery.seen) not in (0, len(surgery.probe)):
+    if surgery.probe is not None and len(surgery.call_shapes) not in (0, len(surgery.probe)):
         raise ValueError("losses: the forward pass depends on how many examples there are; use method='loop'")
     return values
 
@@ -51,13 +51,13 @@ def probe(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums) -> list[S
     taken = {n for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) for n in leaf.shape}
     other = next(n for n in _SIZES if n not in taken)
     few = tree_map(lambda x: x[torch.arange(other, device=x.device) % size] if isinstance(x, Tensor) else x, batch)
-    surgery = Surgery(Ledger(sums, dict(sums.like), 0, 1), other, None)
+    surgery = Surgery(Ledger(sums, 0, 1), other, None)
     run_under(surgery, model, losses, batch=few)
     memory = _REMEMBERED.setdefault(model, {})
     while len(memory) >= _AT_MOST:
         memory.pop(next(iter(memory)))
-    memory[_key(losses, batch)] = surgery.seen
-    return surgery.seen
+    memory[_key(losses, batch)] = surgery.call_shapes
+    return surgery.call_shapes
 
 
 def _key(losses: Losses, batch: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Acts on: per-example gradients. Says which statistics were asked for and which sums each one needs."""
+"""Acts on: per-example gradients. Which statistics there are, which were asked for, and what each is made of."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -10,8 +10,16 @@ from torch import Tensor
 
 Elementwise = Callable[[Tensor], Tensor]
 
-# What must be summed over the examples before each statistic can be formed.
-NEEDS: dict[str, tuple[str, ...]] = {
+# What can be averaged over the examples: kind -> function of a per-example gradient. Processes reduce in this order.
+KINDS: dict[str, Elementwise] = {
+    "sum": lambda gradient: gradient,
+    "square": torch.square,
+    "abs": torch.abs,
+    "sign": torch.sign,
+}
+
+# What each statistic is made of; one that needs a single kind is that average.
+STATISTICS: dict[str, tuple[str, ...]] = {
     "mean": ("sum",),
     "mean_square": ("square",),
     "variance": ("sum", "square"),
@@ -64,40 +72,35 @@ class banded_sign:  # noqa: N801 (reads as the statistic's name at the call)
 
 @dataclass(frozen=True)
 class Request:
-    """The statistics asked for, by the name each will have in the answer.
+    """The statistics asked for.
 
     Attributes:
-        named: answer's name -> built-in statistic's name.
-        clips: answer's name -> the clipping.
-        functions: answer's name -> an elementwise function of a per-example gradient, to be averaged.
+        answer: name in the answer, in the order asked for -> built-in statistic, or a key of `clips` or `functions`.
+        clips: key -> the clipping.
+        functions: key -> an elementwise function of a per-example gradient, to be averaged.
     """
 
-    named: dict[str, str] = field(default_factory=dict)
+    answer: dict[str, str] = field(default_factory=dict)
     clips: dict[str, clipped_mean] = field(default_factory=dict)
     functions: dict[str, Elementwise] = field(default_factory=dict)
 
     @property
-    def order(self) -> dict[str, str]:
-        """Answer's name -> built-in statistic, or "" for a clipped mean or a function."""
-        return {**self.named, **dict.fromkeys((*self.clips, *self.functions), "")}
-
-    @property
     def kinds(self) -> tuple[str, ...]:
-        """Which of the sums are needed; in one order in every process, because they are reduced one by one."""
-        needed = {kind for name in self.named.values() for kind in NEEDS[name]}
-        return tuple(kind for kind in ("sum", "square", "abs", "sign") if kind in needed)
+        """Which averages are needed, in the order of `KINDS`: every process must reduce them in the same one."""
+        needed = {kind for statistic in self.answer.values() for kind in STATISTICS.get(statistic, ())}
+        return tuple(kind for kind in KINDS if kind in needed)
 
     @property
-    def norms(self) -> bool:
+    def needs_norms(self) -> bool:
         """Whether per-example norms are needed."""
-        return bool(self.clips) or "norm" in self.named.values()
+        return bool(self.clips) or "norm" in self.answer.values()
 
 
 def parse_statistics(statistics: Iterable[Any] | Mapping[str, Any]) -> Request:
     """Sort the caller's statistics into a `Request`.
 
     Args:
-        statistics: names (the keys of `NEEDS`), `clipped_mean(max_norm=…)` objects and elementwise
+        statistics: names (the keys of `STATISTICS`), `clipped_mean(max_norm=…)` objects and elementwise
             functions, either listed (an object is then called "clipped_mean", a function by its `__name__`)
             or as a mapping from the name wanted in the answer.
 
@@ -108,31 +111,35 @@ def parse_statistics(statistics: Iterable[Any] | Mapping[str, Any]) -> Request:
     if isinstance(statistics, str) or not isinstance(statistics, Iterable):
         raise ValueError(f"statistics={statistics!r}: a list or a mapping of statistics is required")
     pairs = statistics.items() if isinstance(statistics, Mapping) else [(_name(s), s) for s in statistics]
-    for key, wanted in pairs:
-        if key in request.named or key in request.clips or key in request.functions:
-            raise ValueError(f"statistics: {key!r} appears twice; give a mapping to name them apart")
-        _place(request, key, wanted)
-    if not (request.named or request.clips or request.functions):
+    for name, statistic in pairs:
+        if name in request.answer:
+            raise ValueError(f"statistics: {name!r} appears twice; give a mapping to name them apart")
+        request.answer[name] = _place(request, name, statistic)
+    if not request.answer:
         raise ValueError("statistics is empty: ask for at least one")
     return request
 
 
-def _name(wanted: Any) -> str:
-    if isinstance(wanted, str):
-        return wanted
-    return getattr(wanted, "__name__", type(wanted).__name__)
+def _name(statistic: Any) -> str:
+    if isinstance(statistic, str):
+        return statistic
+    return getattr(statistic, "__name__", type(statistic).__name__)
 
 
-def _place(request: Request, key: str, wanted: Any) -> None:
-    if isinstance(wanted, clipped_mean):
-        request.clips[key] = wanted
-    elif isinstance(wanted, str) and wanted in NEEDS:
-        request.named[key] = wanted
-    elif wanted == "clipped_mean":
+def _place(request: Request, name: str, statistic: Any) -> str:
+    """Note a clip or a function, and return what stands for the statistic inside."""
+    # A caller may call a statistic "sign" or "sum", torch.sign is called so by itself: no kind has parentheses.
+    key = f"{name}()"
+    if isinstance(statistic, clipped_mean):
+        request.clips[key] = statistic
+    elif isinstance(statistic, str) and statistic in STATISTICS:
+        return statistic
+    elif statistic == "clipped_mean":
         raise ValueError("statistics: 'clipped_mean' needs its norm; pass clipped_mean(max_norm=…)")
-    elif callable(wanted):
-        request.functions[key] = wanted
+    elif callable(statistic):
+        request.functions[key] = statistic
     else:
         raise ValueError(
-            f"statistics: {wanted!r} is not one of {', '.join(NEEDS)}, clipped_mean(max_norm=…) or a function"
+            f"statistics: {statistic!r} is not one of {', '.join(STATISTICS)}, clipped_mean(max_norm=…) or a function"
         )
+    return key

@@ -7,11 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrad.perexample.requests import Elementwise, Request
-
-# What each sum adds up; the sum itself needs no function.
-FUNCTIONS: dict[str, Elementwise] = {"square": torch.square, "abs": torch.abs, "sign": torch.sign}
-_KIND_OF = {"mean": "sum", "mean_square": "square", "mean_sign": "sign", "mean_abs": "abs"}
+from regrad.perexample.requests import KINDS, STATISTICS, Request
 
 
 def accumulator_dtype(parameter: Tensor) -> torch.dtype:
@@ -25,7 +21,7 @@ class Sums:
 
     Attributes:
         request: the statistics asked for.
-        like: trainable parameters by name, for shape, dtype and device.
+        parameters: trainable ones by name, for shape, dtype and device.
         count: number of examples the whole batch has (groups, where `group_size` > 1), over all processes.
         rows: number of them in this process.
         sums: kind or function's name -> parameter name -> sum / count.
@@ -33,14 +29,14 @@ class Sums:
     """
 
     request: Request
-    like: Mapping[str, Tensor]
+    parameters: Mapping[str, Tensor]
     count: int
     rows: int
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     squared_norms: Tensor = field(init=False)
 
     def __post_init__(self):
-        first = next(iter(self.like.values()))
+        first = next(iter(self.parameters.values()))
         self.squared_norms = torch.zeros(self.rows, dtype=accumulator_dtype(first), device=first.device)
 
     @property
@@ -48,7 +44,7 @@ class Sums:
         """What one example counts in an average."""
         return 1 / self.count
 
-    def of(self, kind: str, name: str) -> Tensor:
+    def average(self, kind: str, name: str) -> Tensor:
         """The running average of one kind for one parameter, zero at first."""
         fresh = self.claim(kind, name)
         total = self.sums[kind][name]
@@ -68,19 +64,18 @@ class Sums:
         if name in by_name:
             return False
         # Made when its layer's turn comes and activations have gone: the peak of a step is then no higher.
-        like = self.like[name]
-        by_name[name] = torch.empty(like.shape, dtype=accumulator_dtype(like), device=like.device)
+        parameter = self.parameters[name]
+        by_name[name] = torch.empty(parameter.shape, dtype=accumulator_dtype(parameter), device=parameter.device)
         return True
 
     def fold(self, name: str, block: Tensor, first: int) -> None:
         """Add the per-example gradients `block` [c, *parameter] of examples first … first + c."""
-        block = block.to(accumulator_dtype(self.like[name]))
+        block = block.to(accumulator_dtype(self.parameters[name]))
         for kind in self.request.kinds:
-            value = FUNCTIONS[kind](block) if kind in FUNCTIONS else block
-            self.of(kind, name).add_(value.sum(0), alpha=self.weight)
+            self.average(kind, name).add_(KINDS[kind](block).sum(0), alpha=self.weight)
         for key, function in self.request.functions.items():
-            self.of(key, name).add_(function(block).sum(0), alpha=self.weight)
-        if self.request.norms:
+            self.average(key, name).add_(function(block).sum(0), alpha=self.weight)
+        if self.request.needs_norms:
             self.squared_norms[first : first + len(block)] += (
                 block.reshape(len(block), -1).square().sum(1).to(self.squared_norms)
             )
@@ -95,24 +90,24 @@ class Sums:
         norms = self.squared_norms[first : first + size].sqrt()
         for key, clip in self.request.clips.items():
             for name, block in blocks.items():
-                total = self.of(key, name)
+                total = self.average(key, name)
                 clipped = torch.tensordot(clip.factors(norms).to(total), block.to(total), dims=1)
                 total.add_(clipped, alpha=self.weight)
 
     def finish(self) -> dict[str, Any]:
         """The statistics, in the order they were asked for."""
         answer: dict[str, Any] = {}
-        for key, statistic in self.request.order.items():
+        for key, statistic in self.request.answer.items():
             if statistic == "norm":
                 answer[key] = self.squared_norms.sqrt()
             elif statistic == "variance":
-                answer[key] = {name: self._variance(name) for name in self.like}
+                answer[key] = {name: self._variance(name) for name in self.parameters}
             else:
-                kind = _KIND_OF.get(statistic, key)
-                answer[key] = {name: self.of(kind, name) for name in self.like}
+                (kind,) = STATISTICS.get(statistic, (statistic,))
+                answer[key] = {name: self.average(kind, name) for name in self.parameters}
         return answer
 
     def _variance(self, name: str) -> Tensor:
-        spread = self.of("square", name) - self.of("sum", name).square()
+        spread = self.average("square", name) - self.average("sum", name).square()
         # Rounding can leave a constant coordinate a hair below zero.
         return spread.mul_(self.count / (self.count - 1)).clamp_(min=0)

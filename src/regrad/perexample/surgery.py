@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode, resolve_name
 
-from regrad.perexample.ledger import Ledger, Target, itself
-from regrad.perexample.rules.registry import OWN_LAYOUT, RULES, SPREADS, VIEWS, fallback_rule
+from regrad.perexample.ledger import Ledger, Target, identity
+from regrad.perexample.rules.fallback import fallback_rule
+from regrad.perexample.rules.table import OWN_LAYOUT, RULES, SPREADS, VIEWS
 
 Shapes = tuple[torch.Size, ...]
 
@@ -59,14 +60,17 @@ class Surgery(TorchFunctionMode):
     def __init__(self, ledger: Ledger, size: int, probe: "list[Shapes] | None"):
         super().__init__()
         self.ledger, self.size, self.probe = ledger, size, probe
+        # Every rule's function takes it as an input, so its backward runs even where nothing else needs a gradient.
         self.anchor = torch.zeros((), requires_grad=True, device=ledger.sums.squared_norms.device)
+        # By identity, which a weight keeps on its way to a layer; targets keep it alive, so no id comes twice.
         # Sharded parameters are not what the forward pass uses; `follow` tells what is.
         self.handles = {id(p): h for h, p in enumerate(ledger.parameters.values()) if not hasattr(p, "device_mesh")}
         self.by_name = {name: h for h, name in enumerate(ledger.parameters)}
-        self.seen: list[Shapes] = []
+        self.call_shapes: list[Shapes] = []
+        # Kept for what checkpointing computes again in the backward pass, out of the probe's order.
         self.verdicts: dict[Any, bool] = {}
         self.backward = False
-        ledger.targets = [Target((name,), p, itself) for name, p in ledger.parameters.items()]
+        ledger.targets = [Target((name,), p, identity) for name, p in ledger.parameters.items()]
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
@@ -79,7 +83,7 @@ class Surgery(TorchFunctionMode):
             return self._derive(call)
         rule = RULES.get(func)
         answer = NotImplemented if rule is None else rule(call)
-        return fallback_rule()(call) if answer is NotImplemented else answer
+        return fallback_rule(call) if answer is NotImplemented else answer
 
     def use(self, tensor: Any) -> int:
         """Register a use of a weight; the handle to deposit under, or −1 if nothing trainable is behind it."""
@@ -95,32 +99,32 @@ class Surgery(TorchFunctionMode):
             self.handles[id(parameter)] = handle
             self.ledger.targets[handle].tensor = self.ledger.parameters[name] = parameter
 
-    def tracked(self, tensor: Any) -> bool:
+    def is_tracked(self, tensor: Any) -> bool:
         """Whether a parameter, or a tensor made of parameters alone."""
         return id(tensor) in self.handles
 
-    def fixed(self, weight: Any) -> bool:
+    def is_shared(self, weight: Any) -> bool:
         """Whether a weight is the same for all examples: tracked, or in need of no gradient."""
-        return weight is None or self.tracked(weight) or not weight.requires_grad
+        return weight is None or self.is_tracked(weight) or not weight.requires_grad
 
     def refusal(self, call: Call, why: str) -> ValueError:
         """An error naming function and parameter."""
         names = {
             name
             for x in _tensors(call.args, call.kwargs)
-            if self.tracked(x)
+            if self.is_tracked(x)
             for name in self.ledger.targets[self.handles[id(x)]].names
         }
         return ValueError(f"{_name_of(call.func)} of {', '.join(sorted(names))}: {why}")
 
     def _meets_examples(self, call: Call) -> bool:
         """Whether the call joins parameters with something of the batch (or of parameters and constants alone)."""
-        others = [x for x in _tensors(call.args, call.kwargs) if not self.tracked(x)]
+        others = [x for x in _tensors(call.args, call.kwargs) if not self.is_tracked(x)]
         shapes = tuple(x.shape for x in others)
         if self.backward:
             return self.verdicts.get((call.func, shapes), any(s[:1] == (self.size,) for s in shapes))
-        before = self._before(len(self.seen), len(shapes), call)
-        self.seen.append(shapes)
+        before = self._shapes_in_probe(len(shapes), call)
+        self.call_shapes.append(shapes)
         verdict = False
         for now, then in zip(shapes, before, strict=True):
             verdict |= self._is_batched(now, then, call)
@@ -130,17 +134,20 @@ class Surgery(TorchFunctionMode):
     def _spread(self, call: Call) -> Any:
         """An expanded weight may thereby get its example axis (a class token, an initial state)."""
         answer = call.func(*call.args, **call.kwargs)
-        before = self._before(len(self.seen), 1, call)[0] if not self.backward else None
+        before = self._shapes_in_probe(1, call)[0] if not self.backward else None
         if not self.backward:
-            self.seen.append((answer.shape,))
+            self.call_shapes.append((answer.shape,))
         weight = call.args[0]
         if answer.shape[:1] == weight.shape[:1] or not self._is_batched(answer.shape, before, call):
             return self._derive(call)
         return SPREADS[call.func](call, answer.shape)
 
-    def _before(self, index: int, count: int, call: Call) -> tuple[Any, ...]:
+    def _shapes_in_probe(self, count: int, call: Call) -> tuple[Any, ...]:
+        """Shapes of the `count` tensors that the same call met in the probe; None each if there was no probe."""
         if self.probe is None:
             return (None,) * count
+        # The same call is the one with the same number: shapes, which would tell more, are what is in question.
+        index = len(self.call_shapes)
         if index >= len(self.probe) or len(self.probe[index]) != count:
             raise self.refusal(call, "the forward pass depends on how many examples there are; use method='loop'")
         return self.probe[index]
@@ -148,6 +155,7 @@ class Surgery(TorchFunctionMode):
     def _is_batched(self, now: torch.Size, then: torch.Size | None, call: Call) -> bool:
         if then is None:
             return len(now) > 0 and now[0] == self.size
+        # What does not grow with the number of examples holds none of them, whatever its first axis happens to be.
         if now == then:
             return False
         if len(now) != len(then) or now[0] != self.size or now[1:] != then[1:]:
@@ -162,13 +170,16 @@ class Surgery(TorchFunctionMode):
         answer = call.func(*call.args, **call.kwargs)
         outputs = answer if isinstance(answer, tuple | list) else (answer,)
         for index, output in enumerate(outputs):
-            if isinstance(output, Tensor) and output.requires_grad and not self.tracked(output):
+            if isinstance(output, Tensor) and output.requires_grad and not self.is_tracked(output):
                 self._follow(call, output, index=None if output is answer else index)
         return answer
 
     def _follow(self, call: Call, output: Tensor, *, index: int | None) -> None:
-        behind = [self.ledger.targets[self.handles[id(x)]] for x in _tensors(call.args, call.kwargs) if self.tracked(x)]
+        weights = (x for x in _tensors(call.args, call.kwargs) if self.is_tracked(x))
+        behind = [self.ledger.targets[self.handles[id(weight)]] for weight in weights]
         names = tuple(dict.fromkeys(name for target in behind for name in target.names))
+        # A view can be taken of the sums as well, and elementwise functions commute with it; of anything else only
+        # autograd knows the way back to the parameter. A copy (a reshape may make one) is no view.
         view = None
         inner = behind[0].view
         is_view = len(behind) == 1 and inner is not None and call.func in VIEWS

@@ -14,7 +14,8 @@ from torch import Tensor
 from regrad.perexample.contributions import Contribution, Dense, Factors, Rows
 from regrad.perexample.ledger import Ledger, Target
 from regrad.perexample.products import product
-from regrad.perexample.sums import FUNCTIONS, accumulator_dtype
+from regrad.perexample.requests import KINDS
+from regrad.perexample.sums import accumulator_dtype
 
 REMEDY = "freeze it (requires_grad_(False)) or use gradient_statistics, whose unit is the whole example"
 
@@ -78,14 +79,13 @@ class TokenLedger(Ledger):
     def _total(self, target: Target, kind: str) -> Tensor:
         """The running average, seen as the forward pass saw the parameter."""
         assert target.view is not None
-        return target.view(self.sums.of(kind, target.names[0]))
+        return target.view(self.sums.average(kind, target.names[0]))
 
     def _fold_vectors(self, target: Target, block: Tensor, scales: dict[str, float]) -> None:
         block = block.to(accumulator_dtype(target.tensor))
         for kind in self.sums.request.kinds:
-            value = FUNCTIONS[kind](block) if kind in FUNCTIONS else block
-            self._total(target, kind).add_(value.sum((0, 1)), alpha=scales[kind])
-        if self.sums.request.norms:
+            self._total(target, kind).add_(KINDS[kind](block).sum((0, 1)), alpha=scales[kind])
+        if self.sums.request.needs_norms:
             self._add_norms(target, block.flatten(2).square().sum(2) if block.ndim > 2 else block.square(), scales)
 
     def _fold_products(self, target: Target, factors: Factors, scales: dict[str, float]) -> None:
@@ -95,9 +95,9 @@ class TokenLedger(Ledger):
         for g, a in zip(G.split(_TOKENS), A.split(_TOKENS), strict=True):
             g, a = g.to(dtype), a.to(dtype)
             for kind, total in totals.items():
-                left, right = (FUNCTIONS[kind](x) if kind in FUNCTIONS else x for x in (g, a))
+                left, right = KINDS[kind](g), KINDS[kind](a)
                 total.add_(product(left.t(), right), alpha=scales[kind])
-        if self.sums.request.norms:
+        if self.sums.request.needs_norms:
             squares = [torch.linalg.vector_norm(x, dim=2, dtype=dtype).square() for x in (factors.G, factors.A)]
             self._add_norms(target, squares[0] * squares[1], scales)
 
@@ -108,9 +108,11 @@ class TokenLedger(Ledger):
         row, R = tokens[read], rows.G.flatten(0, 1)[read].to(dtype)
         g, a = _product_in_row(tied, row, read, R)
         for kind in self.sums.request.kinds:
-            change = R if kind == "sum" else FUNCTIONS[kind](g * a + R) - FUNCTIONS[kind](g) * FUNCTIONS[kind](a)
+            function = KINDS[kind]
+            # The sum needs no correction, only what is added; to subtract what was added would round it twice.
+            change = R if kind == "sum" else function(g * a + R) - function(g) * function(a)
             self._total(target, kind).index_add_(0, row, change, alpha=scales[kind])
-        if self.sums.request.norms:
+        if self.sums.request.needs_norms:
             squares = R.new_zeros(len(tokens)).masked_scatter_(read, (R * (R + 2 * g * a)).sum(1))
             self._add_norms(target, squares.view(rows.tokens.shape), scales)
 

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
-from regrad.perexample.deposits import anchored, deposit, quietly
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 from regrad.perexample.rules.embedding import embedding_rule
 from regrad.perexample.rules.linear import linear
-from regrad.perexample.rules.registry import OWN_LAYOUT, SPREADS
+from regrad.perexample.rules.table import OWN_LAYOUT, SPREADS
 from regrad.perexample.surgery import Call, Surgery
 from regrad.perexample.token_ledger import REMEDY
 
@@ -48,17 +49,17 @@ class _Affine(torch.autograd.Function):
         return y if bias is None else y + bias
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x, weight = saved
         by_scale, by_shift = ctx.handles
-        tokens = []
+        zeros = []
         if by_scale >= 0:
-            tokens.append(deposit(by_scale, "dense", [_positions(g * x, ctx.axes)]))
+            zeros.append(deposit(by_scale, Dense.pack(_positions(g * x, ctx.axes))))
         if by_shift >= 0:
-            tokens.append(deposit(by_shift, "dense", [_positions(g, ctx.axes)]))
+            zeros.append(deposit(by_shift, Dense.pack(_positions(g, ctx.axes))))
         into = g if weight is None else (g * weight).to(g.dtype)
-        return anchored(*tokens), None, into, None, None
+        return anchor_gradient(*zeros), None, into, None, None
 
 
 def _positions(x: Tensor, axes: int) -> Tensor:
@@ -75,7 +76,7 @@ def _affine(surgery: Any, x: Tensor, *, weight: Tensor | None, bias: Tensor | No
 
 
 def _usable(call: Call, x: Tensor, *weights: Tensor | None) -> bool:
-    return not call.surgery.tracked(x) and all(call.surgery.fixed(w) for w in weights)
+    return not call.surgery.is_tracked(x) and all(call.surgery.is_shared(w) for w in weights)
 
 
 def linear_tokens(call: Call) -> Any:

@@ -1,20 +1,17 @@
 """Acts on: per-example gradients. Statistics of tokens: one product of the weight gradient's size for each."""
 
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size, chunks, take
-from regrad.perexample.distributed import group_of, unwrapped
-from regrad.perexample.graph import _backward
-from regrad.perexample.probing import probe, recall, run_under
+from regrad.perexample.distributed import group_of, original_module
+from regrad.perexample.driver import run_backward, run_forward
 from regrad.perexample.refusals import refuse_dependent_examples
 from regrad.perexample.requests import Request, parse_statistics
-from regrad.perexample.rules.builtin import BUILTIN
 from regrad.perexample.sums import Sums
 from regrad.perexample.token_ledger import TokenLedger
 from regrad.perexample.token_surgery import TokenSurgery
@@ -79,14 +76,22 @@ def token_statistics(
     refuse_dependent_examples(model)
     if group_of(model) is not None:
         raise ValueError("model: token_statistics works in one process; use gradient_statistics, or the module inside")
-    inner = unwrapped(model)
+    inner = original_module(model)
     trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("model: no parameter requires a gradient")
     sums = Sums(request, trainable, size, size)
     for part in chunks(size, chunk):
-        _fold(inner, losses, take(batch, part), ledger=TokenLedger(sums, dict(trainable), part.start, 1))
-    if request.norms and sums.squared_norms.ndim == 1:
+        surgery, values = run_forward(
+            inner,
+            losses,
+            take(batch, part),
+            new_ledger=partial(TokenLedger, sums, part.start, 1),
+            surgery_type=TokenSurgery,
+        )
+        if values.requires_grad:
+            run_backward(surgery, values, torch.ones_like(values))
+    if request.needs_norms and sums.squared_norms.ndim == 1:
         sums.squared_norms = sums.squared_norms.unsqueeze(1)
     # Rounding can leave the norm of what cancels between table and head a hair below zero.
     sums.squared_norms.clamp_(min=0)
@@ -95,28 +100,8 @@ def token_statistics(
 
 def _parse(statistics: Any) -> Request:
     request = parse_statistics(statistics)
-    others = [*request.clips, *request.functions, *(key for key, s in request.named.items() if s not in STATISTICS)]
+    others = [name for name, statistic in request.answer.items() if statistic not in STATISTICS]
     if others:
         allowed = ", ".join(STATISTICS)
         raise ValueError(f"statistics: {others[0]!r} is not one of {allowed}; others are gradient_statistics' alone")
     return request
-
-
-def _fold(model: nn.Module, losses: Losses, batch: Any, *, ledger: TokenLedger) -> None:
-    """Add one micro-batch."""
-    surgery, values = _forward(model, losses, batch, ledger=ledger)
-    if values.requires_grad:
-        _backward(surgery, values, torch.ones_like(values), keep=False)
-
-
-def _forward(model: nn.Module, losses: Losses, batch: Any, *, ledger: TokenLedger) -> tuple[TokenSurgery, Tensor]:
-    """Run the losses under the surgery, with a fresh probe if the remembered one does not fit."""
-    assert BUILTIN
-    size = batch_size(batch)
-    remembered = recall(model, losses, batch)
-    if remembered is not None:
-        surgery = TokenSurgery(replace(ledger, expected={}, arrived={}, derived=set()), size, remembered)
-        with suppress(ValueError):
-            return surgery, run_under(surgery, model, losses, batch=batch)
-    surgery = TokenSurgery(ledger, size, probe(model, losses, batch, sums=ledger.sums))
-    return surgery, run_under(surgery, model, losses, batch=batch)

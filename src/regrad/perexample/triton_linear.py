@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-KINDS = ("sum", "square", "abs", "sign")
+from regrad.perexample.requests import KINDS
 
 
 @triton.jit
@@ -94,6 +94,7 @@ def fold_on_device(
     absent = next(iter(sums.values())) if sums else norms
     step = min(64 if G.dtype != torch.float32 else 32, max(16, triton.next_power_of_2(T)))
     _fold_kernel[grid](
+        # The kernel takes one pointer and one flag a kind, in the order of `KINDS`.
         G, A, *(sums.get(kind, absent) for kind in KINDS), absent if norms is None else norms,
         n, T, out, width, share, weight, *(kind in sums for kind in KINDS), norms is not None,
         ROWS=rows, COLUMNS=columns, STEP=step, PRECISION="ieee" if G.dtype == torch.float32 else "tf32",

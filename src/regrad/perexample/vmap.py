@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
-from regrad.perexample.batches import Losses, check_losses, chunks, take
+from regrad.perexample.batches import Losses, by_group, check_losses, chunks, take
 from regrad.perexample.sums import Sums
 
 
@@ -37,7 +37,7 @@ def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, op
     def loss_of_group(parameters: dict[str, Tensor], group: Any) -> Tensor:
         return functional_call(module, parameters, (group, size))
 
-    grouped = tree_map(lambda x: x.unflatten(0, (sums.rows, size)) if isinstance(x, Tensor) else x, batch)
+    grouped = tree_map(lambda x: by_group(x, size) if isinstance(x, Tensor) else x, batch)
     axes = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, batch)
     per_group = vmap(grad(loss_of_group), in_dims=(None, axes))
     for part in chunks(sums.rows, options["chunk_size"]):

@@ -10,8 +10,7 @@ import torch
 from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size
-from regrad.perexample.engine import gradient_statistics
-from regrad.perexample.training import assign_grad
+from regrad.perexample.engine import assign_grad, gradient_statistics
 from regrad.transforms.clip_statistics import clip_statistics
 
 

@@ -4,14 +4,16 @@ The bias of the keys shifts every score of a query alike, which the softmax igno
 zero and what a backward pass leaves there is rounding noise.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from regrad.perexample.rules.linear import linear
-from regrad.perexample.rules.registry import OWN_LAYOUT, rule_for
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call, Surgery
 
 _NAMES = [
     "query",
@@ -41,64 +43,61 @@ _NAMES = [
     "is_causal",
 ]
 
-OWN_LAYOUT.add(functional.multi_head_attention_forward)
 
-
-@rule_for(functional.multi_head_attention_forward)
-def attention_rule(call: Any) -> Any:
+def attention_rule(call: "Call") -> Any:
     """The module hands over [T, B, d]; inside, the examples come first."""
-    given = dict(zip(_NAMES, call.bind(*_NAMES), strict=True))
-    _refuse_unsupported(call, given)
-    surgery, heads = call.surgery, given["num_heads"]
-    examples = [given[name].transpose(0, 1) for name in ("query", "key", "value")]
+    arguments = dict(zip(_NAMES, call.bind(*_NAMES), strict=True))
+    _refuse_unsupported(call, arguments)
+    surgery, heads = call.surgery, arguments["num_heads"]
+    examples = [arguments[name].transpose(0, 1) for name in ("query", "key", "value")]
     with surgery:
-        q, k, v = _project(surgery, given, examples)
+        q, k, v = _project(surgery, arguments, examples)
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
-    mask = _mask(given, q, k)
-    if given["need_weights"]:
+    mask = _mask(arguments, q, k)
+    if arguments["need_weights"]:
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
         weights = torch.softmax(scores if mask is None else scores + mask, -1)
         y = weights @ v
     else:
         weights, y = None, functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     y = y.transpose(1, 2).flatten(2)
-    if surgery.tracked(given["out_proj_weight"]) or surgery.tracked(given["out_proj_bias"]):
-        y = linear(surgery, y, weight=given["out_proj_weight"], bias=given["out_proj_bias"])
+    if surgery.is_tracked(arguments["out_proj_weight"]) or surgery.is_tracked(arguments["out_proj_bias"]):
+        y = linear(surgery, y, weight=arguments["out_proj_weight"], bias=arguments["out_proj_bias"])
     else:
-        y = functional.linear(y, given["out_proj_weight"], given["out_proj_bias"])
-    if weights is not None and given["average_attn_weights"] is not False:
+        y = functional.linear(y, arguments["out_proj_weight"], arguments["out_proj_bias"])
+    if weights is not None and arguments["average_attn_weights"] is not False:
         weights = weights.mean(1)
     return y.transpose(0, 1), weights
 
 
-def _refuse_unsupported(call: Any, given: dict[str, Any]) -> None:
-    if given["dropout_p"] and given["training"] is not False:
+def _refuse_unsupported(call: "Call", arguments: dict[str, Any]) -> None:
+    if arguments["dropout_p"] and arguments["training"] is not False:
         raise call.refuse("attention dropout draws fresh noise; set dropout=0 or call eval()")
-    if given["bias_k"] is not None or given["bias_v"] is not None or given["add_zero_attn"]:
+    if arguments["bias_k"] is not None or arguments["bias_v"] is not None or arguments["add_zero_attn"]:
         raise call.refuse("bias_k, bias_v and add_zero_attn have no rule; leave them off or use method='vmap'")
-    if given["query"].shape[1:2] != (call.surgery.size,):
-        raise call.refuse(f"a {list(given['query'].shape)} query does not hold the examples; use batch_first=True")
-    if given["static_k"] is not None or given["static_v"] is not None or given["query"].ndim != 3:
+    if arguments["query"].shape[1:2] != (call.surgery.size,):
+        raise call.refuse(f"a {list(arguments['query'].shape)} query does not hold the examples; use batch_first=True")
+    if arguments["static_k"] is not None or arguments["static_v"] is not None or arguments["query"].ndim != 3:
         raise call.refuse("static keys and unbatched queries have no rule; pass [B, T, d] with batch_first=True")
 
 
-def _project(surgery: Any, given: dict[str, Any], examples: list[Tensor]) -> list[Tensor]:
+def _project(surgery: "Surgery", arguments: dict[str, Any], examples: list[Tensor]) -> list[Tensor]:
     """q, k and v [B, T, d]; runs under the surgery, so that slices of the packed weight are followed."""
-    bias = given["in_proj_bias"]
-    if given["use_separate_proj_weight"]:
-        weights = [given[f"{letter}_proj_weight"] for letter in "qkv"]
-    elif given["query"] is given["key"] is given["value"]:
-        return list(functional.linear(examples[0], given["in_proj_weight"], bias).chunk(3, -1))
+    bias = arguments["in_proj_bias"]
+    if arguments["use_separate_proj_weight"]:
+        weights = [arguments[f"{letter}_proj_weight"] for letter in "qkv"]
+    elif arguments["query"] is arguments["key"] is arguments["value"]:
+        return list(functional.linear(examples[0], arguments["in_proj_weight"], bias).chunk(3, -1))
     else:
-        weights = list(given["in_proj_weight"].chunk(3))
+        weights = list(arguments["in_proj_weight"].chunk(3))
     biases = [None] * 3 if bias is None else bias.chunk(3)
     return [functional.linear(x, w, b) for x, w, b in zip(examples, weights, biases, strict=True)]
 
 
-def _mask(given: dict[str, Any], q: Tensor, k: Tensor) -> Tensor | None:
+def _mask(arguments: dict[str, Any], q: Tensor, k: Tensor) -> Tensor | None:
     """Both masks as one that is added to the scores [B, heads, Tq, Tk]."""
     total = None
-    attention, padding = given["attn_mask"], given["key_padding_mask"]
+    attention, padding = arguments["attn_mask"], arguments["key_padding_mask"]
     if attention is not None:
         attention = _additive(attention, q)
         total = attention.unflatten(0, (len(q), -1)) if attention.ndim == 3 else attention

@@ -4,15 +4,18 @@ The weight gets an example axis of stride zero. Autograd's own reduction of a br
 axis, and what arrives is the per-example gradient.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from regrad.perexample.deposits import deposit, quietly
-from regrad.perexample.rules.registry import SPREADS, rule_for
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import deposit, rule_backward
 
-_ELEMENTWISE = {
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call, Surgery
+
+ELEMENTWISE = tuple(
     getattr(owner, name)
     for owner, names in (
         (torch, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow"),
@@ -21,7 +24,7 @@ _ELEMENTWISE = {
         (Tensor, "add_ sub_ mul_ div_ __iadd__ __isub__ __imul__ __itruediv__"),
     )
     for name in names.split()
-}
+)
 
 
 class _PerExample(torch.autograd.Function):
@@ -33,12 +36,12 @@ class _PerExample(torch.autograd.Function):
         return weight.reshape((1,) * (extra + 1) + weight.shape).expand(size, *(1,) * extra, *weight.shape)
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
-        return deposit(ctx.handle, "dense", [g.reshape(len(g), *ctx.shape)]), None, None, None, None
+        return deposit(ctx.handle, Dense.pack(g.reshape(len(g), *ctx.shape))), None, None, None, None
 
 
-def per_example(surgery: Any, weight: Tensor, ndim: int) -> Tensor:
+def per_example(surgery: "Surgery", weight: Tensor, ndim: int) -> Tensor:
     """The weight with an example axis in front, `ndim` axes in all."""
     # A weight with as many axes as the examples have a leading axis of one, which the example axis takes.
     extra = max(0, ndim - 1 - weight.ndim)
@@ -46,24 +49,20 @@ def per_example(surgery: Any, weight: Tensor, ndim: int) -> Tensor:
     return spread if weight.ndim < ndim else spread.squeeze(1)
 
 
-def _expand(call: Any, shape: torch.Size) -> Tensor:
+def expand_rule(call: "Call", shape: torch.Size) -> Tensor:
     """A weight expanded over the examples."""
     return per_example(call.surgery, call.args[0], len(shape)).expand(shape)
 
 
-SPREADS.update(dict.fromkeys((Tensor.expand, Tensor.expand_as, torch.broadcast_to, Tensor.broadcast_to), _expand))
-
-
-@rule_for(*_ELEMENTWISE)
-def elementwise_rule(call: Any) -> Any:
+def elementwise_rule(call: "Call") -> Any:
     """Arithmetic between examples [B, …] and a weight that broadcasts against them."""
     surgery = call.surgery
-    ndim = max(x.ndim for x in call.args if isinstance(x, Tensor) and not surgery.tracked(x))
-    weights = [x for x in (*call.args, *call.kwargs.values()) if surgery.tracked(x)]
+    ndim = max(x.ndim for x in call.args if isinstance(x, Tensor) and not surgery.is_tracked(x))
+    weights = [x for x in (*call.args, *call.kwargs.values()) if surgery.is_tracked(x)]
     if any(w.ndim > ndim or (w.ndim == ndim and w.shape[0] != 1) for w in weights):
         return NotImplemented
 
     def spread(x: Any) -> Any:
-        return per_example(surgery, x, ndim) if surgery.tracked(x) else x
+        return per_example(surgery, x, ndim) if surgery.is_tracked(x) else x
 
     return call.func(*map(spread, call.args), **{key: spread(x) for key, x in call.kwargs.items()})

@@ -3,14 +3,18 @@
 The weight gradients of a few examples come from one call: the examples become groups of a wider convolution.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit, quietly
-from regrad.perexample.rules.registry import rule_for
+from regrad.perexample.contributions import Dense
+from regrad.perexample.convolved import Convolved
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call
 
 
 class _Convolution(torch.autograd.Function):
@@ -24,7 +28,7 @@ class _Convolution(torch.autograd.Function):
         return y
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x, weight = saved
         stride, padding, dilation, groups = ctx.geometry
@@ -34,21 +38,19 @@ class _Convolution(torch.autograd.Function):
             w = weight.to(g.dtype)
             into = torch.ops.aten.convolution_backward.default(g, x, w, None, *shape, (True, False, False))[0]
             into = into.to(ctx.dtype)
-        numbers = [len(stride), *weight.shape, *stride, *padding, *dilation, groups]
-        tokens = [deposit(ctx.handles[0], "convolution", [g, x], numbers)]
+        zeros = [deposit(ctx.handles[0], Convolved.pack(g, x, weight.shape, ctx.geometry))]
         if ctx.handles[1] >= 0:
-            tokens.append(deposit(ctx.handles[1], "dense", [g.flatten(2).sum(2)]))
-        return anchored(*tokens), None, into, None, None, None
+            zeros.append(deposit(ctx.handles[1], Dense.pack(g.flatten(2).sum(2))))
+        return anchor_gradient(*zeros), None, into, None, None, None
 
 
-@rule_for(torch.conv1d, torch.conv2d, torch.conv3d, functional.conv1d, functional.conv2d, functional.conv3d)
-def convolution_rule(call: Any) -> Any:
+def convolution_rule(call: "Call") -> Any:
     """functional.conv1d/2d/3d, torch.nn.Conv1d/2d/3d."""
     x, weight, bias, stride, padding, dilation, groups = call.bind(
         "input", "weight", "bias", "stride", "padding", "dilation", "groups"
     )
     surgery = call.surgery
-    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)) or x.ndim != weight.ndim:
+    if surgery.is_tracked(x) or not all(surgery.is_shared(w) for w in (weight, bias)) or x.ndim != weight.ndim:
         return NotImplemented
     axes = weight.ndim - 2
     stride, dilation = _each(stride or 1, axes), _each(dilation or 1, axes)

@@ -1,27 +1,30 @@
 """Acts on: per-example gradients. A function without a rule, by vmap over its examples, if it treats each alone."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.func import vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from regrad.perexample.deposits import anchored, deposit, quietly
-from regrad.perexample.rules.registry import fallback
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call
 
 
 class _OneFunction:
     """A function of some examples [B, …], some weights, and constants."""
 
-    def __init__(self, call: Any):
+    def __init__(self, call: "Call"):
         self.func, self.surgery = call.func, call.surgery
         self.leaves, self.spec = tree_flatten((call.args, call.kwargs))
-        self.weights = [i for i, x in enumerate(self.leaves) if self.surgery.tracked(x)]
+        self.weights = [i for i, x in enumerate(self.leaves) if self.surgery.is_tracked(x)]
         self.examples = [i for i, x in enumerate(self.leaves) if self._is_examples(x)]
 
     def _is_examples(self, x: Any) -> bool:
-        return isinstance(x, Tensor) and not self.surgery.tracked(x) and x.shape[:1] == (self.surgery.size,)
+        return isinstance(x, Tensor) and not self.surgery.is_tracked(x) and x.shape[:1] == (self.surgery.size,)
 
     def __call__(self, weights: Any, examples: Any) -> Any:
         leaves = list(self.leaves)
@@ -44,7 +47,7 @@ class _Fallback(torch.autograd.Function):
         return function(tensors[:split], tensors[split:]).clone()
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         weights, examples = saved[: ctx.split], saved[ctx.split :]
 
@@ -61,14 +64,13 @@ class _Fallback(torch.autograd.Function):
             return vjp(function, weights, *real)[1](g)
 
         by_weight, *into = vmap(of_one)(g, *examples)
-        tokens = [deposit(h, "dense", [v]) for h, v in zip(ctx.handles, by_weight, strict=True)]
+        zeros = [deposit(h, Dense.pack(v)) for h, v in zip(ctx.handles, by_weight, strict=True)]
         rest = iter(into)
         gradients = [next(rest) if x.is_floating_point() else None for x in examples]
-        return anchored(*tokens), None, None, *(None,) * ctx.split, *gradients
+        return anchor_gradient(*zeros), None, None, *(None,) * ctx.split, *gradients
 
 
-@fallback
-def fallback_rule(call: Any) -> Any:
+def fallback_rule(call: "Call") -> Any:
     """Carry out a function that has no rule, after checking on one example that it treats each alone."""
     function = _OneFunction(call)
     weights = [function.leaves[i] for i in function.weights]
@@ -78,7 +80,7 @@ def fallback_rule(call: Any) -> Any:
     return _Fallback.apply(call.surgery.anchor, function, handles, *(w.detach() for w in weights), *examples)
 
 
-def _check(call: Any, function: _OneFunction, *, weights: list[Tensor], examples: list[Tensor]) -> None:
+def _check(call: "Call", function: _OneFunction, *, weights: list[Tensor], examples: list[Tensor]) -> None:
     remedy = "no rule, and it does not treat each example alone; register a rule or use method='vmap'"
     with torch.no_grad():
         try:

@@ -5,13 +5,16 @@ of scale and shift *is* the per-example one: no pass over the activations is add
 """
 
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit, quietly
-from regrad.perexample.rules.registry import rule_for
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call
 
 
 class _GroupNorm(torch.autograd.Function):
@@ -24,7 +27,7 @@ class _GroupNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x, mean, rstd, weight = saved
         B, C = x.shape[:2]
@@ -36,29 +39,27 @@ class _GroupNorm(torch.autograd.Function):
             scale.expand(B, C).reshape(-1),
             1, B * C, positions, B * ctx.groups, (True, True, True),
         )  # fmt: skip
-        tokens = [deposit(h, "dense", [v.view(B, C)]) for h, v in zip(ctx.handles, (by_scale, by_shift), strict=True)]
-        return anchored(*tokens), None, into.view_as(x).to(x.dtype), None, None, None, None
+        zeros = [deposit(h, Dense.pack(v.view(B, C))) for h, v in zip(ctx.handles, (by_scale, by_shift), strict=True)]
+        return anchor_gradient(*zeros), None, into.view_as(x).to(x.dtype), None, None, None, None
 
 
-def _apply(call: Any, arguments: tuple[Any, ...]) -> Any:
+def _apply(call: "Call", arguments: tuple[Any, ...]) -> Any:
     x, groups, weight, bias, eps = arguments
     surgery = call.surgery
-    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)):
+    if surgery.is_tracked(x) or not all(surgery.is_shared(w) for w in (weight, bias)):
         return NotImplemented
     handles = (surgery.use(weight), surgery.use(bias))
     weight, bias = (None if w is None else w.detach() for w in (weight, bias))
     return _GroupNorm.apply(surgery.anchor, handles, x, weight, bias, groups, 1e-5 if eps is None else eps)
 
 
-@rule_for(functional.group_norm)
-def group_norm_rule(call: Any) -> Any:
+def group_norm_rule(call: "Call") -> Any:
     """functional.group_norm, torch.nn.GroupNorm."""
     x, groups, weight, bias, eps = call.bind("input", "num_groups", "weight", "bias", "eps")
     return _apply(call, (x, groups, weight, bias, eps))
 
 
-@rule_for(functional.instance_norm)
-def instance_norm_rule(call: Any) -> Any:
+def instance_norm_rule(call: "Call") -> Any:
     """functional.instance_norm, torch.nn.InstanceNorm1d/2d/3d: as many groups as channels."""
     x, mean, _, weight, bias, _, _, eps = call.bind(
         "input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"
@@ -68,8 +69,7 @@ def instance_norm_rule(call: Any) -> Any:
     return _apply(call, (x, x.shape[1], weight, bias, eps))
 
 
-@rule_for(functional.batch_norm)
-def batch_norm_rule(call: Any) -> Any:
+def batch_norm_rule(call: "Call") -> Any:
     """functional.batch_norm: with fixed statistics a scale and a shift; with the batch's own, refused."""
     x, mean, variance, weight, bias, training, _, eps = call.bind(
         "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"

@@ -1,13 +1,16 @@
 """Acts on: per-example gradients. y = x Wᵀ + b with any number of axes between examples and features."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit, quietly
-from regrad.perexample.rules.registry import rule_for
+from regrad.perexample.contributions import Dense, Factors
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call, Surgery
 
 
 class _Linear(torch.autograd.Function):
@@ -22,40 +25,38 @@ class _Linear(torch.autograd.Function):
         return y
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x, weight = saved
         # On a transposed gradient matmul would take a batched path, slower than the one copy.
         g = g.contiguous()
         into = (g @ weight.to(g.dtype)).to(ctx.dtype) if ctx.needs_input_grad[2] else None
-        tokens = [deposit(ctx.handles[0], "linear", [g, x])]
+        zeros = [deposit(ctx.handles[0], Factors.pack(g, x))]
         if ctx.handles[1] >= 0:
-            tokens.append(deposit(ctx.handles[1], "dense", [g.flatten(1, -2).sum(1) if g.ndim > 2 else g]))
-        return anchored(*tokens), None, into, None, None
+            zeros.append(deposit(ctx.handles[1], Dense.pack(g.flatten(1, -2).sum(1) if g.ndim > 2 else g)))
+        return anchor_gradient(*zeros), None, into, None, None
 
 
-def linear(surgery: Any, x: Tensor, *, weight: Tensor, bias: Tensor | None) -> Tensor:
+def linear(surgery: "Surgery", x: Tensor, *, weight: Tensor, bias: Tensor | None) -> Tensor:
     """Carry out functional.linear under the surgery; either of weight and bias may be tracked."""
     handles = (surgery.use(weight), surgery.use(bias))
     detached = None if bias is None else bias.detach()
     return _Linear.apply(surgery.anchor, handles, x, weight.detach(), detached)
 
 
-@rule_for(functional.linear)
-def linear_rule(call: Any) -> Any:
+def linear_rule(call: "Call") -> Any:
     """functional.linear, torch.nn.Linear."""
     x, weight, bias = call.bind("input", "weight", "bias")
     surgery = call.surgery
-    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)):
+    if surgery.is_tracked(x) or not all(surgery.is_shared(w) for w in (weight, bias)):
         return NotImplemented
     return linear(surgery, x, weight=weight, bias=bias)
 
 
-@rule_for(torch.matmul, Tensor.matmul, Tensor.__matmul__)
-def matmul_rule(call: Any) -> Any:
+def matmul_rule(call: "Call") -> Any:
     """Examples [B, …, i] times a weight [i, o]."""
     x, weight = call.args[:2] if len(call.args) > 1 else (call.args[0], None)
-    if weight is None or call.surgery.tracked(x) or weight.ndim != 2 or x.ndim < 2:
+    if weight is None or call.surgery.is_tracked(x) or weight.ndim != 2 or x.ndim < 2:
         return NotImplemented
     # The transpose is followed like any other view of the weight.
     with call.surgery:

@@ -1,13 +1,16 @@
 """Acts on: per-example gradients. Scale and shift [B, *normalized] of LayerNorm and RMSNorm."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.deposits import anchored, deposit, quietly
-from regrad.perexample.rules.registry import rule_for
+from regrad.perexample.contributions import Dense
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+
+if TYPE_CHECKING:
+    from regrad.perexample.surgery import Call
 
 # Below so many elements an example, one vectorised pass beats a native call for each example.
 _WORTH_A_CALL = 1 << 13
@@ -22,7 +25,7 @@ class _LayerNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x = saved[0]
         x_in = x if x.dtype == g.dtype else x.to(g.dtype)
@@ -31,8 +34,8 @@ class _LayerNorm(torch.autograd.Function):
             into, scale, shift = _example_by_example(g, x_in, saved[1:], ctx.shape)
         else:
             into, scale, shift = _at_once(g, x_in, saved[1:], ctx.shape)
-        tokens = [deposit(h, "dense", [v]) for h, v in zip(ctx.handles, (scale, shift), strict=True)]
-        return anchored(*tokens), None, into.to(x.dtype), None, None, None, None
+        zeros = [deposit(h, Dense.pack(v)) for h, v in zip(ctx.handles, (scale, shift), strict=True)]
+        return anchor_gradient(*zeros), None, into.to(x.dtype), None, None, None, None
 
 
 def _example_by_example(g: Tensor, x: Tensor, saved: Any, shape: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -69,7 +72,7 @@ class _RMSNorm(torch.autograd.Function):
         return y
 
     @staticmethod
-    @quietly
+    @rule_backward
     def backward(ctx, saved, g):
         x, weight = saved
         axes = tuple(range(-len(ctx.shape), 0))
@@ -81,27 +84,25 @@ class _RMSNorm(torch.autograd.Function):
         into = (rstd * (scaled - unit * (scaled * unit).mean(axes, keepdim=True))).to(x.dtype)
         between = tuple(range(1, x.ndim - len(ctx.shape)))
         scale = g * unit
-        token = deposit(ctx.handle, "dense", [scale.sum(between) if between else scale])
+        token = deposit(ctx.handle, Dense.pack(scale.sum(between) if between else scale))
         return token, None, into, None, None, None
 
 
-@rule_for(functional.layer_norm)
-def layer_norm_rule(call: Any) -> Any:
+def layer_norm_rule(call: "Call") -> Any:
     """functional.layer_norm, torch.nn.LayerNorm."""
     x, shape, weight, bias, eps = call.bind("input", "normalized_shape", "weight", "bias", "eps")
     surgery = call.surgery
-    if surgery.tracked(x) or not all(surgery.fixed(w) for w in (weight, bias)) or x.ndim <= len(shape):
+    if surgery.is_tracked(x) or not all(surgery.is_shared(w) for w in (weight, bias)) or x.ndim <= len(shape):
         return NotImplemented
     handles = (surgery.use(weight), surgery.use(bias))
     weight, bias = (None if w is None else w.detach() for w in (weight, bias))
     return _LayerNorm.apply(surgery.anchor, handles, x, weight, bias, list(shape), 1e-5 if eps is None else eps)
 
 
-@rule_for(functional.rms_norm, torch.rms_norm)
-def rms_norm_rule(call: Any) -> Any:
+def rms_norm_rule(call: "Call") -> Any:
     """functional.rms_norm, torch.nn.RMSNorm."""
     x, shape, weight, eps = call.bind("input", "normalized_shape", "weight", "eps")
     surgery = call.surgery
-    if surgery.tracked(x) or x.ndim <= len(shape):
+    if surgery.is_tracked(x) or x.ndim <= len(shape):
         return NotImplemented
     return _RMSNorm.apply(surgery.anchor, surgery.use(weight), x, weight.detach(), list(shape), eps)
