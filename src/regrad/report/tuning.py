@@ -11,6 +11,11 @@ from regrad.report.tables import significant
 from regrad.statistics.tuning import Choice
 
 
+def rate(lr: float | None) -> str:
+    """Return a learning rate as tables print it, "none" where every one diverged."""
+    return "none" if lr is None else significant(lr, 2)
+
+
 def tuning_row(choice: Choice, *, decades: bool = False) -> dict[str, Any]:
     """Return what a tuning table says of one arm: grid, trials, choice, edge, runs that diverged.
 
@@ -23,7 +28,7 @@ def tuning_row(choice: Choice, *, decades: bool = False) -> dict[str, Any]:
         "highest LR": significant(max(choice.means), 2),
         **({"decades": f"{choice.decades:.2f}"} if decades else {}),
         "trials": choice.trials,
-        "best LR": significant(choice.best or math.nan, 2),
+        "best LR": rate(choice.best),
         "on edge": choice.edge or "no",
         "div.": sum(choice.diverged.values()),
     }

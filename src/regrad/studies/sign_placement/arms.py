@@ -1,8 +1,10 @@
 """The places of the sign that are compared, from the earliest to the latest."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from regrad.report.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.results import Record
 from regrad.studies.study import Arm
 
 
@@ -34,3 +36,9 @@ ARMS: dict[str, SignArm] = {
     )
 }
 REFERENCE = ARMS["ema"]  # the sign applied last; the others' differences are to it, and the noise is measured along it
+
+
+def arms_of(records: Iterable[Record]) -> list[SignArm]:
+    """Return the arms that have runs, from the earliest sign to the latest."""
+    names = {record.spec.tags["arm"] for record in records}
+    return [arm for arm in ARMS.values() if arm.name in names]

@@ -1,0 +1,20 @@
+"""What the claims are decided from."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from regrad.report.outcomes import FRESH
+from regrad.results import Record, rows
+from regrad.studies.sign_placement.noise import predicted_snr, reference_runs
+
+
+def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return test loss and predicted signal-to-noise ratio of each arm and fresh seed."""
+    losses = [{**row, "metric": "test_loss"} for row in rows(list(records), "test_loss", FRESH)]
+    predictions = [
+        {"arm": arm, "seed": run.spec.seed, "value": snr, "diverged": False, "metric": "predicted_snr"}
+        for run in reference_runs(records)
+        if not run.diverged
+        for arm, snr in predicted_snr(run).items()
+    ]
+    return losses + predictions
