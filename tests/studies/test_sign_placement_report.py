@@ -8,11 +8,13 @@ import pytest
 
 from regrad.report.export import Exporter, rendered
 from regrad.report.ledger.verdicts import decide, scale_label
-from regrad.report.style import METHODS
 from regrad.report.tables import to_latex
 from regrad.results import Curve
 from regrad.studies.sign_placement import figures, tables
-from regrad.studies.sign_placement.arms import ARMS
+from regrad.studies.sign_placement.arms import ARMS, arms_of
+from regrad.studies.sign_placement.claims import claim_rows
+from regrad.studies.sign_placement.noise import predicted_snr, values_by_parameter
+from regrad.studies.sign_placement.numbers import numbers
 from regrad.studies.sign_placement.study import STUDY
 from sign_records import LAYERS, LOSS, SHARE, noise_curves, record, study_records
 
@@ -48,12 +50,12 @@ def test_every_figure_is_drawn_whatever_diverged_or_is_missing(name, case):
 def test_tables_numbers_and_rows_are_made_whatever_diverged_or_is_missing(case):
     records = study_records(**CASES[case])
     for frame in (tables.results_table(records), tables.tuning_table(records)):
-        assert list(frame["placement"]) == [METHODS[a][0] for a in figures.arms(records)]
+        assert list(frame["placement"]) == [arm.label for arm in arms_of(records)]
         assert "tabular" in to_latex(frame)
-    numbers = tables.numbers(records)
-    assert all(isinstance(text, str) for text in numbers.values())
-    assert not any("nan" in text or "inf" in text for text in numbers.values())
-    assert figures.claim_rows(records)
+    values = numbers(records)
+    assert all(isinstance(text, str) for text in values.values())
+    assert not any("nan" in text or "inf" in text for text in values.values())
+    assert claim_rows(records)
 
 
 def test_drawing_reads_records_and_changes_none():
@@ -69,15 +71,15 @@ def test_the_order_of_the_records_does_not_change_a_figure_or_a_number():
     for draw in DRAW.values():
         one, other = (rendered(draw(r), "png", {"Software": None}) for r in (records, records[::-1]))
         assert one == other, draw.__name__
-    assert tables.numbers(records) == tables.numbers(records[::-1])
+    assert numbers(records) == numbers(records[::-1])
 
 
 def test_arms_are_in_the_order_of_the_sign():
-    assert figures.arms(study_records()[::-1]) == ["example", "group-4", "batch", "ema"]
+    assert [arm.name for arm in arms_of(study_records()[::-1])] == ["example", "group-4", "batch", "ema"]
 
 
 def test_claim_rows_by_hand():
-    rows = figures.claim_rows(study_records(seeds=2))
+    rows = claim_rows(study_records(seeds=2))
     loss = {(r["arm"], r["seed"]): r["value"] for r in rows if r["metric"] == "test_loss"}
     assert len(loss) == 8
     assert loss["example", 1] == pytest.approx(2.41)  # 2.4 nats and 0.01 for the seed
@@ -89,19 +91,19 @@ def test_claim_rows_by_hand():
 
 
 def test_tuning_runs_never_become_claim_rows():
-    seeds = {r["seed"] for r in figures.claim_rows(study_records(seeds=3))}
+    seeds = {r["seed"] for r in claim_rows(study_records(seeds=3))}
     assert seeds == {0, 1, 2}
 
 
 def test_a_diverged_run_is_a_claim_row_without_a_value():
-    rows = figures.claim_rows(study_records(diverged=("batch/1",)))
+    rows = claim_rows(study_records(diverged=("batch/1",)))
     (lost,) = [r for r in rows if r["diverged"]]
     assert (lost["arm"], lost["seed"], lost["value"]) == ("batch", 1, None)
 
 
 def test_predicted_snr_by_hand():
     # Shares 0.75 and 0.85 at the two checkpoints: mean 0.8, and the normal distribution reaches 0.8 at 0.8416.
-    found = figures.predicted_snr(record("ema", 0.002, 0, "fresh"))
+    found = predicted_snr(record("ema", 0.002, 0, "fresh"))
     assert found["ema"] == pytest.approx(0.841621, abs=1e-6)
     # 0.6 at 0.2533: the earliest sign.
     assert found["example"] == pytest.approx(0.253347, abs=1e-6)
@@ -112,12 +114,12 @@ def test_a_share_of_one_is_a_large_number_and_not_infinite():
     made = record("ema", 0.002, 0, "fresh")
     whole = Curve(x=[0.0], y=[1.0])
     made = made.model_copy(update={"curves": made.curves | {"noise/all/resampled_right/ema": whole}})
-    found = figures.predicted_snr(made)
+    found = predicted_snr(made)
     assert 5 < found["ema"] < math.inf
 
 
 def test_numbers_by_hand():
-    numbers = tables.numbers(study_records(seeds=3))
+    values = numbers(study_records(seeds=3))
     expected = {
         "sign/parameters": "115,008",
         "sign/batch": "16",
@@ -135,7 +137,7 @@ def test_numbers_by_hand():
         "sign/observed-order": "the moving average, the batch mean, 4-example means, each example",
         "sign/predicted-order": "the moving average $>$ the batch mean $>$ 4-example means $>$ each example",
     }
-    assert {key: numbers[key] for key in expected} == expected
+    assert {key: values[key] for key in expected} == expected
 
 
 def test_an_interval_by_hand():
@@ -154,13 +156,12 @@ def test_an_interval_by_hand():
 
 def test_diverged_runs_are_counted_and_enter_no_mean():
     records = study_records(seeds=3, diverged=("ema/2",))
-    assert tables.losses(records, "ema") == {0: pytest.approx(2.0), 1: pytest.approx(2.01)}
-    assert tables.numbers(records)["sign/diverged"] == "1"
-    lines = tables.results_table(records).set_index("placement")["div."]
-    assert lines["sign of the moving average"] == "1/3"
-    gap = tables.gap(records, "batch")
-    assert gap.n == 2  # the pair of the diverged run is left out
-    assert gap.estimate == pytest.approx(0.2)
+    values = numbers(records)
+    assert values["sign/diverged"] == "1"
+    assert values["sign/batch/gap"] == "0.200 [0.200, 0.200]"  # the pair of the diverged run is left out
+    line = tables.results_table(records).set_index("placement").loc["sign of the moving average"]
+    # 2.00 and 2.01: standard deviation 0.00707, t(1, 97.5 %) = 12.706: half-width 0.0635.
+    assert (line["test loss [95 %]"], line["div."]) == ("2.005 [1.941, 2.069]", "1/3")
 
 
 def test_an_arm_that_diverged_everywhere_has_no_rate_and_no_loss():
@@ -170,7 +171,7 @@ def test_an_arm_that_diverged_everywhere_has_no_rate_and_no_loss():
     tuning = tables.tuning_table(records).iloc[0]
     assert tuning["div."] == 3
     assert tuning["best LR"] == "none"
-    assert "each example" not in tables.numbers(records)["sign/observed-order"]
+    assert "each example" not in numbers(records)["sign/observed-order"]
 
 
 def test_a_tuning_table_shows_grid_trials_and_edges():
@@ -180,19 +181,15 @@ def test_a_tuning_table_shows_grid_trials_and_edges():
 
 
 def test_per_layer_values_come_from_every_seed_and_checkpoint_of_the_reference():
-    found = figures.layer_values(study_records(seeds=3), "kurtosis")
+    found = values_by_parameter(study_records(seeds=3), "kurtosis")
     assert list(found) == list(LAYERS)
     assert found[LAYERS[1]] == [4.0, 4.01] * 3
-    assert figures.layer_values(study_records(), "gaussian/batch")[LAYERS[0]][0] == SHARE["batch"]
-
-
-def test_names_of_parameters_fit_into_the_figure():
-    assert figures.short("blocks.0.attention.query.weight") == "0 attn query"
+    assert values_by_parameter(study_records(), "gaussian/batch")[LAYERS[0]][0] == SHARE["batch"]
 
 
 def verdicts(records, preset="small"):
     """With losses that scatter by ±0.002, differently in every arm: without scatter there is no t-test."""
-    rows = figures.claim_rows(records)
+    rows = claim_rows(records)
     for k, r in enumerate(rows):
         r["value"] += 0.001 * (k * 7 % 5 - 2)
     return {v["id"]: v for v in decide(LEDGER, STUDY.name, rows, preset=preset, records=records)}

@@ -17,7 +17,7 @@ from regrad.studies.sign_placement.arms import REFERENCE, SignArm, arms_of
 from regrad.studies.sign_placement.noise import values_by_parameter
 
 LOSS = "nats per byte"
-DASHED = {"color": "#909090", "lw": 0.7, "ls": "--"}
+DASHED: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 
 
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
