@@ -35,7 +35,7 @@ from regrad.studies.dgs import chapter as dgs_chapter
 from regrad.studies.engine import figures as engine
 from regrad.studies.micro_adam import numbers as micro_adam_numbers
 from regrad.studies.sgg import chapter as sgg_chapter
-from regrad.studies.sign_placement import tables as sign_tables
+from regrad.studies.sign_placement import numbers as sign_numbers
 from sign_records import study_records
 
 ROOT = Path(__file__).parents[1]
@@ -47,7 +47,7 @@ QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute"}
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
-    "01_sign_placement": lambda: sign_tables.numbers(study_records()),
+    "01_sign_placement": lambda: sign_numbers.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
     "04_engine": lambda: engine.numbers(benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
     "05_sgg": lambda: sgg_chapter.all_numbers(sgg_records.study_records(), ROOT),

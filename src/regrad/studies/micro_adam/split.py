@@ -10,13 +10,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from regrad.report.ledger.kinds.versus import curve_spread
+from regrad.report.marks import parameter_label
 from regrad.report.style import PAGE_INCHES, canvas, method, ramp
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval
 from regrad.studies.micro_adam.figures import REFERENCE, UNIT, draw_interval
 from regrad.studies.micro_adam.rows import diverged, fresh
 from regrad.studies.micro_adam.scaling import scaling, scaling_rows, split, tensors
-from regrad.studies.sign_placement.figures import short
 
 RULES = ("lr~B^0", "lr~B^0.5", "lr~B^1")
 
@@ -60,7 +60,7 @@ def fig_split(records: Sequence[Record]) -> Figure:
         axes[2].xaxis.set_minor_formatter(NullFormatter())
         for axis in axes[1:]:
             axis.set(ylim=(max(1, len(names)) - 0.5, -0.5), yticks=range(len(names)))
-            axis.set_yticklabels([short(name) for name in names] if axis is axes[1] else [], fontsize=5.2)
+            axis.set_yticklabels([parameter_label(name) for name in names] if axis is axes[1] else [], fontsize=5.2)
     return figure
 
 
