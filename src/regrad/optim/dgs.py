@@ -113,21 +113,21 @@ class DGS(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        work = [found for group in self.param_groups if (found := self._work(group))[1]]
+        work = [part for group in self.param_groups if (part := self._work(group))[1]]
         if not work:
             return loss
         scratch = self.__dict__.setdefault("_scratch", Scratch())  # not pickled, made anew where it is missing
         measures = _measures(work, scratch)
-        for found in work:
-            own = measures if len(measures) < 2 else [measures.pop(0) for _ in found[1]]
-            _descend(found, own, scratch)
+        for part in work:
+            own = measures if len(measures) < 2 else [measures.pop(0) for _ in part[1]]
+            _descend(part, own, scratch)
         return loss
 
     def _work(self, group: dict[str, Any]) -> Work:
-        kept = [i for i, p in enumerate(group["params"]) if p.grad is not None]
-        params = [group["params"][i] for i in kept]
+        moving = [i for i, p in enumerate(group["params"]) if p.grad is not None]
+        params = [group["params"][i] for i in moving]
         gamma = group["gamma"]
-        gammas = [gamma[i] for i in kept] if isinstance(gamma, list | tuple) else [gamma] * len(kept)
+        gammas = [gamma[i] for i in moving] if isinstance(gamma, list | tuple) else [gamma] * len(moving)
         return group, params, [self._direction(p, group) for p in params], gammas
 
     def _direction(self, param: Tensor, group: dict[str, Any]) -> Tensor:

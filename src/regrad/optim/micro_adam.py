@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
-from regrad.optim.statistic_inputs import Given, Sample, Statistics, step_inputs
+from regrad.optim.statistic_inputs import BatchStatistics, Sample, Statistics, step_inputs
 from regrad.transforms.adam_family import (
     adam_step_,
     average_,
@@ -156,16 +156,15 @@ class MicroAdam(Optimizer):
                 loss = closure()
         if batch_size is not None:
             integer_at_least("batch_size", batch_size, 1)
-        given = Given(statistics or {}, batch_size)
-        work = [(group, step_inputs(group, given)) for group in self.param_groups]
-        for group, found in work:
-            for param, grad, sample in found:
+        batch = BatchStatistics(statistics or {}, batch_size)
+        # All inputs are checked before the first parameter moves: a refused step changes nothing.
+        work = [(group, step_inputs(group, batch)) for group in self.param_groups]
+        for group, inputs in work:
+            for param, grad, sample in inputs:
                 self._step_param(param, grad, sample, group)
         return loss
 
-    def _step_param(
-        self, param: Tensor, grad: Tensor, sample: Sample | None, group: dict[str, Any]
-    ) -> None:
+    def _step_param(self, param: Tensor, grad: Tensor, sample: Sample | None, group: dict[str, Any]) -> None:
         state = self.state[param]
         if not state:
             state["step"] = 0
@@ -182,9 +181,7 @@ class MicroAdam(Optimizer):
         adam_step_(_real(param), (_real(state["exp_avg"]), nu), **how)
 
 
-def _second_moment(
-    state: dict[str, Any], grad: Tensor, sample: Sample | None, group: dict[str, Any]
-) -> Tensor:
+def _second_moment(state: dict[str, Any], grad: Tensor, sample: Sample | None, group: dict[str, Any]) -> Tensor:
     beta = group["betas"][1]
     square = _real(state["exp_avg_sq"])
     if sample is not None and sample.replaces:

@@ -38,7 +38,7 @@ def folds(base: Optimizer, scales: dict[Tensor, EntryScale]) -> bool:
     return (
         type(base) in (Adam, AdamW, SGD)
         and not hooks
-        and all(_plain(group) for group in base.param_groups)
+        and all(_is_supported(group) for group in base.param_groups)
         and all(_ready(base, p, group) for p, group in _with_gradients(base))
         and all(p.dtype in (torch.float32, torch.float64) for p in scales)
     )
@@ -70,7 +70,7 @@ class _Piece(NamedTuple):
     scale: EntryScale | None
 
 
-def _plain(group: dict[str, Any]) -> bool:
+def _is_supported(group: dict[str, Any]) -> bool:
     values = (group["lr"], *group.get("betas", ()))
     return not any(group.get(name) for name in _REFUSED) and not any(isinstance(x, Tensor) for x in values)
 

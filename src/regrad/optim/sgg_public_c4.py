@@ -22,14 +22,14 @@ from regrad.transforms.gradient_grouping import (
 @contextmanager
 def public_c4_gradients(params: list[Tensor]) -> Iterator[None]:
     """Lend every parameter a scaled copy of its gradient; the gradients themselves come back unchanged."""
-    kept = [p.grad for p in params]
+    gradients = [p.grad for p in params]
     try:
-        for p, grad in zip(params, kept, strict=True):
+        for p, grad in zip(params, gradients, strict=True):
             if grad is not None:
                 p.grad = grad * public_c4_gradient_factor(p, grad).to(grad.dtype)
         yield
     finally:
-        for p, grad in zip(params, kept, strict=True):
+        for p, grad in zip(params, gradients, strict=True):
             p.grad = grad
 
 

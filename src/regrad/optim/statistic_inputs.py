@@ -16,8 +16,8 @@ Statistics = Mapping[str, Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
-class Given:
-    """What the caller passed to one step."""
+class BatchStatistics:
+    """What the caller passed to one step: statistics by kind and parameter, and the examples behind them."""
 
     statistics: Statistics
     batch_size: int | None
@@ -33,7 +33,7 @@ class Sample:
     may_be_negative: bool = False
 
 
-def step_inputs(group: dict[str, Any], given: Given) -> list[tuple[Tensor, Tensor, Sample | None]]:
+def step_inputs(group: dict[str, Any], batch: BatchStatistics) -> list[tuple[Tensor, Tensor, Sample | None]]:
     """Return (parameter, gradient, sample) for each parameter of the group that has a gradient.
 
     The sample is None for "adam", whose ν averages gbar² and nothing else.
@@ -41,15 +41,16 @@ def step_inputs(group: dict[str, Any], given: Given) -> list[tuple[Tensor, Tenso
     Raises:
         ValueError, TypeError, RuntimeError: As ``MicroAdam.step`` says.
     """
-    if given.statistics and "param_names" not in group:
+    if batch.statistics and "param_names" not in group:
         raise ValueError("statistics are looked up by parameter name: pass model.named_parameters()")
     names = group.get("param_names", [""] * len(group["params"]))
-    found = []
+    inputs = []
     for name, param in zip(names, group["params"], strict=True):
-        grad = _gradient(name, param, given.statistics)
+        grad = _gradient(name, param, batch.statistics)
         if grad is not None:
-            found.append((param, grad, _sample(name, param, (group["preconditioner"], given))))
-    return found
+            sample = _sample(name, param, preconditioner=group["preconditioner"], batch=batch)
+            inputs.append((param, grad, sample))
+    return inputs
 
 
 def _gradient(name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
@@ -66,27 +67,24 @@ def _gradient(name: str, param: Tensor, statistics: Statistics) -> Tensor | None
     return param.grad
 
 
-def _sample(name: str, param: Tensor, wanted: tuple[str | float, Given]) -> Sample | None:
-    preconditioner, given = wanted
+def _sample(name: str, param: Tensor, *, preconditioner: str | float, batch: BatchStatistics) -> Sample | None:
     c = coefficient(preconditioner)
     if c is None:
         return None
     if param.is_complex():
         raise TypeError(f"preconditioner={preconditioner!r} refuses complex parameters like {name!r}")
     if preconditioner == "micro":
-        square = _statistic("mean_square", name, param, given.statistics)
+        square = _statistic("mean_square", name, param, batch.statistics)
         if square is not None:
             return Sample(square, replaces=True)
-    variance = _statistic("variance", name, param, given.statistics)
+    variance = _statistic("variance", name, param, batch.statistics)
     if variance is None:
-        raise ValueError(
-            f"preconditioner={preconditioner!r} needs statistics['variance'][{name!r}] at every step"
-        )
+        raise ValueError(f"preconditioner={preconditioner!r} needs statistics['variance'][{name!r}] at every step")
     if c == math.inf:
         return Sample(variance, replaces=True)
-    if given.batch_size is None or given.batch_size < 2:
-        raise ValueError(f"preconditioner={preconditioner!r} needs batch_size >= 2, got {given.batch_size}")
-    return Sample(variance, scale=c - 1 / given.batch_size, may_be_negative=c < 1)
+    if batch.batch_size is None or batch.batch_size < 2:
+        raise ValueError(f"preconditioner={preconditioner!r} needs batch_size >= 2, got {batch.batch_size}")
+    return Sample(variance, scale=c - 1 / batch.batch_size, may_be_negative=c < 1)
 
 
 def _statistic(kind: str, name: str, param: Tensor, statistics: Statistics) -> Tensor | None:

@@ -14,7 +14,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 import regrad.transforms.checks as checks
-from regrad.scaling.controller import Clip, Controller, Seen
+from regrad.scaling.controller import Clip, Controller, StepOutcome
 from regrad.scaling.gradients import gradients_of, read_numbers, unscale_
 from regrad.scaling.order import OrderOfUse, count_entries
 from regrad.scaling.variants import RUNGS, Settings
@@ -23,12 +23,12 @@ from regrad.transforms.clipping import Moments
 
 @dataclass
 class Visit:
-    """One optimizer's passage between two calls of ``update``; ``seen`` stays None without gradients."""
+    """One optimizer's passage between two calls of ``update``; ``outcome`` stays None without gradients."""
 
     clip: Clip
     found_inf: Tensor | float = 0.0
     stepped: bool = False
-    seen: Seen | None = None
+    outcome: StepOutcome | None = None
 
 
 class ALSDGC:
@@ -133,7 +133,7 @@ class ALSDGC:
         """
         if isinstance(outputs, Tensor):
             if self.rung.watches_loss:
-                self._seen_losses.append(outputs.detach().mean())
+                self._watched_losses.append(outputs.detach().mean())
             return outputs * torch.full((), self.get_scale(), device=outputs.device, dtype=torch.float32)
         if isinstance(outputs, Iterable):
             scaled = map(self.scale, outputs)
@@ -189,7 +189,7 @@ class ALSDGC:
         visits = [visit for visit in self._visits.values() if visit.stepped]
         if not visits:
             raise RuntimeError("update() must follow step(optimizer)")
-        self._controller.advance([visit.seen for visit in visits if visit.seen], self._loss)
+        self._controller.advance([visit.outcome for visit in visits if visit.outcome], self._loss)
         self._start_iteration()
 
     def get_scale(self) -> float:
@@ -238,8 +238,7 @@ class ALSDGC:
             ValueError: If the state is another variant's.
         """
         if state_dict.get("variant") != self.variant:
-            found = state_dict.get("variant")
-            raise ValueError(f"variant of the state must be {self.variant!r}, got {found!r}")
+            raise ValueError(f"variant of the state must be {self.variant!r}, got {state_dict.get('variant')!r}")
         clips = [Clip(**entry | {"norms": Moments(*entry["norms"])}) for entry in state_dict["optimizers"]]
         self._controller = Controller(
             self.rung, self.settings, losses=Moments(*state_dict["losses"]), clips=clips,
@@ -256,16 +255,16 @@ class ALSDGC:
 
     def _start_iteration(self) -> None:
         self._visits: dict[Optimizer, Visit] = {}
-        self._seen_losses: list[Tensor] = []
+        self._watched_losses: list[Tensor] = []
         self._loss = math.nan
 
     def _clip_of(self, optimizer: Optimizer) -> Clip:
         """Return the optimizer's record: its own, the next one loaded, or a fresh one."""
-        clips, known = self._controller.clips, optimizer in self._order
+        clips, is_known = self._controller.clips, optimizer in self._order
         number = self._order.number(optimizer)
         if number == len(clips):
             clips.append(Clip(count_entries(optimizer), float(self.settings.init_threshold)))
-        if not known and clips[number].entries != count_entries(optimizer):
+        if not is_known and clips[number].entries != count_entries(optimizer):
             raise ValueError(
                 f"optimizer number {number} must have {clips[number].entries} parameter entries as in the "
                 f"loaded state, got {count_entries(optimizer)}: optimizers are matched in order of first use"
@@ -276,12 +275,12 @@ class ALSDGC:
         """Clip the gradients if need be and say whether the optimizer may step on them."""
         total_norm = get_total_norm(grads, self.settings.norm_type)
         lr = 0.0 if self.rung.averages_norms else optimizer.param_groups[0]["lr"]
-        found_inf, norm, lr, *losses = read_numbers([visit.found_inf, total_norm, lr, *self._seen_losses])
+        found_inf, norm, lr, *losses = read_numbers([visit.found_inf, total_norm, lr, *self._watched_losses])
         self._loss = sum(losses) / len(losses) if losses else math.nan
         clip = visit.clip
-        visit.seen = Seen(clip, self.rung.skips_overflows and found_inf > 0, lr)
+        visit.outcome = StepOutcome(clip, self.rung.skips_overflows and found_inf > 0, lr)
         clip.steps += 1
-        if visit.seen.overflowed:
+        if visit.outcome.overflowed:
             clip.skipped += 1
             return False
         clip.norm = norm

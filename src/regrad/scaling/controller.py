@@ -32,7 +32,7 @@ class Clip:
 
 
 @dataclass
-class Seen:
+class StepOutcome:
     """What one optimizer's step has shown: its record, whether it overflowed, and its learning rate."""
 
     clip: Clip
@@ -62,25 +62,25 @@ class Controller:
     losses: Moments = field(default_factory=Moments)
     clips: list[Clip] = field(default_factory=list)
 
-    def advance(self, seen: Sequence[Seen], loss: float) -> None:
+    def advance(self, outcomes: Sequence[StepOutcome], loss: float) -> None:
         """Move scale, multiple and thresholds after the steps of one iteration.
 
         An overflow anywhere moves the scale; it leaves the running loss and the overflowed optimizers'
         thresholds as they were.
 
         Args:
-            seen: One entry per optimizer that had gradients; none means nothing happened.
+            outcomes: One per optimizer that had gradients; none means nothing happened.
             loss: The iteration's loss, unscaled; read by V4 only.
         """
-        if not seen or self.settings.frozen:
+        if not outcomes or self.settings.frozen:
             return
-        overflow = any(entry.overflowed for entry in seen)
-        self._move_scale(seen[-1].clip.norm, loss, overflow)
+        overflow = any(outcome.overflowed for outcome in outcomes)
+        self._move_scale(outcomes[-1].clip.norm, loss, overflow)
         if self.rung.watches_loss and not overflow and math.isfinite(loss):
             self._move_multiple(loss)
-        for entry in seen:
-            if not entry.overflowed:
-                self._move_threshold(entry.clip, entry.lr)
+        for outcome in outcomes:
+            if not outcome.overflowed:
+                self._move_threshold(outcome.clip, outcome.lr)
 
     def _move_scale(self, norm: float, loss: float, overflow: bool) -> None:
         c = self.settings
@@ -114,8 +114,8 @@ class Controller:
             )
             return
         # The clipped norm is averaged, so a spike cannot raise its own threshold.
-        kept = min(clip.norm, clip.threshold)
-        if math.isfinite(kept):
-            clip.norms = update_moments(clip.norms, kept, beta=c.beta)
+        norm = min(clip.norm, clip.threshold)
+        if math.isfinite(norm):
+            clip.norms = update_moments(clip.norms, norm, beta=c.beta)
         if clip.norms.number >= c.warmup_steps:
             clip.threshold = self.multiple * clip.norms.mean

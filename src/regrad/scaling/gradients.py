@@ -41,13 +41,13 @@ def unscale_(grads: Sequence[Tensor], scale: float) -> Tensor:
             raise ValueError("gradients must not be float16: keep parameters in float32 and use autocast")
         groups[grad.device, grad.dtype].append(grad)
     first = grads[0].device
-    found = torch.zeros((), device=first, dtype=torch.float32)
+    found_inf = torch.zeros((), device=first, dtype=torch.float32)
     for (device, _), group in groups.items():
-        found_here = torch.zeros((), device=device, dtype=torch.float32)
+        found_inf_here = torch.zeros((), device=device, dtype=torch.float32)
         inverse = torch.full((), 1.0 / scale, device=device, dtype=torch.float32)
-        torch._amp_foreach_non_finite_check_and_unscale_(group, found_here, inverse)
-        found = torch.maximum(found, found_here.to(first, non_blocking=True))
-    return found
+        torch._amp_foreach_non_finite_check_and_unscale_(group, found_inf_here, inverse)
+        found_inf = torch.maximum(found_inf, found_inf_here.to(first, non_blocking=True))
+    return found_inf
 
 
 def read_numbers(values: Sequence[Tensor | float]) -> list[float]:

@@ -48,8 +48,8 @@ class ZClip:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the warm-up's norms and the running moments."""
-        kept = {name: getattr(self.clipper, name) for name in ("initialized", "mean", "var")}
-        return kept | {"buffer": list(self.clipper.buffer)}
+        state = {name: getattr(self.clipper, name) for name in ("initialized", "mean", "var")}
+        return state | {"buffer": list(self.clipper.buffer)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what ``state_dict`` returned."""

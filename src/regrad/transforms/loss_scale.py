@@ -76,8 +76,8 @@ def grow_after_interval(
         return max(float32(loss_scale * backoff_factor), min_scale), 0
     if good_steps + 1 < growth_interval:
         return loss_scale, good_steps + 1
-    grown = float32(min(loss_scale * growth_factor, max_scale))
-    return (grown if math.isfinite(grown) else loss_scale), 0
+    larger = float32(min(loss_scale * growth_factor, max_scale))
+    return (larger if math.isfinite(larger) else loss_scale), 0
 
 
 def float32(value: float) -> float:
