@@ -55,7 +55,7 @@ def seen(monkeypatch, cache, of):
     """What a run starts from and is shown: initial weights, training batches, evaluation windows."""
     weights, batches, windows = [], [], []
     with monkeypatch.context() as patch:
-        init, batch, cut = LanguageProblem.init_model, LanguageProblem.batch, LanguageProblem._windows
+        init, batch, cut = LanguageProblem.init_model, LanguageProblem.batch, LanguageProblem.examples
 
         def init_model(self):
             model = init(self)
@@ -73,7 +73,7 @@ def seen(monkeypatch, cache, of):
 
         patch.setattr(LanguageProblem, "init_model", init_model)
         patch.setattr(LanguageProblem, "batch", take)
-        patch.setattr(LanguageProblem, "_windows", window)
+        patch.setattr(LanguageProblem, "examples", window)
         record = run(of, FINGERPRINT, cache=cache)
     return (weights, batches, windows), record
 

@@ -15,8 +15,8 @@ from tiny_packages import debian, member, put, source, tar, tar_file, tar_link, 
 
 from regrad.problems.data import archives
 from regrad.problems.data.archives import only_member, read_members
-from regrad.problems.data.decompress import gunzip
 from regrad.problems.data.errors import DataError
+from regrad.problems.data.grey_images import gunzip
 from regrad.problems.data.sources import Member
 
 GOOD = b"the good bytes"

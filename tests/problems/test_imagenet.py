@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from regrad.problems import imagenet
 from regrad.problems.data import image_folders
 from regrad.problems.data.errors import DataError
-from regrad.problems.imagenet import ImageNetOptions, divide
+from regrad.problems.imagenet import ImageNetOptions, ImageNetProblem, held_out
 from regrad.problems.options import OptionError
 from regrad.results import Part
 from regrad.runner.build import build_problem
@@ -37,7 +36,7 @@ def root(tmp_path_factory):
 @pytest.fixture
 def problem(root, monkeypatch):
     monkeypatch.setenv(image_folders.VARIABLE, str(root))
-    return imagenet.build(ImageNetOptions(**SMALL), cache=root)
+    return ImageNetProblem.from_options(ImageNetOptions(**SMALL), cache=root)
 
 
 def test_the_middle_square_is_kept(tmp_path):
@@ -59,22 +58,22 @@ def test_a_label_is_the_place_of_its_folder_in_the_alphabet(problem):
 
 
 def test_an_epoch_shows_every_training_image_once_and_the_seed_orders_it(problem, root):
-    count = len(problem.trees["train"].paths)
+    count = problem.size("train")
     chosen = problem.order.batch(0, count).tolist()
     assert sorted(chosen) == list(range(count))
-    other = imagenet.build(ImageNetOptions(**SMALL), cache=root, seed=1)
+    other = ImageNetProblem.from_options(ImageNetOptions(**SMALL), cache=root, seed=1)
     assert other.order.batch(0, count).tolist() != chosen
     assert torch.equal(problem.batch(3, 4).inputs, problem.batch(3, 4).inputs)
 
 
 def test_validation_is_held_out_of_train_by_name_and_test_is_val(problem, root):
     tree = image_folders.read_tree(root / "train", classes=3, images=3 * EACH)
-    parts = divide(tree)
-    names = [{str(path) for path in parts[split].paths} for split in ("train", "validation")]
+    parts = held_out(tree)
+    names = [set(parts[f"{split}_paths"]) for split in ("train", "validation")]
     assert names[0].isdisjoint(names[1])
     assert len(names[0]) + len(names[1]) == 3 * EACH
     assert 0 < len(names[1]) < 0.1 * 3 * EACH
-    assert len(problem.trees["test"].paths) == 6
+    assert problem.size("test") == 6
 
 
 def test_it_trains_and_is_evaluated(problem):
@@ -90,13 +89,13 @@ def test_it_trains_and_is_evaluated(problem):
 def test_what_is_missing_is_said_in_one_line_with_the_remedy(root, tmp_path, monkeypatch):
     monkeypatch.delenv(image_folders.VARIABLE, raising=False)
     with pytest.raises(DataError, match="REGRAD_IMAGENET is not set; unpack") as unset:
-        imagenet.build(ImageNetOptions(**SMALL), cache=root)
+        ImageNetProblem.from_options(ImageNetOptions(**SMALL), cache=root)
     monkeypatch.setenv(image_folders.VARIABLE, str(tmp_path))
     with pytest.raises(DataError, match="has no folders train and val; unpack") as empty:
-        imagenet.build(ImageNetOptions(**SMALL), cache=root)
+        ImageNetProblem.from_options(ImageNetOptions(**SMALL), cache=root)
     monkeypatch.setenv(image_folders.VARIABLE, str(root))
     with pytest.raises(DataError, match="3 classes and 120 images, not 1000 and 1281167") as other:
-        imagenet.build(ImageNetOptions(), cache=root)
+        ImageNetProblem.from_options(ImageNetOptions(), cache=root)
     (tmp_path / "a.JPEG").write_bytes(b"not an image")
     with pytest.raises(DataError, match="cannot be read") as damaged:
         image_folders.read_image(tmp_path / "a.JPEG", 8)
@@ -113,7 +112,7 @@ def test_the_study_plans_imagenet_at_preset_paper_where_the_folder_is_named(root
     assert {"V4", "clip-1", "none"} < {s.tags["arm"] for s in found}
     assert fingerprint(found[0], "cpu").code
     small = found[0].model_copy(update={"problem": Part(name="imagenet", options=SMALL)})
-    assert len(build_problem(small, cache=root, device="cpu").trees["test"].paths) == 6
+    assert build_problem(small, cache=root, device="cpu").size("test") == 6
     monkeypatch.delenv(image_folders.VARIABLE)
     assert not [s for s in study.specs("paper", []) if s.tags["part"] == "imagenet"]
 

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from regrad.problems import images
 from regrad.problems.batch import Batch
 from regrad.problems.data.image_sets import split_images
 from regrad.problems.images import ImageOptions, ImageProblem
@@ -130,7 +129,7 @@ def test_a_set_with_test_images_of_its_own_keeps_them_as_they_are():
 
 def test_gradient_descent_learns_the_digits(tmp_path):
     options = ImageOptions(images="digits", depth=8, width=8, norm="group")
-    problem = images.build(options, cache=tmp_path, seed=0)
+    problem = ImageProblem.from_options(options, cache=tmp_path, seed=0)
     model = problem.init_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     for step in range(60):

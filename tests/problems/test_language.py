@@ -8,15 +8,18 @@ import numpy as np
 import pytest
 import torch
 
-from regrad.problems import language
 from regrad.problems.batch import Batch
-from regrad.problems.data.corpora import load_tokens, split_documents, split_of, tokenize
+from regrad.problems.data import splits
+from regrad.problems.data.corpora import HELD_OUT, load_tokens, split_documents, tokenize, topic_documents
 from regrad.problems.data.tokenizing import encode_bpe, encode_bytes, train_bpe
-from regrad.problems.data.topics import topic_documents
 from regrad.problems.language import LanguageOptions, LanguageProblem
 from regrad.problems.options import OptionError
 
 OPTIONS = LanguageOptions(corpus="python-topics", sequence_length=8, evaluation_sequences=20)
+
+
+def split_of(document):
+    return splits.split_of(document.encode(), HELD_OUT)
 
 
 def counted(count: int = 85, **changes) -> LanguageProblem:
@@ -28,7 +31,7 @@ def counted(count: int = 85, **changes) -> LanguageProblem:
 
 def test_one_epoch_shows_every_window_once_and_the_next_epoch_shows_others():
     problem = counted()  # 85 tokens, windows of 8 + 1: (85 - 1) // 8 - 1 = 9 windows whatever the offset
-    assert problem.sequences == 9
+    assert problem.epoch_size == 9
     starts = [problem.batch(step, 3).inputs[:, 0].tolist() for step in range(6)]
     first, second = starts[0] + starts[1] + starts[2], starts[3] + starts[4] + starts[5]
     assert first != sorted(first)
@@ -56,7 +59,7 @@ def test_the_series_of_examples_does_not_depend_on_the_batch_size():
 
 
 def test_seeds_change_model_order_and_evaluation_set_and_equal_seeds_do_not():
-    tokens = counted(200, evaluation_sequences=3).tokens
+    tokens = counted(200, evaluation_sequences=3).arrays
     first, again, other = (LanguageProblem(OPTIONS, tokens, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(first.batch(3, 4).inputs, again.batch(3, 4).inputs)
     assert not torch.equal(first.batch(3, 4).inputs, other.batch(3, 4).inputs)
@@ -65,7 +68,7 @@ def test_seeds_change_model_order_and_evaluation_set_and_equal_seeds_do_not():
 
 
 def test_the_evaluation_subset_follows_from_the_seed_and_is_not_the_start_of_the_split():
-    tokens = counted(200).tokens
+    tokens = counted(200).arrays
     losses = []
     for seed in (1, 1, 2):
         problem = LanguageProblem(LanguageOptions(**(vars(OPTIONS) | {"evaluation_sequences": 3})), tokens, seed)
@@ -98,7 +101,7 @@ def test_losses_are_one_per_sequence_and_independent_of_the_others():
 
 def test_evaluation_by_hand_is_the_mean_over_all_windows_of_the_split():
     problem = counted(26)  # (26 - 1) // 8 = 3 windows, fewer than asked for
-    problem.tokens = problem.tokens | {"validation": np.zeros(26, np.uint8)}
+    problem.arrays = problem.arrays | {"validation": np.zeros(26, np.uint8)}
     model = torch.nn.Embedding(256, 256)
     torch.nn.init.zeros_(model.weight)
     # Uniform logits: every token costs ln 256, perplexity 256.
@@ -157,7 +160,7 @@ def test_bpe_ids_decode_to_the_text_and_end_with_the_mark():
 def test_bpe_training_gives_the_same_bytes_in_another_process():
     code = (
         "import hashlib; from regrad.problems.data.tokenizing import train_bpe;"
-        "from regrad.problems.data.topics import topic_documents;"
+        "from regrad.problems.data.corpora import topic_documents;"
         "print(hashlib.sha256(train_bpe(topic_documents(), 800)).hexdigest())"
     )
     command = [sys.executable, "-c", code]
@@ -167,11 +170,11 @@ def test_bpe_training_gives_the_same_bytes_in_another_process():
 
 
 def test_building_twice_reads_the_same_tokens_from_the_cache(tmp_path, monkeypatch):
-    first = language.build(OPTIONS, cache=tmp_path, seed=3)
+    first = LanguageProblem.from_options(OPTIONS, cache=tmp_path, seed=3)
     monkeypatch.setattr("regrad.problems.data.corpora.tokenize", None)
-    second = language.build(OPTIONS, cache=tmp_path, seed=3)
+    second = LanguageProblem.from_options(OPTIONS, cache=tmp_path, seed=3)
     assert torch.equal(first.batch(7, 4).inputs, second.batch(7, 4).inputs)
-    assert isinstance(second.tokens["train"], np.memmap)
+    assert isinstance(second.arrays["train"], np.memmap)
     assert first.datasets == ("python-topics",)
 
 
@@ -184,7 +187,7 @@ def test_another_vocabulary_gets_another_cache_entry(tmp_path):
 
 
 def test_gradient_descent_learns_the_corpus(tmp_path):
-    problem = language.build(LanguageOptions(corpus="python-topics"), cache=tmp_path, seed=0)
+    problem = LanguageProblem.from_options(LanguageOptions(corpus="python-topics"), cache=tmp_path, seed=0)
     model = problem.init_model()
     before = problem.evaluate(model)["loss"]
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
@@ -227,4 +230,4 @@ def test_a_bad_step_or_seed_is_refused():
     with pytest.raises(ValueError, match="step=-1"):
         counted().batch(-1, 4)
     with pytest.raises(ValueError, match="seed=-1 must be an integer >= 0"):
-        LanguageProblem(OPTIONS, counted().tokens, seed=-1).init_model()
+        LanguageProblem(OPTIONS, counted().arrays, seed=-1).init_model()

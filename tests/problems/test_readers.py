@@ -21,9 +21,8 @@ from regrad.problems.data.c4 import c4_documents
 from regrad.problems.data.cifar import cifar10, cifar100, parse_records
 from regrad.problems.data.corpora import load_tokens
 from regrad.problems.data.errors import DataError
+from regrad.problems.data.fetching import fetch
 from regrad.problems.data.grey_images import digits, fashion_mnist, mnist_5k, parse_idx, parse_labelled_rows
-from regrad.problems.data.image_sets import load_images
-from regrad.problems.data.interface_strings import parse_catalogue
 from regrad.problems.data.movie_reviews import parse_reviews
 from regrad.problems.data.news import news_documents, parse_news
 from regrad.problems.data.sources import Member, Source, find
@@ -58,7 +57,7 @@ def test_fashion_mnist_is_read_from_a_debian_package(tmp_path, monkeypatch):
     put(tmp_path, row, package)
     monkeypatch.setattr(grey_images, "TRAIN_IMAGES", 60)
     monkeypatch.setattr(grey_images, "TEST_IMAGES", 10)
-    read = fashion_mnist(tmp_path, offline=True)
+    read = fashion_mnist(tmp_path)
     assert np.array_equal(read["images"][:, 0], arrays["train-images-idx3"])
     assert np.array_equal(read["test_images"][:, 0], arrays["t10k-images-idx3"])
     assert np.array_equal(read["labels"], arrays["train-labels-idx1"])
@@ -96,7 +95,7 @@ def test_mnist_5k_has_the_label_last(tmp_path, monkeypatch):
     )
     put(tmp_path, row, stream.getvalue())
     monkeypatch.setattr(grey_images, "MNIST_5K_BYTES", len(table))
-    read = mnist_5k(tmp_path, offline=True)
+    read = mnist_5k(tmp_path)
     assert np.array_equal(read["images"].reshape(20, -1), rows[:, :-1])
     assert read["labels"].tolist() == [*range(10), *range(10)]
 
@@ -139,7 +138,7 @@ TEST_10 = "cifar-10-batches-bin/test_batch.bin"
 
 def test_cifar_10_is_one_label_byte_and_then_three_planes(tmp_path, monkeypatch):
     records = cifar_package("cifar10", monkeypatch, tmp_path)
-    read = cifar10(tmp_path, offline=True)
+    read = cifar10(tmp_path)
     train = np.concatenate([block for stem, block in records.items() if stem != TEST_10])
     assert np.array_equal(read["labels"], train[:, 0])
     assert np.array_equal(read["images"].reshape(100, -1), train[:, 1:])
@@ -150,7 +149,7 @@ def test_cifar_10_is_one_label_byte_and_then_three_planes(tmp_path, monkeypatch)
 
 def test_cifar_100_takes_the_fine_label(tmp_path, monkeypatch):
     records = cifar_package("cifar100", monkeypatch, tmp_path)
-    read = cifar100(tmp_path, offline=True)
+    read = cifar100(tmp_path)
     train = records["cifar-100-binary/train.bin"]
     assert np.array_equal(read["labels"], train[:, 1])
     assert np.array_equal(read["images"].reshape(20, -1), train[:, 2:])
@@ -165,7 +164,7 @@ def test_a_cifar_archive_with_a_flipped_bit_is_refused_before_it_is_read(tmp_pat
     path.write_bytes(bytes(content))
     monkeypatch.setattr("regrad.problems.data.fetching.read_members", None)
     with pytest.raises(DataError, match=r"fails its md5 check.*put aside"):
-        load_images("cifar10", tmp_path, offline=True)
+        fetch("cifar10", tmp_path, offline=True)
     assert not (tmp_path / "derived").exists()
 
 
@@ -197,7 +196,7 @@ def test_news_is_read_from_a_zip_in_a_wheel_without_short_articles_and_reprints(
     row = list_instead(monkeypatch, "news", outer.getvalue(), members)
     put(tmp_path, row, outer.getvalue())
     monkeypatch.setattr(news, "CSV_BYTES", len(table))
-    assert news_documents(tmp_path, offline=True) == ["One\n" + body + "a", "Two, quoted\n" + 'y"é"' * 30]
+    assert news_documents(tmp_path) == ["One\n" + body + "a", "Two, quoted\n" + 'y"é"' * 30]
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"a,b\n1,2\n", b"title,text\nonly one\n"])
@@ -249,19 +248,17 @@ def test_c4_is_streamed_and_its_validation_split_serves_for_validation_and_test(
 def test_c4_is_tokenized_once_and_then_needs_no_stream(c4_on_disk, monkeypatch):
     first = load_tokens("c4", c4_on_disk / "cache", documents=300)
     monkeypatch.setitem(sys.modules, "datasets", None)
-    second = load_tokens("c4", c4_on_disk / "cache", documents=300, offline=True)
+    second = load_tokens("c4", c4_on_disk / "cache", documents=300)
     assert np.array_equal(first["train"], second["train"])
     assert bytes(first["train"]).split(b"\0")[:2] == [b"training page 0", b"training page 1"]
 
 
 def test_c4_without_its_package_a_network_or_text_is_refused_in_one_line(c4_on_disk, monkeypatch):
-    def refusal(**options) -> str:
+    def refusal() -> str:
         with pytest.raises(DataError) as refused:
-            c4_documents(10, 10, **options)
+            c4_documents(10, 10)
         assert "\n" not in str(refused.value)
         return str(refused.value)
-
-    assert "offline" in refusal(offline=True)
 
     def unreachable(*args, **kwargs):
         raise ConnectionError("no route\nto host")
@@ -302,36 +299,3 @@ def test_verses_are_slices_of_zlib_blocks_without_markup():
     ):
         with pytest.raises(DataError, match="verses: the module cannot be read"):
             parse_verses(*arguments)
-
-
-CATALOGUE = r"""# header
-msgid ""
-msgstr "Content-Type: text/plain\n"
-
-#. a comment
-msgid "Add \"%s\"\n"
-msgstr ""
-"Füge „%s“ "
-"hinzu"
-
-#, fuzzy
-msgid "Unsure"
-msgstr "Unsicher"
-
-msgctxt "verb"
-msgid "Open"
-msgid_plural "Opens"
-msgstr[0] "Öffnen"
-msgstr[1] "Öffnet"
-
-msgid "Untranslated"
-msgstr ""
-"""
-
-
-def test_a_catalogue_gives_translated_pairs_without_fuzzy_ones():
-    pairs = parse_catalogue(CATALOGUE.encode(), "x.po")
-    assert pairs == [('Add "%s"\n', "Füge „%s“ hinzu"), ("Open", "Öffnen")]
-    for bad in (b"\xff", b"nonsense", b'msgid "a"\nmsgstr "b" c', b'"a string first"'):
-        with pytest.raises(DataError, match=r"x\.po"):
-            parse_catalogue(bad, "x.po")

@@ -7,14 +7,8 @@ import pytest
 import torch
 
 from regrad.problems.options import OptionError
-from regrad.problems.sentiment import (
-    SentimentOptions,
-    SentimentProblem,
-    encode,
-    most_frequent,
-    prepare,
-    split_words,
-)
+from regrad.problems.sentences import encode_words, most_frequent, prepare, split_words
+from regrad.problems.sentiment import SentimentOptions, SentimentProblem
 
 PAIRS = [((-1.0) ** k * (1 + k % 3), f"sentence number {k} is {'bad' if k % 2 else 'good'} .") for k in range(200)]
 ARRAYS = prepare(PAIRS, 40, 6)
@@ -34,7 +28,7 @@ def test_frequent_words_come_first_and_ties_by_the_alphabet():
 
 def test_ids_are_padded_at_the_left_and_cut_at_the_right():
     """0 is padding, 1 a word that is not known."""
-    assert encode([["x", "y"], ["x", "?", "y", "x"], []], {"x": 2, "y": 3}, 3).tolist() == [
+    assert encode_words([["x", "y"], ["x", "?", "y", "x"], []], {"x": 2, "y": 3}, 3).tolist() == [
         [0, 2, 3],
         [2, 1, 3],
         [0, 0, 0],
@@ -55,7 +49,7 @@ def test_a_label_is_the_sign_of_the_rating_and_no_rating_no_example():
 
 def vocabulary():
     """Word by id: the ids are given by frequency on the training split."""
-    by_text = {tuple(encode([split_words(t)], {}, 6)[0]): t for _, t in PAIRS}
+    by_text = {tuple(encode_words([split_words(t)], {}, 6)[0]): t for _, t in PAIRS}
     assert len(by_text) == 1  # without a vocabulary every sentence of six words is the same
     train = [split_words(t) for _, t in PAIRS if split_of(t) == "train"]
     return {k + 2: word for k, word in enumerate(most_frequent(train, 38))}

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from regrad.problems.captions import NAMES, CaptionOptions, build, caption_table
+from regrad.problems.captions import NAMES, CaptionOptions, CaptionProblem, caption_table
 from regrad.problems.images import ImageOptions, ImageProblem
 from regrad.problems.options import OptionError
 from regrad.problems.preference import PreferenceOptions, PreferenceProblem, log_probabilities
-from regrad.problems.sentiment import prepare
+from regrad.problems.sentences import prepare
 
 WORDS = ["fine", "good", "bright", "warm", "dull", "bad", "grey", "cold"]
 
@@ -44,7 +44,7 @@ def test_the_loss_of_a_pair_by_hand():
     """Gains over the reference 1 and -2 nats: margin 3, beta 0.5: -log sigmoid(1.5) = log(1 + e^-1.5) = 0.20141."""
     problem = preference(beta=0.5)
     batch = problem.batch(0, 1)
-    model = problem.reference()
+    model = problem.reference
     known = log_probabilities(model, batch.inputs[0])
     shifted = batch._replace(targets=(known - torch.tensor([1.0, -2.0]))[None])
     assert problem.losses(model, shifted).tolist() == pytest.approx([0.201413], abs=1e-5)
@@ -58,32 +58,32 @@ def test_before_the_first_step_every_margin_is_zero_and_accuracy_a_half():
 
 def test_a_pair_is_a_favourable_and_an_unfavourable_sentence_and_an_epoch_uses_each_once():
     problem = preference()
-    pairs = problem._paired("train", "order", 0)
+    pairs = problem.pairs("train", "order", 0)
     labels = problem.arrays["train_labels"]
     assert (labels[pairs] == [1, 0]).all()
     assert len(np.unique(pairs)) == pairs.size
-    assert not np.array_equal(pairs, problem._paired("train", "order", 1))
+    assert not np.array_equal(pairs, problem.pairs("train", "order", 1))
     assert torch.equal(problem.batch(1, 4).inputs[0], problem.batch(0, 5).inputs[4]), "numbered, not drawn"
 
 
 def test_the_reference_stays_frozen_while_the_model_learns_to_order_pairs():
     problem = preference()
     model = problem.init_model()
-    before = [p.clone() for p in problem.reference().parameters()]
+    before = [p.clone() for p in problem.reference.parameters()]
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for step in range(40):
         optimizer.zero_grad()
         problem.losses(model, problem.batch(step, 8)).mean().backward()
         optimizer.step()
     assert problem.evaluate(model, "test")["accuracy"] > 0.9
-    assert all(torch.equal(a, b) for a, b in zip(before, problem.reference().parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(before, problem.reference.parameters(), strict=True))
 
 
 def test_pretraining_makes_sentences_likelier_and_is_the_same_at_every_call():
     fresh, trained = preference(), preference()
     trained.options = trained.options.model_copy(update={"pretraining_steps": 60, "pretraining_lr": 1e-2})
     ids = fresh.batch(0, 16).inputs.flatten(0, 1)
-    better = log_probabilities(trained.reference(), ids).mean() - log_probabilities(fresh.reference(), ids).mean()
+    better = log_probabilities(trained.reference, ids).mean() - log_probabilities(fresh.reference, ids).mean()
     assert better > 1
     again = preference().init_model().state_dict()
     assert all(torch.equal(value, again[name]) for name, value in fresh.init_model().state_dict().items())
@@ -101,7 +101,7 @@ def test_preference_options_out_of_range_are_refused(wrong):
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory):
     options = CaptionOptions(images="digits", patch=4, hidden=16, heads=1, layers=1, evaluation_examples=60)
-    return build(options, cache=tmp_path_factory.mktemp("cache"), seed=1)
+    return CaptionProblem.from_options(options, cache=tmp_path_factory.mktemp("cache"), seed=1)
 
 
 def test_captions_are_names_closed_by_a_newline():

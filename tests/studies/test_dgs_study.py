@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dgs_records import SIZES, study_records
-from regrad.problems.images_networks import NetworkOptions, NetworkProblem
+from regrad.problems.image_networks import NetworkOptions, NetworkProblem
 from regrad.problems.models.patch_mixer import PatchMixer
 from regrad.problems.options import OptionError
 from regrad.report.ledger.load import load

@@ -12,7 +12,7 @@ from torch import nn
 
 from micro_adam_records import SIZES, adam_spec, record, study_records
 from regrad.problems.images import ImageOptions
-from regrad.problems.language import LanguageOptions, build
+from regrad.problems.language import LanguageOptions, LanguageProblem
 from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_gradient, build_measures
@@ -156,7 +156,7 @@ def test_images_have_no_batch_norm():
 def test_every_arm_trains(arm, tmp_path):
     task = SIZES.language._replace(problem=Part(name="language", options=TOPICS), batch_size=4, steps=6)
     spec = study.make(SIZES._replace(language=task, examples=4), "language", arm, lr=8e-3, seed=0, phase="tune")
-    problem = build(LanguageOptions(**TOPICS), cache=tmp_path)
+    problem = LanguageProblem.from_options(LanguageOptions(**TOPICS), cache=tmp_path)
     curves, finite = train(spec, problem, problem.init_model())
     losses = curves.export()["validation_loss"].y
     assert finite
@@ -261,7 +261,7 @@ def test_the_loop_that_the_guide_prints_runs_and_learns(tmp_path):
     cells = json.loads((ROOT / "notebooks" / "03_own_statistics.ipynb").read_text())["cells"]
     (code,) = re.findall(r"```python\n(.*?)```", "".join(cells[0]["source"]), re.S)
     assert len(code.strip().splitlines()) <= 12
-    problem = build(LanguageOptions(**TOPICS), cache=tmp_path)
+    problem = LanguageProblem.from_options(LanguageOptions(**TOPICS), cache=tmp_path)
     model = problem.init_model()
     before = problem.evaluate(model)["loss"]
     exec(compile(code, "guide", "exec"), {"problem": problem, "model": model, "steps": 8})

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import sgg_records
-from regrad.problems.finetuning_language import SizedLanguageOptions
+from regrad.problems.sized_language import SizedLanguageOptions
 from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_optimizer

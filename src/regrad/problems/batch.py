@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import nn
 
+Examples = Any  # a named tuple of tensors, example axis first: Batch, or what a problem has in its place
 Losses = Callable[[nn.Module, Any], torch.Tensor]  # model and batch to the unreduced losses [B]
 Dtype = Literal["float32", "float64", "bfloat16"]
 DTYPES: dict[str, torch.dtype] = {

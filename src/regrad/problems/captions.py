@@ -1,8 +1,7 @@
 """Say in words what is in an image: a small captioner, its patches projected in front of a decoder as visual tokens."""
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +15,10 @@ from regrad.problems.batch import Batch, evaluating
 from regrad.problems.data.artefacts import Arrays
 from regrad.problems.data.image_sets import load_images
 from regrad.problems.data.splits import Split
-from regrad.problems.images import ImageOptions, ImageProblem
+from regrad.problems.images import normalised
 from regrad.problems.models.decoder import Decoder, DecoderConfig
-from regrad.problems.options import Count, Options
-from regrad.problems.randomness import permutation, torch_generator
+from regrad.problems.options import Count, ProblemOptions
+from regrad.problems.problem import Problem
 
 NAMES: dict[str, tuple[str, ...]] = {
     "fashion-mnist": (
@@ -30,7 +29,7 @@ NAMES: dict[str, tuple[str, ...]] = {
 PAD, END = 0, ord("\n")
 
 
-class CaptionOptions(Options):
+class CaptionOptions(ProblemOptions):
     """Options of the caption problem.
 
     Attributes:
@@ -48,6 +47,7 @@ class CaptionOptions(Options):
     heads: Count = 2
     layers: Count = 2
     evaluation_examples: Count = 500
+    evaluation_batch: Count = 50
 
 
 def caption_table(names: tuple[str, ...]) -> torch.Tensor:
@@ -89,38 +89,38 @@ class Captioner(nn.Module):
 
 
 @dataclass
-class CaptionProblem:
-    """Write the name of what is in an image.
+class CaptionProblem(Problem):
+    """Write the name of what is in an image; ``arrays`` is what `load_images` returns."""
 
-    Attributes:
-        options: What was asked for.
-        arrays: As `regrad.problems.data.image_sets.split_images` returns them.
-        seed: Of initialisation, data order and evaluation subset, which use separate streams.
-        device: Where models and batches live.
-    """
+    Options = CaptionOptions
+    data_options = ("images",)
 
     options: CaptionOptions
-    arrays: Arrays
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         self.captions = caption_table(NAMES[self.options.images]).to(self.device)
-        self.images = ImageProblem(ImageOptions(images=self.options.images), self.arrays, self.seed, self.device)
 
-    def init_model(self) -> Captioner:
-        """A new model, the same for every call and device."""
+    @classmethod
+    def load(cls, options: CaptionOptions, cache: Path) -> Arrays:
+        """Read images, labels and channel statistics."""
+        return load_images(options.images, cache)
+
+    def size(self, split: Split) -> int:
+        """Images of a split."""
+        return len(self.arrays[f"{split}_labels"])
+
+    def examples(self, split: Split, places: np.ndarray) -> Batch:
+        """Normalised images [B, C, H, W] and labels [B]."""
+        return normalised(self, split, places)
+
+    def network(self, generator: torch.Generator) -> Captioner:
+        """A new captioner."""
         options = self.options
         channels, height, width = self.arrays["train_images"].shape[1:]
         tokens = (height // options.patch) * (width // options.patch) + self.captions.shape[1]
         sizes = (options.hidden, 2 * options.hidden, options.heads, options.layers, 256)
         config = DecoderConfig(*sizes, context=tokens)
-        generator = torch_generator(self.seed, "init")
-        return Captioner(config, channels * options.patch**2, options.patch, generator=generator).to(self.device)
-
-    def batch(self, step: int, batch_size: int) -> Batch:
-        """Training batch number ``step``, as of the image problem: images [B, C, H, W] and labels [B]."""
-        return self.images.batch(step, batch_size)
+        return Captioner(config, channels * options.patch**2, options.patch, generator=generator)
 
     def losses(self, model: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:
         """Negative log-likelihood in nats of each image's caption, [B], summed over its bytes, not divided by B."""
@@ -130,42 +130,15 @@ class CaptionProblem:
 
     def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
         """Mean "loss" in nats a caption, and "accuracy" (0 … 1): how often the own name is the likeliest of all."""
-        count = len(self.arrays[f"{split}_labels"])
-        chosen = np.sort(permutation(count, self.seed, "evaluation")[: self.options.evaluation_examples])
-        labels = torch.from_numpy(self.arrays[f"{split}_labels"][chosen].astype(np.int64)).to(self.device)
+        batches = list(self.evaluation_batches(split))
+        labels = torch.cat([batch.targets for batch in batches])
         with evaluating(model):
-            parts = np.array_split(chosen, math.ceil(len(chosen) / 50))
-            found = torch.cat([self._every_name(model, split, part) for part in parts])
-        loss = float(found.gather(1, labels[:, None]).double().mean())
-        return {"loss": loss, "accuracy": float((found.argmin(dim=1) == labels).double().mean())}
+            losses = torch.cat([self._every_name(model, batch.inputs) for batch in batches])
+        own = losses.gather(1, labels[:, None]).double()
+        return {"loss": float(own.mean()), "accuracy": float((losses.argmin(dim=1) == labels).double().mean())}
 
-    def _every_name(self, model: nn.Module, split: Split, where: np.ndarray) -> torch.Tensor:
+    def _every_name(self, model: nn.Module, images: torch.Tensor) -> torch.Tensor:
         """Negative log-likelihoods [N, classes] of every name for each of N images."""
-        images = self.images._examples(split, where).inputs
         classes = torch.arange(len(self.captions), device=self.device)
         every = Batch(images.repeat_interleave(len(classes), dim=0), classes.repeat(len(images)))
         return self.losses(model, every).unflatten(0, (len(images), -1))
-
-
-def build(
-    options: CaptionOptions,
-    *,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    offline: bool = False,
-) -> CaptionProblem:
-    """A caption problem with its images read from the cache (fetched and parsed on first use).
-
-    Args:
-        options: What to build.
-        cache: Cache folder for data.
-        seed: Of everything random in the problem, >= 0.
-        device: Where models and batches live.
-        offline: Never use the network.
-
-    Raises:
-        DataError: The images are missing or damaged.
-    """
-    arrays = load_images(options.images, cache, offline=offline)
-    return CaptionProblem(options, arrays, seed, torch.device(device))

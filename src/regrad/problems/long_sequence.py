@@ -1,19 +1,16 @@
 """Classify images that a plain recurrent network reads pixel by pixel: a long sequence, where clipping matters."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import nn
 
-from regrad.problems.batch import DTYPES
-from regrad.problems.data.image_sets import CLASSES, load_images
+from regrad.problems.data.image_sets import CLASSES
 from regrad.problems.images import ImageOptions, ImageProblem
 from regrad.problems.models.rnn import PixelRNN
 from regrad.problems.options import Count
-from regrad.problems.randomness import torch_generator
 
 
 class LongSequenceOptions(ImageOptions):
@@ -32,36 +29,12 @@ class LongSequenceOptions(ImageOptions):
 class LongSequenceProblem(ImageProblem):
     """Say which class an image belongs to, from its pixels one after the other."""
 
+    Options = LongSequenceOptions
+
     options: LongSequenceOptions
 
-    def init_model(self) -> nn.Module:  # type: ignore[override]
-        """A new model, the same for every call and device."""
+    def network(self, generator: torch.Generator) -> nn.Module:
+        """A new recurrent network."""
         options = self.options
-        channels, classes = self.arrays["train_images"].shape[1], CLASSES[options.images]
-        generator = torch_generator(self.seed, "init")
-        model = PixelRNN(channels, options.hidden, classes, gain=options.gain, generator=generator)
-        return model.to(self.device, DTYPES[options.dtype])
-
-
-def build(
-    options: LongSequenceOptions,
-    *,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    offline: bool = False,
-) -> LongSequenceProblem:
-    """A long-sequence problem with its images read from the cache (fetched and parsed on first use).
-
-    Args:
-        options: What to build.
-        cache: Cache folder for data.
-        seed: Of everything random in the problem, >= 0.
-        device: Where models and batches live.
-        offline: Never use the network.
-
-    Raises:
-        DataError: The images are missing or damaged.
-    """
-    arrays = load_images(options.images, cache, offline=offline)
-    return LongSequenceProblem(options, arrays, seed, torch.device(device))
+        classes = CLASSES[options.images]
+        return PixelRNN(self.channels, options.hidden, classes, gain=options.gain, generator=generator)

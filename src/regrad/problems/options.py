@@ -29,6 +29,16 @@ class Options(BaseModel):
             raise OptionError(_one_line(type(self), error)) from None
 
 
+class ProblemOptions(Options):
+    """What all problems can be asked for.
+
+    Attributes:
+        evaluation_batch: Examples in a forward pass of `evaluate`; changes memory, and results by rounding.
+    """
+
+    evaluation_batch: Count = 250
+
+
 def _one_line(kind: type[Options], error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     field = ".".join(map(str, first["loc"])) or "options"

@@ -5,6 +5,7 @@ optimizer sees the same initialisation, data order and evaluation set for the sa
 """
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -43,23 +44,23 @@ def permutation(count: int, seed: int, stream: str, *counters: int) -> np.ndarra
 
 
 class EpochOrder:
-    """The order in which a run sees its training examples: another permutation every epoch.
+    """An endless series of training examples, epoch after epoch.
 
     Args:
-        count: Training examples, >= 1.
-        seed: Of the run.
+        count: Training examples in an epoch, >= 1.
+        draw: Number of an epoch to the places [count, …] of its examples, in their order.
     """
 
-    def __init__(self, count: int, seed: int) -> None:
-        self.count, self.seed = count, seed
+    def __init__(self, count: int, draw: Callable[[int], np.ndarray]) -> None:
+        self.count, self.draw = count, draw
         self._drawn: tuple[int, np.ndarray] | None = None
 
     def batch(self, step: int, batch_size: int) -> np.ndarray:
-        """Return which examples batch number ``step`` has, int64 [batch_size], without the earlier batches."""
+        """Places [batch_size, …] of the examples of batch number ``step``, found without the earlier batches."""
         numbers = range(step * batch_size, (step + 1) * batch_size)
-        return np.array([self._chosen(*divmod(k, self.count)) for k in numbers])
+        return np.array([self._place(*divmod(k, self.count)) for k in numbers])
 
-    def _chosen(self, epoch: int, position: int) -> int:
+    def _place(self, epoch: int, position: int) -> np.ndarray:
         if self._drawn is None or self._drawn[0] != epoch:
-            self._drawn = epoch, permutation(self.count, self.seed, "order", epoch)
-        return int(self._drawn[1][position])
+            self._drawn = epoch, self.draw(epoch)
+        return self._drawn[1][position]

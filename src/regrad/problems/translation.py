@@ -1,9 +1,7 @@
 """Translate English verses into Spanish with a small recurrent encoder and decoder."""
 
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
@@ -13,17 +11,17 @@ from pydantic import Field
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from regrad.problems.batch import check_position, evaluating
+from regrad.problems.batch import evaluating
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.sources import fingerprint
-from regrad.problems.data.splits import Split, hash_share
+from regrad.problems.data.splits import SPLITS, Split, split_of
 from regrad.problems.data.verses import verse_pairs
 from regrad.problems.models.encoder_decoder import EncoderDecoder
 from regrad.problems.models.lstm import PAD
-from regrad.problems.options import Count, Options
-from regrad.problems.randomness import EpochOrder, permutation, torch_generator
-from regrad.problems.sentiment import UNKNOWN, most_frequent, split_words
+from regrad.problems.options import Count, ProblemOptions
+from regrad.problems.problem import Problem
+from regrad.problems.sentences import UNKNOWN, most_frequent, split_words
 
 FORMAT = 1
 BEGIN, END = 2, 3
@@ -32,7 +30,7 @@ HELD_OUT = 5
 SOURCES = ("verses-en", "verses-es")
 
 
-class TranslationOptions(Options):
+class TranslationOptions(ProblemOptions):
     """Options of a translation problem.
 
     Attributes:
@@ -77,59 +75,52 @@ def encode(texts: Sequence[list[str]], words: Sequence[str], length: int) -> np.
 
 def prepare(pairs: Sequence[tuple[str, str]], vocabulary: int, length: int) -> Arrays:
     """Return ids by split and language, and the words: 90 % train, 5 % each validation and test, by hash."""
-    parts: dict[str, list[tuple[list[str], list[str]]]] = {"train": [], "validation": [], "test": []}
+    parts: dict[Split, list[tuple[list[str], list[str]]]] = {split: [] for split in SPLITS}
     for english, spanish in pairs:
-        share = hash_share(english.encode("utf-8"))
-        name = "validation" if share < HELD_OUT else "test" if share < 2 * HELD_OUT else "train"
         both = split_words(english), split_words(spanish)
         if all(0 < len(words) <= length for words in both):
-            parts[name].append(both)
+            parts[split_of(english.encode("utf-8"), HELD_OUT)].append(both)
     arrays: Arrays = {}
     for k, language in enumerate(("source", "target")):
         words = most_frequent([pair[k] for pair in parts["train"]], vocabulary - SPECIAL)
-        for name, part in parts.items():
-            arrays[f"{name}_{language}"] = encode([pair[k] for pair in part], words, length)
+        for split, part in parts.items():
+            arrays[f"{split}_{language}"] = encode([pair[k] for pair in part], words, length)
         arrays[f"words_{language}"] = np.frombuffer("\n".join(words).encode("utf-8"), dtype=np.uint8)
     return arrays
 
 
 @dataclass
-class TranslationProblem:
-    """Say the next word of a translation.
+class TranslationProblem(Problem):
+    """Say the next word of a translation; ``arrays`` is what `prepare` returns."""
 
-    Attributes:
-        options: What was asked for.
-        arrays: As `prepare` returns them.
-        seed: Of initialisation, data order and evaluation subset, which use separate streams.
-        device: Where models and batches live.
-    """
+    Options = TranslationOptions
+    data_options = ("verses",)
 
     options: TranslationOptions
-    arrays: Arrays
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
-    def init_model(self) -> EncoderDecoder:
-        """A new model, the same for every call and device."""
-        both = (self.options.vocabulary, self.options.vocabulary)
-        return EncoderDecoder(both, self.options.hidden, generator=torch_generator(self.seed, "init")).to(self.device)
+    @classmethod
+    def load(cls, options: TranslationOptions, cache: Path) -> Arrays:
+        """Read the verses' words."""
+        key = {"what": "translation", "format": FORMAT, "data": [fingerprint(name) for name in options.verses]}
+        key |= {"vocabulary": options.vocabulary, "words": options.words}
+        return derived(cache, key, lambda: prepare(verse_pairs(cache), options.vocabulary, options.words))
 
-    @cached_property
-    def order(self) -> EpochOrder:
-        """The order of the training verses."""
-        return EpochOrder(len(self.arrays["train_source"]), self.seed)
+    def size(self, split: Split) -> int:
+        """Verses of a split."""
+        return len(self.arrays[f"{split}_source"])
 
-    def batch(self, step: int, batch_size: int) -> Pairs:
-        """Training batch number ``step``, computed without the earlier ones."""
-        check_position(step, batch_size)
-        return self._examples("train", self.order.batch(step, batch_size))
-
-    def _examples(self, split: Split, where: np.ndarray) -> Pairs:
+    def examples(self, split: Split, places: np.ndarray) -> Pairs:
+        """Verses as ids, the word to say one after the words given."""
         source, target = (
-            torch.from_numpy(np.asarray(self.arrays[f"{split}_{language}"][where])).to(self.device)
+            torch.from_numpy(self.arrays[f"{split}_{language}"][places]).to(self.device)
             for language in ("source", "target")
         )
         return Pairs(source, target[:, :-1], target[:, 1:])
+
+    def network(self, generator: torch.Generator) -> EncoderDecoder:
+        """A new encoder and decoder."""
+        vocabularies = (self.options.vocabulary, self.options.vocabulary)
+        return EncoderDecoder(vocabularies, self.options.hidden, generator=generator)
 
     def losses(self, model: Callable[..., torch.Tensor], batch: Pairs) -> torch.Tensor:
         """Loss of each verse, [B], not divided by B: its words' mean negative log-likelihood in nats."""
@@ -139,21 +130,16 @@ class TranslationProblem:
 
     def evaluate(self, model: nn.Module, split: Split = "validation") -> dict[str, float]:
         """Mean "loss" of the verses of a split's evaluation subset; on the test split also "bleu" (0 … 100)."""
-        count = len(self.arrays[f"{split}_source"])
-        order = permutation(count, self.seed, "evaluation")
-        chosen, loss = np.sort(order[: self.options.evaluation_examples]), 0.0
-        with evaluating(model):
-            for part in np.array_split(chosen, math.ceil(len(chosen) / 250)):
-                loss += float(self.losses(model, self._examples(split, part)).double().sum())
-            found = {"loss": loss / len(chosen)}
-            if split == "test":
-                found["bleu"] = self._bleu(model, np.sort(order[: self.options.translated]))
-        return found
+        numbers = super().evaluate(model, split)
+        if split == "test":
+            with evaluating(model):
+                numbers["bleu"] = self._bleu(model, self.sample("test", self.options.translated))
+        return numbers
 
-    def _bleu(self, model: nn.Module, where: np.ndarray) -> float:
+    def _bleu(self, model: nn.Module, places: np.ndarray) -> float:
         """BLEU of greedy translations against the verses, rare words being one unknown word in both."""
-        batch = self._examples("test", where)
-        written = torch.full((len(where), 1), BEGIN, device=self.device)
+        batch = self.examples("test", places)
+        written = torch.full((len(places), 1), BEGIN, device=self.device)
         for _ in range(batch.targets.shape[1]):
             following = model(batch.source, written)[:, -1].argmax(dim=-1, keepdim=True)
             written = torch.cat([written, following], dim=1)
@@ -177,32 +163,3 @@ def bleu_library():
     except ImportError:
         raise DataError("BLEU needs the package sacrebleu; install it") from None
     return sacrebleu
-
-
-def build(
-    options: TranslationOptions,
-    *,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    offline: bool = False,
-) -> TranslationProblem:
-    """A translation problem with its verses read from the cache (fetched and parsed on first use).
-
-    Args:
-        options: What to build.
-        cache: Cache folder for data.
-        seed: Of everything random in the problem, >= 0.
-        device: Where models and batches live.
-        offline: Never use the network.
-
-    Raises:
-        DataError: The verses are missing or damaged.
-    """
-    key = {"what": "translation", "format": FORMAT, "data": [fingerprint(name) for name in options.verses]}
-    key |= {"vocabulary": options.vocabulary, "words": options.words}
-
-    def read() -> Arrays:
-        return prepare(verse_pairs(cache, offline=offline), options.vocabulary, options.words)
-
-    return TranslationProblem(options, derived(cache, key, read), seed, torch.device(device))

@@ -1,6 +1,5 @@
 """Build the objects that a spec names."""
 
-from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,23 +8,23 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
+from regrad.problems.problem import Problem
 from regrad.results import Part, Spec
 from regrad.runner.lookup import look_up
 from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS
 from regrad.runner.schedules import learning_rate_factor
 
 
-def resolve(entry: str) -> Callable[..., Any]:
+def resolve(entry: str) -> Any:
     """Import ``module:attribute``."""
     module, attribute = entry.split(":")
     return getattr(import_module(module), attribute)
 
 
-def build_problem(spec: Spec, *, cache: Path, device: str) -> Any:
+def build_problem(spec: Spec, *, cache: Path, device: str) -> Problem:
     """Return the problem that a spec names, its data read from ``cache``."""
-    entry = look_up(PROBLEMS, spec.problem, "problem")
-    options = resolve(entry)(**spec.problem.options)
-    return resolve(entry.split(":")[0] + ":build")(options, cache=cache, seed=spec.seed, device=device)
+    kind: type[Problem] = resolve(look_up(PROBLEMS, spec.problem, "problem"))
+    return kind.from_options(kind.Options(**spec.problem.options), cache=cache, seed=spec.seed, device=device)
 
 
 def build_optimizer(part: Part, model: nn.Module) -> Optimizer:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from regrad.problems.batch import Losses
+from regrad.problems.batch import Examples, Losses
 
 
 class Backward:
@@ -21,7 +21,7 @@ class Backward:
     def __init__(self, max_norm: float | None = None) -> None:
         self.max_norm = max_norm
 
-    def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
+    def __call__(self, model: nn.Module, losses: Losses, batch: Examples) -> dict[str, Any]:
         """Back-propagate the mean of the losses."""
         losses(model, batch).mean().backward()
         if self.max_norm is not None:

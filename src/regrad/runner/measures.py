@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 from torch import nn
 from torch.optim import Optimizer
 
+from regrad.problems.problem import Problem
 from regrad.results import Spec
 
 
@@ -20,7 +21,7 @@ class Checkpoint(NamedTuple):
     """
 
     model: nn.Module
-    problem: Any
+    problem: Problem
     spec: Spec
     optimizer: Optimizer | None = None
     scaler: Any = None

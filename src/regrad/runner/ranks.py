@@ -15,7 +15,7 @@ optimizers that were not tested there.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -28,6 +28,9 @@ from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from regrad.perexample.batches import take
+from regrad.problems.batch import Examples
+from regrad.problems.data.splits import Split
+from regrad.problems.problem import Problem
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.build import build_gradient, build_problem
 from regrad.runner.resume import Keeper
@@ -63,18 +66,18 @@ class Shares:
         world: Number of ranks.
     """
 
-    def __init__(self, problem: Any, rank: int, world: int) -> None:
+    def __init__(self, problem: Problem, rank: int, world: int) -> None:
         self.problem, self.rank, self.world = problem, rank, world
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.problem, name)
 
-    def batch(self, step: int, batch_size: int) -> Any:
+    def batch(self, step: int, batch_size: int) -> Examples:
         """Return this rank's share of batch number ``step``."""
         share = divided(batch_size, self.world, "batch_size")
         return take(self.problem.batch(step, batch_size), slice(self.rank * share, (self.rank + 1) * share))
 
-    def evaluate(self, model: nn.Module, split: str) -> dict[str, float]:
+    def evaluate(self, model: nn.Module, split: Split) -> dict[str, float]:
         """Return the numbers of the whole split: every rank takes all of it."""
         return self.problem.evaluate(model.module if isinstance(model, Replicated) else model, split)
 
@@ -197,7 +200,8 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
     check(spec, model, world, way)
     model, name = wrapped(model, way), run_id(spec, fingerprint)
     with RankKeeper(checkpoints, name, way, fingerprint.device) as keeper, whole_batch_size(spec.batch_size):
-        curves, finite = train(spec, Shares(problem, rank, world), model, keeper)
+        share = cast(Problem, Shares(problem, rank, world))  # what it does not share out, it passes on
+        curves, finite = train(spec, share, model, keeper)
     dist.barrier()  # nobody drops its part before everybody is at the end
     keeper.drop()
     return record_of(spec, fingerprint, curves, finite, parameters)

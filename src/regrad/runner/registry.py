@@ -5,20 +5,19 @@ run's code fingerprint covers its own method only, not all of them: it hashes th
 resolves to (`regrad.runner.lookup`) and leaves this file out, so that a new line stales no run.
 """
 
-# A problem's module has, beside its options, ``build(options, cache=…, seed=…, device=…)``.
 PROBLEMS = {
-    "language": "regrad.problems.language:LanguageOptions",
-    "sized_language": "regrad.problems.finetuning_language:SizedLanguageOptions",
-    "minilm": "regrad.problems.finetuning_sentiment:FinetuningOptions",
-    "images": "regrad.problems.images:ImageOptions",
-    "varied_images": "regrad.problems.varied_images:VariedImageOptions",
-    "long_sequence": "regrad.problems.long_sequence:LongSequenceOptions",
-    "sentiment": "regrad.problems.sentiment:SentimentOptions",
-    "translation": "regrad.problems.translation:TranslationOptions",
-    "image_networks": "regrad.problems.images_networks:NetworkOptions",
-    "preference": "regrad.problems.preference:PreferenceOptions",
-    "captions": "regrad.problems.captions:CaptionOptions",
-    "imagenet": "regrad.problems.imagenet:ImageNetOptions",
+    "language": "regrad.problems.language:LanguageProblem",
+    "sized_language": "regrad.problems.sized_language:SizedLanguageProblem",
+    "minilm": "regrad.problems.minilm:MiniLMProblem",
+    "images": "regrad.problems.images:ImageProblem",
+    "varied_images": "regrad.problems.image_networks:NetworkProblem",
+    "long_sequence": "regrad.problems.long_sequence:LongSequenceProblem",
+    "sentiment": "regrad.problems.sentiment:SentimentProblem",
+    "translation": "regrad.problems.translation:TranslationProblem",
+    "image_networks": "regrad.problems.image_networks:NetworkProblem",
+    "preference": "regrad.problems.preference:PreferenceProblem",
+    "captions": "regrad.problems.captions:CaptionProblem",
+    "imagenet": "regrad.problems.imagenet:ImageNetProblem",
 }
 
 OPTIMIZERS = {
@@ -55,7 +54,7 @@ SCALERS = {
 
 # Libraries behind modules of ours that import them when asked to.
 LIBRARIES = {
-    "regrad.problems.finetuning_sentiment": ("peft", "tokenizers", "transformers"),
+    "regrad.problems.minilm": ("peft", "tokenizers", "transformers"),
     "regrad.studies.alsdgc.runtime.scalers": ("pytorch-optimizer", "zclip"),
     "regrad.studies.sgg.runtime.compared_groupings": ("scikit-learn",),
     "regrad.scaling.third_party": ("pytorch-optimizer", "zclip"),

@@ -2,14 +2,16 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.problems.batch import Examples, Losses
+from regrad.problems.data.splits import Split
+from regrad.problems.problem import Problem
+from regrad.results import Curve, Fingerprint, Part, Record, Spec, run_id
 from regrad.runner.build import (
     build_gradient,
     build_measures,
@@ -70,27 +72,27 @@ def evaluation_steps(steps: int, evaluations: int) -> set[int]:
     return {0} | {round(steps * k / evaluations) for k in range(1, evaluations + 1)}
 
 
-def evaluation(problem: Any, model: nn.Module, split: str) -> dict[str, float]:
+def evaluation(problem: Problem, model: nn.Module, split: Split) -> dict[str, float]:
     """Return the problem's numbers on a split, as ``validation_loss`` and so on."""
     return {f"{split}_{name}": value for name, value in problem.evaluate(model, split).items()}
 
 
-def build_scaler(spec: Spec, problem: Any) -> Any:
+def build_scaler(spec: Spec, problem: Problem) -> Any:
     """Return the loss scaler that a spec names, for the problem's device; None if it names none.
 
     Raises:
         ValueError: A gradient other than plain backward: its statistics would be scaled and not unscaled.
     """
-    plain = spec.gradient is None or (spec.gradient.name == "backward" and not spec.gradient.options)
-    if not plain and (spec.scaler or spec.precision != "fp32"):
-        given = f"gradient {spec.gradient.name!r}"  # type: ignore[union-attr]
-        raise ValueError(f"{given} with scaler or precision {spec.precision!r}; allowed: plain 'backward'")
+    gradient = spec.gradient or Part(name="backward")
+    if gradient != Part(name="backward") and (spec.scaler or spec.precision != "fp32"):
+        given = f"gradient {gradient.name!r} with scaler or precision {spec.precision!r}"
+        raise ValueError(f"{given}; allowed: plain 'backward'")
     if spec.scaler is None:
         return None
     return resolve(look_up(SCALERS, spec.scaler, "scaler"))(problem.device, **spec.scaler.options)
 
 
-def losses_to_differentiate(spec: Spec, problem: Any, scaler: Any) -> Callable[[nn.Module, Any], Tensor]:
+def losses_to_differentiate(spec: Spec, problem: Problem, scaler: Any) -> Losses:
     """Return the problem's losses, scaled if there is a scaler, the model under autocast if asked for.
 
     Only the model runs in low precision: losses are taken from float32 outputs, as is every evaluation.
@@ -98,14 +100,14 @@ def losses_to_differentiate(spec: Spec, problem: Any, scaler: Any) -> Callable[[
     if scaler is None and spec.precision == "fp32":
         return problem.losses
 
-    def losses(model: nn.Module, batch: Any) -> Tensor:
+    def losses(model: nn.Module, batch: Examples) -> Tensor:
         def cast(*inputs: Any) -> Tensor:
             with torch.autocast(problem.device.type, AUTOCAST[spec.precision]):
                 outputs = model(*inputs)
             return outputs.float()
 
-        found = problem.losses(model if spec.precision == "fp32" else cast, batch)
-        return found if scaler is None else scaler.scale(found)
+        unscaled = problem.losses(model if spec.precision == "fp32" else cast, batch)
+        return unscaled if scaler is None else scaler.scale(unscaled)
 
     return losses
 
@@ -121,7 +123,7 @@ def step_with(scaler: Any, optimizer: torch.optim.Optimizer, arguments: dict[str
 
 
 def train(
-    spec: Spec, problem: Any, model: nn.Module, keeper: Keeps | None = None
+    spec: Spec, problem: Problem, model: nn.Module, keeper: Keeps | None = None
 ) -> tuple[Curves, bool]:
     """Train ``model`` as ``spec`` says; return its curves and whether it stayed finite."""
     optimizer = build_optimizer(spec.optimizer, model)

@@ -11,22 +11,19 @@ SHUFFLE_SEED = 42
 BUFFER = 10_000
 
 
-def c4_documents(train: int, held_out: int, *, offline: bool = False) -> dict[Split, list[str]]:
+def c4_documents(train: int, held_out: int) -> dict[Split, list[str]]:
     """The first documents of the shuffled streams of C4's English training and validation splits.
 
     Args:
         train: Documents for training.
         held_out: Documents of the validation split, divided by hash into our validation and test, half each.
-        offline: Refuse, as nothing can be streamed.
 
     Raises:
-        DataError: Offline, the package `datasets` missing, no network, or fewer documents than asked for.
+        DataError: The package `datasets` missing, no network, or fewer documents than asked for.
 
     Departures: the papers evaluate on 10 million tokens of the validation split; here `held_out` documents of
         it serve for validation and test, so that choosing a learning rate and reporting share no document.
     """
-    if offline:
-        raise DataError("c4: it is streamed, and this run is offline; choose corpus='news'")
     validation = _take("validation", held_out)
     return {
         "train": _take("train", train),

@@ -33,19 +33,19 @@ def parse_records(content: bytes, label_bytes: int, classes: int, name: str) -> 
     return records[:, label_bytes:].reshape(-1, 3, 32, 32), labels
 
 
-def cifar10(cache: Path, *, offline: bool = False) -> Arrays:
+def cifar10(cache: Path) -> Arrays:
     """CIFAR-10: "images" [50000, 3, 32, 32], "labels", and the same with prefix "test_", uint8."""
-    return _read("cifar10", cache, offline, label_bytes=1, classes=10)
+    return _read("cifar10", cache, label_bytes=1, classes=10)
 
 
-def cifar100(cache: Path, *, offline: bool = False) -> Arrays:
+def cifar100(cache: Path) -> Arrays:
     """CIFAR-100 with its fine labels; the same arrays as `cifar10`."""
-    return _read("cifar100", cache, offline, label_bytes=2, classes=100)
+    return _read("cifar100", cache, label_bytes=2, classes=100)
 
 
-def _read(name: str, cache: Path, offline: bool, *, label_bytes: int, classes: int) -> Arrays:
+def _read(name: str, cache: Path, *, label_bytes: int, classes: int) -> Arrays:
     parts: dict[str, list[np.ndarray]] = {"images": [], "labels": [], "test_images": [], "test_labels": []}
-    for path, content in sorted(read_package(name, cache, offline=offline).items()):
+    for path, content in sorted(read_package(name, cache).items()):
         prefix = "test_" if "test" in path.rpartition("/")[2] else ""
         images, labels = parse_records(content, label_bytes, classes, path)
         parts[f"{prefix}images"].append(images)

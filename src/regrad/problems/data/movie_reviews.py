@@ -9,12 +9,12 @@ HEADER = ["id", "sentiment", "text"]
 EXTREME = 4.0
 
 
-def movie_reviews(cache: Path, *, offline: bool = False) -> list[tuple[float, str]]:
+def movie_reviews(cache: Path) -> list[tuple[float, str]]:
     """All 10,605 pairs (rating, sentence); ratings from -4, very negative, to 4, very positive.
 
     Source: Hutto & Gilbert 2014, whose raters scored sentences of Pang & Lee 2004.
     """
-    (content,) = read_package("movie-reviews", cache, offline=offline).values()
+    (content,) = read_package("movie-reviews", cache).values()
     return parse_reviews(content)
 
 

@@ -12,7 +12,7 @@ CSV_BYTES = 13_507_714
 SHORTEST = 100
 
 
-def news_documents(cache: Path, *, offline: bool = False) -> list[str]:
+def news_documents(cache: Path) -> list[str]:
     """The articles: title, newline, text, in the order of the file.
 
     Left out: articles whose text has fewer than 100 characters, and reprints (the same first 100 characters
@@ -21,7 +21,7 @@ def news_documents(cache: Path, *, offline: bool = False) -> list[str]:
     Raises:
         DataError: The corpus is missing or damaged.
     """
-    (archive,) = read_package("news", cache, offline=offline).values()
+    (archive,) = read_package("news", cache).values()
     return parse_news(only_member(archive, "NewsArticles.csv", CSV_BYTES))
 
 

@@ -85,10 +85,6 @@ def _verses(module: str, rows: tuple[tuple[str, int, str], ...]) -> tuple[Member
     return tuple(Member(folder + name, size, sha256) for name, size, sha256 in rows)
 
 
-def _catalogues(rows: tuple[tuple[str, int], ...]) -> tuple[Member, ...]:
-    return tuple(Member("wagtail/" + path.replace("*", "locale/de/LC_MESSAGES"), size) for path, size in rows)
-
-
 SOURCES: tuple[Source, ...] = (
     Source(
         "fashion-mnist", "70,000 photographs of clothes, 28×28 grey, 10 classes", "apt",
@@ -172,32 +168,6 @@ SOURCES: tuple[Source, ...] = (
             ("nt.bzs", 336, "b88dda1e9ab50d158262ab141af7823269acb19c581621683298be5b6e154d58"),
             ("nt.bzv", 82_460, "a9583ba1b4c66dfdd8bfb6a0b1833bdaa02f9e2cc3465c5a802cf19cbc2f2533"),
             ("nt.bzz", 714_667, "7baf6b1e798b193315fed89d0e84e8e1a033d035316f66c78d456f5fb8c87e20"),
-        )),
-    ),
-    Source(
-        "interface-strings", "1,800 English–German interface strings (pip only)", "pip", "wagtail", "8.0.1",
-        "sha256:1e6ad5c7891a54efce1400e168298b5a2cc343b642cee89c31bf5ec30c98b26c", 9_841_588, "BSD-3-Clause",
-        "wagtail-8.0.1-py3-none-any.whl",
-        _catalogues((
-            ("admin/*/django.po", 103_947),
-            ("admin/*/djangojs.po", 6_045),
-            ("contrib/forms/*/django.po", 5_806),
-            ("contrib/redirects/*/django.po", 7_090),
-            ("contrib/search_promotions/*/django.po", 6_950),
-            ("contrib/settings/*/django.po", 1_868),
-            ("contrib/simple_translation/*/django.po", 2_656),
-            ("contrib/styleguide/*/django.po", 1_200),
-            ("contrib/table_block/*/django.po", 2_032),
-            ("contrib/typed_table_block/*/django.po", 1_453),
-            ("documents/*/django.po", 12_441),
-            ("embeds/*/django.po", 1_944),
-            ("images/*/django.po", 17_400),
-            ("*/django.po", 28_168),
-            ("locales/*/django.po", 2_935),
-            ("search/*/django.po", 1_383),
-            ("sites/*/django.po", 2_020),
-            ("snippets/*/django.po", 5_933),
-            ("users/*/django.po", 15_095),
         )),
     ),
     Source(

@@ -4,6 +4,7 @@ import hashlib
 from typing import Literal
 
 Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
 def hash_share(content: bytes) -> int:
@@ -12,3 +13,9 @@ def hash_share(content: bytes) -> int:
     So an example stays in its split when others are added, removed or reordered, and copies stay together.
     """
     return int.from_bytes(hashlib.sha256(content).digest()[:8], "big") % 100
+
+
+def split_of(content: bytes, held_out: int) -> Split:
+    """The split of an example: `held_out` % each for validation and test."""
+    share = hash_share(content)
+    return "validation" if share < held_out else "test" if share < 2 * held_out else "train"

@@ -17,17 +17,17 @@ SILENT = re.compile(r"<(note|title|figure)\b[^>]*?(?:/>|>.*?</\1>)", re.DOTALL)
 TAG = re.compile(r"<[^>]*>")
 
 
-def verse_pairs(cache: Path, *, offline: bool = False) -> list[tuple[str, str]]:
+def verse_pairs(cache: Path) -> list[tuple[str, str]]:
     """All pairs (English, Spanish) of verses that have text in both, in the order of the books."""
-    english, spanish = (verses(name, cache, offline=offline) for name in ("verses-en", "verses-es"))
+    english, spanish = (verses(name, cache) for name in ("verses-en", "verses-es"))
     if len(english) != len(spanish):
         raise DataError(f"verses: {len(english)} English and {len(spanish)} Spanish places cannot be aligned")
     return [pair for pair in zip(english, spanish, strict=True) if all(pair)]
 
 
-def verses(name: str, cache: Path, *, offline: bool = False) -> list[str]:
+def verses(name: str, cache: Path) -> list[str]:
     """The text at every place of the module `name`, "" where it has none (headings, missing verses)."""
-    members = read_package(name, cache, offline=offline)
+    members = read_package(name, cache)
     files = {path.rpartition("/")[2]: content for path, content in members.items()}
     testaments = [[files[f"{part}.{kind}"] for kind in ("bzs", "bzv", "bzz")] for part in ("ot", "nt")]
     return [text for testament in testaments for text in parse_verses(*testament)]

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,8 @@ class Spikes:
         """
         if not isinstance(at.model, SpikingResNet):
             raise TypeError(f"spikes: {type(at.model).__name__} has none; allowed: SpikingResNet")
-        images = at.problem.first("test", self.examples)
+        first = np.arange(min(self.examples, at.problem.size("test")))
+        images = at.problem.examples("test", first).inputs
         return {"test_spikes": float(spikes_per_image(at.model, images).double().mean()) / 1000}
 
 

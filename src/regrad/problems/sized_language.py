@@ -1,16 +1,13 @@
 """Next-token prediction with a decoder of any width, dense or of low rank: the language problem, resized."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 
-from regrad.problems.batch import DTYPES
 from regrad.problems.language import LanguageOptions, LanguageProblem
-from regrad.problems.language import build as build_language
-from regrad.problems.models.decoder import CONFIGS, Decoder
+from regrad.problems.models.decoder import Decoder, DecoderConfig
 from regrad.problems.models.low_rank import make_low_rank
 from regrad.problems.options import Count
 from regrad.problems.randomness import torch_generator
@@ -41,17 +38,15 @@ class SizedLanguageOptions(LanguageOptions):
             raise ValueError(f"rank={self.rank}: at most hidden = {config.hidden}")
         return self
 
-    def shape(self) -> Any:
-        """Return the decoder's shape, vocabulary and context aside."""
-        named = CONFIGS[self.model]
-        hidden = self.hidden or named.hidden
-        wide = 2 * hidden if self.hidden else named.intermediate
+    def shape(self) -> DecoderConfig:
+        """Shape of the decoder."""
+        config = super().shape()
         return replace(
-            named,
-            hidden=hidden,
-            intermediate=wide,
-            heads=self.heads or named.heads,
-            layers=self.layers or named.layers,
+            config,
+            hidden=self.hidden or config.hidden,
+            intermediate=2 * self.hidden if self.hidden else config.intermediate,
+            heads=self.heads or config.heads,
+            layers=self.layers or config.layers,
         )
 
 
@@ -59,39 +54,19 @@ class SizedLanguageOptions(LanguageOptions):
 class SizedLanguageProblem(LanguageProblem):
     """Predict every next token, with a decoder of the shape that the options give."""
 
+    Options = SizedLanguageOptions
+
     options: SizedLanguageOptions
 
-    def init_model(self) -> Decoder:
-        """A new model, the same for every call and device; with a rank, the dense model's frozen weights in it."""
-        options = self.options
-        config = replace(
-            options.shape(),
-            vocabulary=options.vocabulary_size,
-            context=options.sequence_length,
-            tied=options.tied_head,
-            fused=options.fused_attention,
-        )
-        model = Decoder(config, generator=torch_generator(self.seed, "init"))
+    def network(self, generator: torch.Generator) -> Decoder:
+        """A new decoder; with a rank, the dense one with its weights frozen."""
+        decoder, options = super().network(generator), self.options
         if options.rank is not None:
-            generator = torch_generator(self.seed, "low-rank")
             make_low_rank(
-                model,
+                decoder,
                 rank=options.rank,
                 alpha=options.alpha,
                 where=lambda name: name.startswith("blocks."),
-                generator=generator,
+                generator=torch_generator(self.seed, "low-rank"),
             )
-        return model.to(self.device, DTYPES[options.dtype])
-
-
-def build(
-    options: SizedLanguageOptions,
-    *,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    offline: bool = False,
-) -> SizedLanguageProblem:
-    """A language problem as `regrad.problems.language.build` makes it, with the decoder of these options."""
-    dense = build_language(options, cache=cache, seed=seed, device=device, offline=offline)
-    return SizedLanguageProblem(options, dense.tokens, dense.seed, dense.device)
+        return decoder

@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from regrad.problems.data.image_sets import split_images
+from regrad.problems.image_networks import NetworkOptions, NetworkProblem
 from regrad.problems.long_sequence import LongSequenceOptions, LongSequenceProblem
 from regrad.problems.models.plain_cnn import PlainCNN
 from regrad.problems.models.resnet import ResNet
 from regrad.problems.models.rnn import PixelRNN
 from regrad.problems.options import OptionError
-from regrad.problems.varied_images import VariedImageOptions, VariedImageProblem
 
 SMALL = {"images": "digits", "depth": 8, "width": 4, "norm": "group", "groups": 2}
 COUNT = 20
@@ -26,7 +26,7 @@ def arrays(side: int = 8):
 
 
 def varied(seed=0, **options):
-    return VariedImageProblem(VariedImageOptions(**SMALL, **options), arrays(), seed)
+    return NetworkProblem(NetworkOptions(**SMALL, **options), arrays(), seed)
 
 
 def read_by_pixel(seed=0, side=8, **options):
@@ -70,7 +70,7 @@ def test_a_share_of_the_data_is_its_first_images_and_an_epoch_as_short():
     problem = varied(data_percent=25)
     for step in range(3):
         assert sorted(numbers(problem.batch(step, 5))) == [0, 1, 2, 3, 4]
-    assert varied(data_percent=1).examples == 1  # never none
+    assert varied(data_percent=1).epoch_size == 1  # never none
 
 
 def test_less_training_data_leaves_the_validation_images_alone():
@@ -84,7 +84,7 @@ def test_a_bad_batch_has_every_label_wrong_and_a_hundredfold_loss():
     model = usual.init_model()
     for step in (0, 2):  # other steps are untouched
         assert torch.equal(usual.batch(step, 4).targets, bad.batch(step, 4).targets)
-        assert bad.batch(step, 4).weight == 1.0
+        assert torch.equal(usual.losses(model, usual.batch(step, 4)), bad.losses(model, bad.batch(step, 4)))
     one, other = usual.batch(1, 4), bad.batch(1, 4)
     assert torch.equal(one.inputs, other.inputs)
     assert other.targets.tolist() == [(label + 1) % 10 for label in one.targets.tolist()]

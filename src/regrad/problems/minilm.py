@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 import torch
@@ -12,23 +12,21 @@ from pydantic import Field
 from torch import nn
 from torch.nn.utils import skip_init
 
-from regrad.problems.classified_sentences import ClassifiedSentences
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.minilm import minilm_folder
 from regrad.problems.data.movie_reviews import movie_reviews
 from regrad.problems.data.sources import fingerprint
-from regrad.problems.data.splits import hash_share
-from regrad.problems.options import Count, Options, Switch
-from regrad.problems.randomness import random_bits, torch_generator
+from regrad.problems.options import Count, ProblemOptions, Switch
+from regrad.problems.randomness import random_bits
+from regrad.problems.sentences import SentenceProblem, split_sentences
 
 PADDING = 0
-HELD_OUT = 10
 FORMAT = 1
 TARGETS = ["query", "value"]
 Layers = Annotated[int, Field(strict=True, ge=1, le=6)]
 
 
-class FinetuningOptions(Options):
+class MiniLMOptions(ProblemOptions):
     """Options of the fine-tuning problem.
 
     Attributes:
@@ -46,6 +44,7 @@ class FinetuningOptions(Options):
     train_embeddings: Switch = True
     tokens: Count = 48
     evaluation_examples: Count = 1000
+    evaluation_batch: Count = 50
 
 
 class Encoder(nn.Module):
@@ -75,13 +74,13 @@ class Encoder(nn.Module):
         return self.head((hidden * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=1))
 
 
-def pretrained(folder: Path, layers: int, seed: int) -> Encoder:
-    """Return MiniLM with a new head of two classes, without dropout; the seed fills the head.
+def pretrained(folder: Path, layers: int, generator: torch.Generator) -> Encoder:
+    """Return MiniLM with a new head of two classes, without dropout.
 
     Args:
         folder: With config.json and model.safetensors.
         layers: Blocks to keep.
-        seed: Of the head.
+        generator: CPU generator of the head.
 
     Raises:
         ValueError: Weights are missing.
@@ -95,11 +94,10 @@ def pretrained(folder: Path, layers: int, seed: int) -> Encoder:
     config.hidden_dropout_prob = config.attention_probs_dropout_prob = 0.0
     with torch.random.fork_rng(devices=[]):  # its constructor draws from the global state
         bert = BertModel(config, add_pooling_layer=False)
-    found = bert.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
-    if found.missing_keys:
-        raise ValueError(f"{folder}: weights are missing, the first {found.missing_keys[0]!r}")
-    std, generator = config.initializer_range, torch_generator(seed, "init")
-    return Encoder(bert, config.hidden_size, std=std, generator=generator)
+    missing = bert.load_state_dict(load_file(folder / "model.safetensors"), strict=False).missing_keys
+    if missing:
+        raise ValueError(f"{folder}: weights are missing, the first {missing[0]!r}")
+    return Encoder(bert, config.hidden_size, std=config.initializer_range, generator=generator)
 
 
 def with_low_rank(model: nn.Module, rank: int, seed: int) -> Any:
@@ -113,85 +111,72 @@ def with_low_rank(model: nn.Module, rank: int, seed: int) -> Any:
 
 
 def prepare(pairs: Sequence[tuple[float, str]], encode: Callable[[list[str]], list[list[int]]], length: int) -> Arrays:
-    """Return ids and labels by split: 80 % train, 10 % each validation and test, by the sentence's hash."""
-    parts: dict[str, list[tuple[int, str]]] = {"train": [], "validation": [], "test": []}
-    for rating, text in pairs:
-        share = hash_share(text.encode("utf-8"))
-        name = "validation" if share < HELD_OUT else "test" if share < 2 * HELD_OUT else "train"
-        if rating != 0:
-            parts[name].append((int(rating > 0), text))
+    """Ids [N, length], padded at the right, and labels [N] of each split.
+
+    Args:
+        pairs: Ratings and sentences.
+        encode: Sentences to their ids.
+        length: Ids of a sentence that are kept.
+    """
     arrays: Arrays = {}
-    for name, part in parts.items():
+    for split, part in split_sentences(pairs).items():
         table = np.full((len(part), length), PADDING, dtype=np.int64)
         for row, ids in zip(table, encode([text for _, text in part]), strict=True):
             row[: min(len(ids), length)] = ids[:length]
-        arrays |= {f"{name}_ids": table, f"{name}_labels": np.array([label for label, _ in part])}
+        arrays |= {f"{split}_ids": table, f"{split}_labels": np.array([label for label, _ in part])}
     return arrays
 
 
 @dataclass
-class FinetuningProblem(ClassifiedSentences):
+class MiniLMProblem(SentenceProblem):
     """Favourable or not, from a pre-trained encoder.
 
     Attributes:
-        options: What was asked for.
-        arrays: As `prepare` returns them.
         folder: Where the encoder's files are.
-        seed: Of the head, LoRA, data order and evaluation subset, which use separate streams.
-        device: Where models and batches live.
     """
 
-    options: FinetuningOptions
-    arrays: Arrays
-    folder: Path
-    seed: int = 0
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
-    evaluated_at_once: int = field(default=50, repr=False)
+    Options = MiniLMOptions
 
-    def init_model(self) -> nn.Module:
-        """A new model, the same for every call and device."""
+    options: MiniLMOptions
+    folder: Path = field(kw_only=True)
+
+    @classmethod
+    def from_options(
+        cls, options: MiniLMOptions, *, cache: Path, seed: int = 0, device: str | torch.device = "cpu"
+    ) -> Self:
+        """As for every problem, with the encoder's files read from the cache too."""
+        return cls(options, cls.load(options, cache), seed, torch.device(device), folder=minilm_folder(cache))
+
+    @classmethod
+    def load(cls, options: MiniLMOptions, cache: Path) -> Arrays:
+        """Read the sentences' tokens, by the encoder's own tokenizer."""
+        key = {"what": "finetuning", "format": FORMAT, "data": fingerprint(options.reviews)}
+        key |= {"encoder": fingerprint("minilm"), "tokens": options.tokens}
+
+        def build() -> Arrays:
+            encode = tokenizer(minilm_folder(cache) / "tokenizer.json", options.tokens)
+            return prepare(movie_reviews(cache), encode, options.tokens)
+
+        return derived(cache, key, build)
+
+    @property
+    def datasets(self) -> tuple[str, ...]:
+        """The sentences and the encoder."""
+        return (*super().datasets, "minilm")
+
+    def network(self, generator: torch.Generator) -> nn.Module:
+        """The encoder with a new head, and new LoRA factors if there is a rank."""
         options = self.options
-        model = pretrained(self.folder, options.layers, self.seed)
+        model = pretrained(self.folder, options.layers, generator)
         model.bert.embeddings.requires_grad_(options.train_embeddings)
-        chosen = model if options.rank is None else with_low_rank(model, options.rank, self.seed)
-        return chosen.to(self.device)
+        return model if options.rank is None else with_low_rank(model, options.rank, self.seed)
 
 
-def build(
-    options: FinetuningOptions,
-    *,
-    cache: Path,
-    seed: int = 0,
-    device: str | torch.device = "cpu",
-    offline: bool = False,
-) -> FinetuningProblem:
-    """The fine-tuning problem with sentences and encoder read from the cache (fetched on first use).
+def tokenizer(file: Path, length: int) -> Callable[[list[str]], list[list[int]]]:
+    """Sentences to their ids, at most ``length`` each, by the tokenizer in a file."""
+    from tokenizers import Tokenizer
 
-    Args:
-        options: What to build.
-        cache: Cache folder for data.
-        seed: Of everything random in the problem, >= 0.
-        device: Where models and batches live.
-        offline: Never use the network.
-
-    Raises:
-        OptionError: Options that do not fit together.
-        DataError: The sentences or the encoder are missing or damaged.
-    """
-    folder = minilm_folder(cache, offline=offline)
-    key = {"what": "finetuning", "format": FORMAT, "data": fingerprint(options.reviews)}
-    key |= {"encoder": fingerprint("minilm"), "tokens": options.tokens}
-
-    def read() -> Arrays:
-        from tokenizers import Tokenizer
-
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        tokenizer.no_padding()
-        tokenizer.enable_truncation(options.tokens)
-
-        def encode(texts: list[str]) -> list[list[int]]:
-            return [found.ids for found in tokenizer.encode_batch(texts)]
-
-        return prepare(movie_reviews(cache, offline=offline), encode, options.tokens)
-
-    return FinetuningProblem(options, derived(cache, key, read), folder, seed, torch.device(device))
+    trained = Tokenizer.from_file(str(file))
+    trained.no_padding()
+    trained.enable_truncation(length)
+    return lambda texts: [encoding.ids for encoding in trained.encode_batch(texts)]
