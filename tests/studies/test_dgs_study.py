@@ -78,7 +78,7 @@ def test_the_factorial_of_resets_is_full_and_differs_in_optimizer_and_schedule_o
 def test_every_spec_names_what_exists_and_its_options_are_allowed(preset):
     for spec in specs(preset, []):
         entries(spec)
-        resolve(PROBLEMS[spec.problem.name])(**spec.problem.options)
+        resolve(PROBLEMS[spec.problem.name]).Options(**spec.problem.options)
 
 
 def test_the_claims_find_their_arms_among_the_runs_of_the_study():
