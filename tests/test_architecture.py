@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "optim": {"transforms"},
     "scaling": {"transforms"},
     "atomic": set(),
+    "blessing": {"atomic", "results", "store"},
     "problems": {"atomic"},
     "results": set(),
     "statistics": set(),
@@ -26,6 +27,7 @@ MAY_IMPORT = {
     "engines": set(),
     "runner": {
         "atomic",
+        "blessing",
         "engines",
         "fingerprint",
         "optim",
@@ -43,6 +45,7 @@ MAY_IMPORT = {
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "pipeline": {
         "atomic",
+        "blessing",
         "engines",
         "exits",
         "fingerprint",
@@ -57,11 +60,24 @@ MAY_IMPORT = {
         "studies",
     },
     "cite": {"exits", "pipeline", "results", "studies"},
-    "cli": {"cite", "engines", "exits", "pipeline", "problems", "published", "results", "store", "report"},
+    "arguments": {"engines", "exits", "results"},
+    "cli": {
+        "arguments",
+        "blessing",
+        "cite",
+        "engines",
+        "exits",
+        "pipeline",
+        "problems",
+        "published",
+        "report",
+        "results",
+        "store",
+    },
     "__main__": {"cli", "exits"},
 }
-NO_TORCH = {"atomic", "exits", "results", "store", "fingerprint", "provenance", "published", "statistics", "report"}
-NO_TORCH |= {"studies", "cli"}
+NO_TORCH = {"atomic", "blessing", "exits", "results", "store", "fingerprint", "provenance", "published", "statistics"}
+NO_TORCH |= {"report", "studies", "cli", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
 

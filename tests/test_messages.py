@@ -20,6 +20,9 @@ import torch
 from filelock import FileLock
 from torch import nn
 
+from regrad import blessing
+from regrad.atomic import write_atomically
+from regrad.blessing import Extension, Link
 from regrad.cli import main
 from regrad.engines.slurm_settings import settings
 from regrad.optim.dgs import DGS
@@ -194,6 +197,16 @@ def warned(function: Callable[[], object]) -> str:
     return heard.getvalue().removesuffix("\n")
 
 
+def forged(world: World) -> str:
+    """A chain that extends a code without a repeated run."""
+    link = Link(
+        previous=blessing.anchor([]), date="2026-01-01", commit="c", torch="t", machine="m",
+        extensions=(Extension(old="a", new="b", runs=3),),
+    )
+    write_atomically(world.root / blessing.FILE, seal([link.model_dump(mode="json")]))
+    return raised(blessing.BlessingError, lambda: blessing.read(world.root))
+
+
 def unmeasured(world: World) -> str:
     (world.root / "step-cpu.json").write_text("{}")
     return raised(ValueError, lambda: read(world.root / "step-cpu.json"))
@@ -226,6 +239,9 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(calls("--ofline"), "'--ofline'", "`./reproduce.sh --help` lists the options."),
             Entry(calls("tset"), "'tset'", "Commands: reproduce (the default), data, test, lab, cite, publish."),
             Entry(calls("--from-reference", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
+            Entry(calls("--bless", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
+            Entry(calls("--minutes", "3"), "--minutes 3", "Minutes of `--bless`."),
+            Entry(calls("--bless", "small-cpu", "--minutes", "nan"), "'nan'", "At least 0, and finite."),
             Entry(calls("data", "--fetch", "nwes"), "'nwes'", "`./reproduce.sh data` lists the data sets."),
             Entry(calls("ranks", "--preset", "smoke"), "torchrun", "See [engines](engines.md), torchrun."),
         ],
@@ -298,6 +314,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(hang, "0.2 s", "`REGRAD_HANG_SECONDS`, or look at what it waits for."),
             Entry(damaged, "checksum mismatch", "Nothing to do: the run is repeated. Check the disk."),
             Entry(other_schema, "9", "Made by a newer regrad: update, or let it be repeated."),
+            Entry(forged, "repeated none", "`git checkout` the set's `blessings.json`, or delete it and bless anew."),
             Entry(unmeasured, "step-cpu.json", "`git checkout results/reference/benchmarks`."),
             Entry(
                 refused(lambda: check_ranks(spec(batch_size=6), nn.Linear(1, 1), 4, "ddp")), "6",

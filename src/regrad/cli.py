@@ -1,20 +1,16 @@
-"""The command line: ``python -m regrad …``; ``reproduce.sh`` is a thin front of it.
-
-argparse and not tyro: a usage error is one line with the value, what is allowed and a suggestion,
-and nothing heavy is imported before the words have been checked.
-"""
+"""The command line: ``python -m regrad …``; ``reproduce.sh`` is a thin front of it."""
 
 import argparse
 import contextlib
 import errno
-import math
 import os
 import sys
 from pathlib import Path
-from typing import NoReturn
 
+from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser
+from regrad.blessing import BlessingError
 from regrad.cite import cite
-from regrad.engines.choice import ENGINES, VARIABLE, EngineError, check, chosen
+from regrad.engines.choice import VARIABLE, EngineError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import select
@@ -22,105 +18,8 @@ from regrad.published import VARIABLE as REFERENCE
 from regrad.published import chosen as published
 from regrad.results import PRESETS, suggestion
 
-DEVICES = ("auto", "cpu", "cuda")
 WAYS = ("ddp", "fully_shard")
 STORAGE = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"}
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse whose errors are one line on standard error, exit code 2."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print the message, with the nearest option for an unknown one, and exit."""
-        if message.startswith("unrecognized arguments: "):
-            rest = message.removeprefix("unrecognized arguments: ")
-            word = next(iter(rest.split()), rest).split("=")[0]
-            message = f"unknown option {word!r}{suggestion(word, list(self._option_string_actions))}"
-        sys.stderr.write(f"regrad: {message}\n")
-        raise SystemExit(USAGE)
-
-
-def one_of(allowed: tuple[str, ...]):
-    """Return an argparse type that accepts the allowed words and suggests the nearest for others."""
-
-    def check(word: str) -> str:
-        if word not in allowed:
-            near = suggestion(word, list(allowed)).partition("; did you mean ")[2]
-            hint = f"did you mean {near} " if near else ""
-            raise argparse.ArgumentTypeError(f"{word!r} is not known; {hint}allowed: {', '.join(allowed)}")
-        return word
-
-    return check
-
-
-def count(word: str) -> int:
-    """Return a number of processes, at least 1."""
-    try:
-        value = int(word)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{word!r}; allowed: an integer of at least 1")
-    return value
-
-
-def minutes(word: str) -> float:
-    """Return a time in minutes, at least 0."""
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r}; allowed: minutes, a finite number of at least 0")
-    return value
-
-
-def parser() -> Parser:
-    """Return the parser of ``reproduce``; its help is the help of ``reproduce.sh``."""
-    made = Parser(
-        prog="./reproduce.sh",
-        allow_abbrev=False,
-        description="Reproduce the report: runs, figures, verdicts, PDF and HTML. Goes on where it stopped.",
-        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | cite. "
-        "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment.",
-    )
-    add = made.add_argument
-    add(
-        "--preset",
-        type=one_of(PRESETS),
-        help="scale: smoke, small, full, paper (default: what fits the machine)",
-    )
-    add("--quick", action="store_true", help="the same as --preset smoke")
-    add("--only", metavar="TARGETS", help="targets, figures or tables, separated by commas")
-    add("--verify", action="store_true", help="derive every stamp again from disk; fail on a stale or unstamped figure")
-    add("--explain", metavar="TARGETS", help="why targets, figures or tables will or will not run, and how long")
-    add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
-    add("--bless", metavar="SET", help="repeat a sample of published runs by today's code; equal bits keep SET fresh")
-    add("--minutes", type=minutes, metavar="M", help="with --bless: time for runs that are repeated whole (default: 1)")
-    add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
-    add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
-    add("--engine", type=one_of(tuple(ENGINES)), help="where runs execute: local (default), ray or slurm")
-    add(
-        "--from-reference",
-        nargs="?",
-        const="small-cpu",
-        metavar="SET",
-        help="rebuild all from results/reference/SET (default: small-cpu): no training, no torch",
-    )
-    add("--fresh", action="store_true", help="set all earlier runs aside and start anew")
-    add("--dry-run", action="store_true", help="say what would run, and stop")
-    add("--offline", action="store_true", help="use no network: data must be in the cache")
-    add("--no-pdf", action="store_true", help="do not typeset the report")
-    add("--check-only", action="store_true", help=argparse.SUPPRESS)  # for reproduce.sh: are the words right?
-    return made
-
-
-def data_parser() -> Parser:
-    """Return the parser of ``data``."""
-    made = Parser(prog="./reproduce.sh data", allow_abbrev=False, description="List data sets, or fetch some.")
-    made.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="data sets to fetch into the cache")
-    made.add_argument("--offline", action="store_true", help="only check what is in the cache")
-    return made
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -128,6 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return command(words)
+    except BlessingError as error:
+        sys.stderr.write(f"regrad: {error}\n")
+        return ENVIRONMENT
     except OSError as error:
         if errno.errorcode.get(error.errno or 0) not in STORAGE:
             raise
@@ -229,15 +131,10 @@ def bless(made: Parser, options: argparse.Namespace, folders: Folders) -> int:
             made.error(f"--bless {options.bless} does not go with --{name.replace('_', '-')}")
     if options.check_only:
         return 0
-    from regrad.blessing import BlessingError
     from regrad.pipeline.bless import MINUTES, Blessing
 
     spent = MINUTES if options.minutes is None else options.minutes
-    try:
-        return Blessing(folders, options.bless, jobs=options.jobs, minutes=spent).run()
-    except BlessingError as error:
-        sys.stderr.write(f"regrad: {error}\n")
-        return ENVIRONMENT
+    return Blessing(folders, options.bless, jobs=options.jobs, minutes=spent).run()
 
 
 def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -> None:

@@ -210,8 +210,6 @@ def test_a_sweep_killed_in_the_middle_goes_on_where_it_stopped(tmp_path, topics,
 class Landscape:
     """A plan whose runs are pretended: loss is the squared distance of log2 lr from log2 of an optimum."""
 
-    __module__ = "study.landscape"
-
     def __init__(self, optima, bench, extensions=2):
         self.optima, self.bench, self.extensions, self.asked = optima, bench, extensions, 0
         self.grids = {arm: [0.5, 1.0, 2.0] for arm in optima}
@@ -222,7 +220,7 @@ class Landscape:
             problem=Part(name="language", options=options),
             optimizer=sgd(lr),
             seed=seed,
-            tags={"arm": arm, "phase": phase},
+            tags={"study": "landscape", "arm": arm, "phase": phase},
         )
 
     def __call__(self, preset, records):
@@ -237,7 +235,7 @@ class Landscape:
         for s in specs:
             best = self.optima[s.tags["arm"]]
             wild = best is None
-            loss = 0.0 if wild else (math.log2(s.optimizer.options["lr"]) - math.log2(best)) ** 2
+            loss = 0.0 if wild else (math.log2(s.optimizer.lr) - math.log2(best)) ** 2
             status, metrics = ("diverged", {}) if wild else ("finished", {"validation_loss": loss})
             found.append(record(s, status=status, metrics=metrics))
         return found

@@ -94,20 +94,24 @@ def _whole(task: Repeat) -> str:
 
 
 def _begun(task: Repeat) -> str:
+    points, last = begin(task.record, task.cache)
+    return first_difference(task.record, points, last)
+
+
+def begin(record: Record, cache: Path) -> tuple[dict[str, dict[float, float]], int]:
+    """Run a spec up to its second evaluation; return its curves, each step to number, and that evaluation's step."""
     import torch
 
     from regrad.runner.build import build_problem
     from regrad.runner.train import train
 
-    record = task.record
     torch.set_num_threads(1)
-    problem = build_problem(record.spec, cache=task.cache, device=record.fingerprint.device)
+    problem = build_problem(record.spec, cache=cache, device=record.fingerprint.device)
     until = UntilSecondEvaluation(record)
     with contextlib.suppress(Beginning):
         train(record.spec, problem, problem.init_model(), until)
     assert until.curves is not None
-    points = {name: dict(zip(x, y, strict=True)) for name, (x, y) in until.curves.points.items()}
-    return first_difference(record, points, until.last)
+    return {name: dict(zip(x, y, strict=True)) for name, (x, y) in until.curves.points.items()}, until.last
 
 
 def first_difference(record: Record, points: dict[str, dict[float, float]], last: int) -> str:

@@ -1,0 +1,58 @@
+"""Published runs, repeated by today's code: the records are golden tests of everything that a run executes.
+
+On the kind of processor that made them every number is the recorded one to the bit. Elsewhere sums are taken in another
+order: there the beginning of a run agrees to a few digits, which still catches every change of an algorithm.
+"""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from regrad.pipeline.folders import cache_folder
+from regrad.runner.circumstances import processor
+from regrad.runner.repeat import Repeat, begin, repeat
+from regrad.store import Store
+
+RUNS = Store(Path(__file__).parents[1] / "results" / "reference" / "small-cpu" / "runs")
+SAMPLE = (
+    ("language", "sign_sgd", "example_signs"),
+    ("language", "micro_adam", "statistics"),
+    ("sized_language", "sgg", "backward"),
+    ("image_networks", "dgs", "backward"),
+    ("images", "resetting", "backward"),
+    ("long_sequence", "sgd", "backward"),
+    ("translation", "adam", "backward"),
+    ("sentiment", "adam", "backward"),
+)
+
+
+@pytest.fixture(scope="module")
+def cheapest():
+    """The run of each kind whose beginning costs least."""
+    runs = {}
+    for record in RUNS:
+        spec = record.spec
+        kind = (spec.problem.name, spec.optimizer.name, spec.gradient.name if spec.gradient else "backward")
+        seconds = RUNS.circumstances(record.run_id).seconds
+        if kind in SAMPLE and (kind not in runs or (seconds, record.run_id) < runs[kind][0]):
+            runs[kind] = ((seconds, record.run_id), record)
+    return {kind: record for kind, (_, record) in runs.items()}
+
+
+@pytest.mark.parametrize("kind", SAMPLE, ids=" ".join)
+def test_a_published_run_begins_as_it_did(cheapest, kind):
+    record = cheapest[kind]
+    if RUNS.circumstances(record.run_id).machine == processor():
+        assert repeat(Repeat(record, cache_folder(), whole=False)).difference == ""
+        return
+    points, last = begin(record, cache_folder())
+    for name, curve in record.curves.items():
+        for step, value in zip(curve.x, curve.y, strict=True):
+            assert step > last or math.isclose(points[name][step], value, rel_tol=0.02), (name, step)
+
+
+def test_a_whole_published_run_is_its_record(cheapest):
+    record = cheapest["long_sequence", "sgd", "backward"]
+    if RUNS.circumstances(record.run_id).machine == processor():
+        assert repeat(Repeat(record, cache_folder(), whole=True)).difference == ""
