@@ -18,6 +18,7 @@ from regrad import blessing
 from regrad.blessing import Chain, Extension, Link
 from regrad.engines.choice import map_tasks
 from regrad.engines.local import worker_count
+from regrad.exits import DONE, FAILED
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of
 from regrad.provenance import commit
@@ -30,7 +31,6 @@ from regrad.store import Store
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
-DONE, REFUSED = 0, 1
 MINUTES = 1.0  # for whole runs, where none are given
 SHOWN = 12
 
@@ -148,7 +148,7 @@ class Blessing:
         if kept:
             blessing.append(self.folder, self.link(chain, kept))
         self.report(stale, kept, differ)
-        return REFUSED if refused else DONE
+        return FAILED if refused else DONE
 
     def repeat(self, stale: list[Published], chain: Chain) -> list[Repeated]:
         """Repeat the sample's beginnings, then whole runs until the time is over."""
