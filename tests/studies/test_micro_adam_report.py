@@ -8,14 +8,13 @@ import pytest
 from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
 from regrad.report.export import KEY, Exporter, escape_tex
 from regrad.report.ledger.verdicts import decide
-from regrad.report.style import method
+from regrad.report.outcomes import Outcomes
 from regrad.report.tables import to_latex
 from regrad.results import Curve
 from regrad.studies.micro_adam import figures, scaling, tables
-from regrad.studies.micro_adam import rows as readings
 from regrad.studies.micro_adam import split as batches
-from regrad.studies.micro_adam.arms import RULES, arms_in
-from regrad.studies.micro_adam.claims import claim_rows
+from regrad.studies.micro_adam.arms import ARMS, ROOT, RULES, arms_in
+from regrad.studies.micro_adam.claims import claim_rows, largest_stable, target
 from regrad.studies.micro_adam.numbers import numbers
 from regrad.studies.micro_adam.study import STUDY
 from regrad.studies.own_statistics import figures as own
@@ -23,6 +22,8 @@ from regrad.studies.own_statistics import plan as own_statistics
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
 RECORDS = study_records()
+OUTCOMES = Outcomes(RECORDS)
+LINEAR = RULES["lr~B^1"]
 
 
 def run(*, validation=(5.5, 3.0, 2.0), steps=(0.0, 10.0, 20.0), **changes):
@@ -42,43 +43,29 @@ def verdicts(records, preset="small"):
     return {v["id"]: v for v in decide(LEDGER, STUDY.name, rows, preset=preset, records=records)}
 
 
-# -- what counts as diverged, speed, stability
-
-
-def test_a_run_that_ends_above_its_untrained_model_counts_as_diverged():
-    assert readings.diverged(run(validation=(5.5, 3.0, 5.6)))
-    assert not readings.diverged(run(validation=(5.5, 7.0, 5.4)))
-    assert readings.diverged(run(validation=(5.5,), steps=(0.0,), status="diverged"))
-
-
-def test_steps_to_a_target_are_read_on_the_line_between_evaluations():
-    """From 3.0 at 10 to 2.0 at 20: 2.5 is crossed at 15, 4.25 halfway to the first evaluation."""
-    assert readings.steps_to(run(), 2.5) == pytest.approx(15.0)
-    assert readings.steps_to(run(), 4.25) == pytest.approx(5.0)
-    assert readings.steps_to(run(), 1.9) == math.inf
-    assert readings.steps_to(run(validation=(5.5, 2.0, 2.4)), 2.0) == 10.0, "the first crossing counts"
+# -- speed and stability
 
 
 def test_the_largest_stable_rate_lies_below_the_first_that_diverges():
-    assert readings.largest_stable([at(8), at(2), at(32, lost=True)]) == 8
-    assert readings.largest_stable([at(32, lost=True), at(2), at(8)]) == 8, "in any order"
-    assert readings.largest_stable([at(2), at(8, lost=True), at(32)]) == 2, "a lucky run beyond does not count"
-    assert readings.largest_stable([at(2, lost=True), at(8)]) == 1, "the optimum itself"
+    assert largest_stable([at(8), at(2), at(32, lost=True)]) == 8
+    assert largest_stable([at(32, lost=True), at(2), at(8)]) == 8, "in any order"
+    assert largest_stable([at(2), at(8, lost=True), at(32)]) == 2, "a lucky run beyond does not count"
+    assert largest_stable([at(2, lost=True), at(8)]) == 1, "the optimum itself"
 
 
 def test_the_target_comes_from_tuning_alone_and_the_slowest_arm():
     """MicroAdamVar ends its best tuning run at 2.5 and its jitter; nothing of the fresh runs enters."""
-    slowest = readings.choices(RECORDS)["micro_adam_var"]
-    assert readings.target(RECORDS) == pytest.approx(slowest.means[slowest.best] + 0.05)
+    slowest = OUTCOMES.part("language").choices()["micro_adam_var"]
+    assert target(OUTCOMES) == pytest.approx(slowest.means[slowest.best] + 0.05)
     assert slowest.means[slowest.best] == pytest.approx(2.5, abs=0.01)
-    assert readings.target([r for r in RECORDS if r.spec.tags["phase"] == "tune"]) == readings.target(RECORDS)
+    assert target(OUTCOMES.tuning) == target(OUTCOMES)
 
 
 def test_arms_come_by_rising_c_then_clipped_then_with_decay():
-    found = readings.arms(RECORDS)
-    assert found[:6] == ["micro_adam_msq", "adam", "c=0.25", "micro_adam", "c=4", "micro_adam_var"]
-    assert found[6] == "micro_adam_msq+clip"
-    assert found[-2:] == ["adam+decay", "micro_adam+decay"]
+    names = OUTCOMES.part("language").arms
+    assert names[:6] == ["micro_adam_msq", "adam", "c=0.25", "micro_adam", "c=4", "micro_adam_var"]
+    assert names[6] == "micro_adam_msq+clip"
+    assert names[-2:] == ["adam+decay", "micro_adam+decay"]
 
 
 # -- the split and the batch sizes
@@ -98,15 +85,15 @@ def test_the_split_over_all_tensors_is_of_their_summed_moments():
     assert scaling.split(made, 16) == pytest.approx([6 / 7] * 2)
     assert scaling.split(made, 16, LAYERS[0]) == pytest.approx([2 / 3] * 2)
     assert scaling.split(made, 16, LAYERS[1]) == pytest.approx([10 / 11] * 2)
-    assert batches.noise_scale(made, LAYERS[0]) == pytest.approx(8.0)
+    assert scaling.noise_scale(made, LAYERS[0]) == pytest.approx(8.0)
 
 
 def test_the_shares_by_batch_size_are_a_third_a_half_and_two_thirds():
-    assert scaling.shares(RECORDS) == pytest.approx({4: 1 / 3, 8: 1 / 2, 16: 2 / 3})
+    assert scaling.shares(OUTCOMES) == pytest.approx({4: 1 / 3, 8: 1 / 2, 16: 2 / 3})
 
 
 def test_every_rule_s_row_carries_the_share_of_its_batch_size():
-    rows = scaling.scaling_rows(RECORDS)
+    rows = scaling.scaling_rows(OUTCOMES)
     largest = [r for r in rows if r["batch_size"] == 16]
     assert {r["arm"] for r in largest} == set(RULES)
     assert {round(r["mean_square_share"], 9) for r in largest} == {0.666666667}
@@ -116,26 +103,30 @@ def test_every_rule_s_row_carries_the_share_of_its_batch_size():
 
 
 def test_a_diverged_run_has_a_row_without_a_value_at_every_point():
-    lost = study_records(
-        lambda s: s.tags["part"] == "scaling" and (s.tags["arm"], s.batch_size, s.seed) == ("lr~B^1", 16, 2)
+    lost = Outcomes(
+        study_records(
+            lambda s: s.tags["part"] == "scaling" and (s.tags["arm"], s.batch_size, s.seed) == ("lr~B^1", 16, 2)
+        )
     )
-    rows = [r for r in scaling.scaling_rows(lost) if r["diverged"]]
-    assert [r["at"] for r in rows] == [16, 32, 48, 64]
-    assert {r["value"] for r in rows} == {None}
-    assert batches.spreads(lost, "lr~B^1")[2] == math.inf
+    rows = [row for row in scaling.scaling_rows(lost) if row["diverged"]]
+    assert [row["at"] for row in rows] == [16, 32, 48, 64]
+    assert {row["value"] for row in rows} == {None}
+    assert scaling.spreads(lost, LINEAR)[2] == math.inf
+    assert scaling.spread_interval(lost, LINEAR).n == 4
+
+
+def test_a_run_that_ends_above_its_untrained_model_has_no_value_either():
     high = Curve(x=[0.0, 1.0, 2.0, 3.0, 4.0], y=[5.5, 4.0, 5.0, 6.0, 6.0])
-    ended = next(r for r in RECORDS if r.spec.batch_size == 16 and r.spec.tags["part"] == "scaling")
+    ended = next(run for run in OUTCOMES.part("scaling") if run.spec.batch_size == 16)
     ended = ended.model_copy(update={"curves": ended.curves | {"validation_loss": high}})
-    rows = scaling.scaling_rows([ended])
-    assert {(r["value"], r["diverged"]) for r in rows} == {(None, True)}, "above the untrained model at the end"
-    assert batches.spread_interval(lost, "lr~B^1").n == 4
+    assert {(row["value"], row["diverged"]) for row in scaling.scaling_rows(Outcomes([ended]))} == {(None, True)}
 
 
 def test_the_spread_is_the_range_over_batch_sizes_averaged_over_the_axis():
     """Curves fall linearly, so the range grows by quarters to 0.3: its mean is 0.3 (1 + 2 + 3 + 4)/16 = 0.1875."""
-    for value in batches.spreads(RECORDS, "lr~B^1").values():
+    for value in scaling.spreads(OUTCOMES, LINEAR).values():
         assert value == pytest.approx(0.1875, abs=0.003)
-    assert batches.spread_interval(RECORDS, "lr~B^0.5").estimate == pytest.approx(0.05 * 10 / 16, abs=0.003)
+    assert scaling.spread_interval(OUTCOMES, ROOT).estimate == pytest.approx(0.05 * 10 / 16, abs=0.003)
 
 
 # -- claims
@@ -196,7 +187,7 @@ def test_a_diverged_fresh_run_is_a_row_that_says_so_and_enters_no_mean():
     )
     (row,) = [r for r in claim_rows(lost) if r["metric"] == "test_loss" and r["diverged"]]
     assert (row["arm"], row["seed"], row["value"]) == ("c=4", 1, None)
-    assert sorted(readings.end_losses(lost, "c=4")) == [0, 2, 3, 4]
+    assert sorted(Outcomes(lost).part("language").fresh.arm("c=4").ends()) == [0, 2, 3, 4]
     line = tables.results_table(lost).set_index("arm").loc["c = 4"]
     assert line["div."] == "1/5"
     assert line["steps"].endswith("(1 missed)")
@@ -236,12 +227,6 @@ def test_the_scaling_table_ends_with_the_spreads():
     table = tables.scaling_table(RECORDS)
     assert list(table["B"]) == ["4", "8", "16", "spread"]
     assert float(table["LR ~ B"].iloc[-1]) == pytest.approx(0.1875, abs=0.003)
-
-
-def test_a_miss_is_counted_and_never_averaged():
-    assert tables.typical([4.0, 16.0]) == "8.00"
-    assert tables.typical([4.0, 16.0, math.inf]) == "8.00 (1 missed)"
-    assert tables.typical([math.inf]).strip() == "(1 missed)"
 
 
 def test_numbers_have_printable_keys_and_say_what_was_run():
@@ -295,8 +280,10 @@ def test_one_seed_is_drawn_without_intervals(tmp_path):
 
 
 def test_a_variant_looks_like_its_method_and_says_what_it_is():
-    assert method("micro_adam+clip") == method("micro_adam") | {"label": "MicroAdam, clipped"}
-    assert method("adam+decay")["label"] == "Adam, decay 0.1"
+    for arm in ARMS.values():
+        plain = next(other for other in ARMS.values() if other.preconditioner == arm.preconditioner and other.plain)
+        assert (arm.color, arm.marker, arm.c, arm.statistic) == (plain.color, plain.marker, plain.c, plain.statistic)
+        assert arm.label == plain.label + ", clipped" * arm.clip + ", decay 0.1" * arm.decay
 
 
 def test_the_guide_s_figures_are_drawn(tmp_path):

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
+from typing import TypeVar
 
 from regrad.results import Record, rows
 from regrad.statistics.curves import steps_to_target
@@ -16,6 +17,7 @@ from regrad.statistics.intervals import Interval, paired_interval
 from regrad.statistics.tuning import Choice, choose
 
 TUNE, FRESH = "tune", "fresh"
+Number = TypeVar("Number", bound=float)
 
 
 class Outcomes:
@@ -80,9 +82,9 @@ class Outcomes:
             found.setdefault(record.spec.seed, record)
         return dict(sorted(found.items()))
 
-    def grouped(self, key: Callable[[Record], float]) -> dict[float, "Outcomes"]:
+    def grouped(self, key: Callable[[Record], Number]) -> dict[Number, "Outcomes"]:
         """Return the runs by a number, rising: a seed, a batch size, a learning rate."""
-        found: dict[float, list[Record]] = {}
+        found: dict[Number, list[Record]] = {}
         for record in self.records:
             found.setdefault(key(record), []).append(record)
         return {value: Outcomes(found[value]) for value in sorted(found)}

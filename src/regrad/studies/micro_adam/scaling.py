@@ -1,12 +1,30 @@
-"""How E[gbar²] splits into μ² and σ²/B, and Adam's curves over batch sizes: records in, numbers and rows out."""
+"""Adam's runs at several batch sizes: how E[gbar²] splits into μ² and σ²/B, and how far their curves lie apart."""
 
 import math
-from collections.abc import Iterable
 from statistics import fmean
 from typing import Any
 
+from regrad.report.ledger.kinds.versus import curve_spread
+from regrad.report.outcomes import Outcomes
 from regrad.results import Record
-from regrad.studies.micro_adam.rows import diverged, of_part
+from regrad.statistics.intervals import Interval, paired_interval
+from regrad.studies.micro_adam.arms import ROOT, Rule
+
+
+def sequence_length(record: Record) -> int:
+    """Return the tokens of one example of the language task."""
+    return int(str(record.spec.problem.options["sequence_length"]))
+
+
+def tensors(record: Record) -> list[str]:
+    """Return the parameter tensors whose split a run has measured."""
+    names = [key.removeprefix("split/") for key in record.curves if key.startswith("split/")]
+    return [name.removesuffix("/variance") for name in names if name.endswith("/variance")]
+
+
+def checkpoints(record: Record) -> list[float]:
+    """Return after how many steps a run's split was measured."""
+    return record.curves[f"split/{tensors(record)[0]}/variance"].x
 
 
 def split(record: Record, batch_size: int, parameter: str | None = None) -> list[float]:
@@ -20,7 +38,7 @@ def split(record: Record, batch_size: int, parameter: str | None = None) -> list
     names = tensors(record) if parameter is None else [parameter]
     curves = [[record.curves[f"split/{name}/{what}"].y for name in names] for what in ("mean_square", "variance")]
     sums = [[math.fsum(values) for values in zip(*of_tensors, strict=True)] for of_tensors in curves]
-    return [share(mean_square, spread, batch_size) for mean_square, spread in zip(*sums, strict=True)]
+    return [share(mean_square, variance, batch_size) for mean_square, variance in zip(*sums, strict=True)]
 
 
 def share(mean_square: float, variance: float, batch_size: int) -> float:
@@ -29,46 +47,60 @@ def share(mean_square: float, variance: float, batch_size: int) -> float:
     return signal / (signal + noise) if signal + noise > 0 else 0.0
 
 
-def tensors(record: Record) -> list[str]:
-    """Return the parameter tensors whose split a run has measured."""
-    names = [key.removeprefix("split/") for key in record.curves if key.startswith("split/")]
-    return [name.removesuffix("/variance") for name in names if name.endswith("/variance")]
+def noise_scale(record: Record, parameter: str) -> float | None:
+    """Return the B at which μ² and σ²/B are equal, from sums over the checkpoints; None if μ² is not seen."""
+    signal, noise = (math.fsum(record.curves[f"split/{parameter}/{k}"].y) for k in ("mean_square", "variance"))
+    return noise / signal if signal > 0 else None
 
 
-def scaling(records: Iterable[Record], arm: str) -> dict[int, list[Record]]:
-    """Return the runs of a rule η ∝ B^p by batch size."""
-    found: dict[int, list[Record]] = {}
-    for record in of_part(records, "scaling"):
-        if record.spec.tags["arm"] == arm:
-            found.setdefault(record.spec.batch_size, []).append(record)
-    return dict(sorted(found.items()))
+def by_batch_size(outcomes: Outcomes, rule: Rule) -> dict[int, Outcomes]:
+    """Return the runs under a rule by batch size."""
+    return outcomes.part("scaling").arm(rule.name).grouped(lambda run: run.spec.batch_size)
 
 
-def shares(records: Iterable[Record]) -> dict[int, float]:
+def shares(outcomes: Outcomes) -> dict[int, float]:
     """Return the mean squared's share of E[gbar²] by batch size: over all tensors, mean over the run and seeds.
 
-    It is measured under η ∝ B^½ and stands for all three exponents, so that spreads over the batch sizes
-    in a regime are over the same batch sizes.
+    It is measured under η ∝ B^½ and stands for all three rules, so that spreads over the batch sizes in a
+    regime are over the same batch sizes.
     """
-    found: dict[int, float] = {}
-    for size, runs in scaling(records, "lr~B^0.5").items():
-        values = [value for run in runs if tensors(run) for value in split(run, size)]
-        found |= {size: fmean(values)} if values else {}
-    return found
+    values = {
+        size: [value for run in runs if tensors(run) for value in split(run, size)]
+        for size, runs in by_batch_size(outcomes, ROOT).items()
+    }
+    return {size: fmean(of_size) for size, of_size in values.items() if of_size}
 
 
-def scaling_rows(records: Iterable[Record]) -> list[dict[str, Any]]:
+def curve_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     """Return the points of all scaling curves: validation loss ``at`` so many examples, untrained ones left out.
 
     A diverged run has a row without a value at every point where the others have one.
     """
-    of_size, runs = shares(records), of_part(records, "scaling")
-    points = sorted({x * r.spec.batch_size for r in runs for x in r.curves["validation_loss"].x if x > 0})
-    found = []
+    runs, rows = outcomes.part("scaling"), []
+    points = sorted({x * run.spec.batch_size for run in runs for x in run.curves["validation_loss"].x if x > 0})
     for run in runs:
         size, curve = run.spec.batch_size, run.curves["validation_loss"]
-        values = {} if diverged(run) else dict(zip((x * size for x in curve.x), curve.y, strict=True))
-        about = {"arm": run.spec.tags["arm"], "seed": run.spec.seed, "batch_size": size}
-        about |= {"metric": "validation_loss", "mean_square_share": of_size.get(size, 0.0)}
-        found += [about | {"at": p, "value": values.get(p), "diverged": diverged(run)} for p in points]
-    return found
+        values = {} if run.diverged else dict(zip((x * size for x in curve.x), curve.y, strict=True))
+        about = {"arm": run.spec.tags["arm"], "seed": run.spec.seed, "batch_size": size, "diverged": run.diverged}
+        rows += [about | {"metric": "validation_loss", "at": at, "value": values.get(at)} for at in points]
+    return rows
+
+
+def scaling_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
+    """Return the points of all scaling curves with the share that the mean squared has at their batch size."""
+    of_size = shares(outcomes)
+    return [row | {"mean_square_share": of_size.get(row["batch_size"], 0.0)} for row in curve_rows(outcomes)]
+
+
+def spreads(outcomes: Outcomes, rule: Rule) -> dict[int, float]:
+    """Return, by seed, the range of validation loss over batch sizes, averaged over tokens; inf if one diverged."""
+    rows = [row for row in curve_rows(outcomes) if row["arm"] == rule.name]
+    by_seed = {seed: [row for row in rows if row["seed"] == seed] for seed in sorted({row["seed"] for row in rows})}
+    ranges = {seed: curve_spread(points) for seed, points in by_seed.items()}
+    return {seed: value for seed, value in ranges.items() if value is not None}
+
+
+def spread_interval(outcomes: Outcomes, rule: Rule) -> Interval | None:
+    """Return the interval of a rule's spread over seeds; None if no seed has a finite one."""
+    finite = [value for value in spreads(outcomes, rule).values() if math.isfinite(value)]
+    return paired_interval(finite) if finite else None
