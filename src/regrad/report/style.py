@@ -24,14 +24,6 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "batch": ("sign of the batch mean", GREEN, "s"),
     "ema": ("sign of the moving average", BLUE, "D"),
     "adam": ("Adam", BLUE, "D"),
-    "micro_adam": ("MicroAdam", ORANGE, "v"),
-    "micro_adam_var": ("MicroAdamVar", RED, "o"),
-    "micro_adam_msq": ("MicroAdamMSQ", GREEN, "s"),
-    "c=0.25": ("c = 0.25", SKY, "^"),
-    "c=4": ("c = 4", PINK, "<"),
-    "lr~B^0": ("η ∝ B⁰", GREY, "v"),
-    "lr~B^0.5": ("η ∝ √B", BLUE, "D"),
-    "lr~B^1": ("η ∝ B", ORANGE, "o"),
     "sgd": ("SGD", GREY, "v"),
     "momentum": ("SGD, momentum", BLACK, "^"),
     "adamw": ("AdamW", SKY, "<"),
@@ -44,7 +36,7 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "S1": ("DGS S1", ORANGE, "o"),
     "S1T": ("DGS S1T", ORANGE, "s"),
 }
-SUFFIXES = {"clip": "clipped", "decay": "decay 0.1", "dgs": "scaled by DGS"}
+SUFFIXES = {"dgs": "scaled by DGS"}
 # From small to large batches: one hue, darker the larger, readable without colour.
 RAMP = ("#9ECAE1", "#6BAED6", "#4292C6", "#2171B5", "#08519C", "#08306B", "#000000")
 SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
