@@ -10,12 +10,14 @@ from regrad.pipeline.folders import Folders
 from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.results import run_set
 from regrad.store import Store
+from regrad.studies.sign_placement.figures import fig_curves
 from tiny_runs import record, spec
 
 HOSTILE = (
     "<script>alert(1)</script><img src=x onerror=alert(1)><svg onload=alert(1)></svg>"
     '<a href="javascript:alert(1)">x</a><iframe src="https://example.org"></iframe><style>body{display:none}</style>'
 )
+STAMP = "preset small · cpu · 2 runs, 2 seeds · commit unknown"
 FACTS = {"preset": "small", "device": "cpu", "commit": "unknown"}
 
 
@@ -34,6 +36,11 @@ def png(width=400, height=240):
 def output(**data):
     kinds = {key.replace("_", "/", 1): value for key, value in data.items()}
     return {"output_type": "display_data", "metadata": {}, "data": kinds}
+
+
+def picture(data, **beside):
+    """The output of a figure; ``beside`` is what the exporter says of it."""
+    return output(image_png=base64.b64encode(data).decode()) | {"metadata": {"image/png": beside}}
 
 
 def cell(source, *outputs, kind="code", number=[0]):  # noqa: B006
@@ -79,7 +86,8 @@ def world(root):
         Store(folders.runs).put(made)
     ids = [made.run_id for made in records]
     about = {"preset": "small", "device": "cpu", "commit": "unknown", "sha256": "0"}
-    rows = [{"name": "figures/fig-one.pdf", "runs": ids, "run_set": run_set(ids), **about}]
+    about |= {"notebook": "01_first", "drawn_by": f"{fig_curves.__module__}:fig_curves"}
+    rows = [{"name": "figures/fig-one.pdf", "runs": ids, "run_set": run_set(ids), "stamp": STAMP, **about}]
     rows += [{"name": "figures/fig-bench.pdf", "runs": [], "run_set": run_set([]), **about}]
     files = {
         folders.generated / "manifest" / "01_first.json": json.dumps(rows),
@@ -97,11 +105,11 @@ def world(root):
             cell("# First study\ntext", kind="markdown"),
             cell("from regrad.studies.sign_placement import figures\nwide = " + "1 + " * 80 + "1"),
             cell(
-                'path = "speed.json"\nexporter.figure("fig-unseen", figures.fig_dose(r))\n'
-                'display(exporter.figure("fig-one", figures.fig_curves(r)))\n'
+                'path = "speed.json"\nexporter.figure("fig-unseen", figures.fig_dose, r)\n'
+                'display(exporter.figure("fig-one", figures.fig_curves, r))\n'
                 'display(exporter.figure("fig-bench", f))',
-                output(image_png=base64.b64encode(png()).decode()),
-                output(image_png=base64.b64encode(png(2000, 300)).decode()),
+                picture(png(), figure="fig-one"),
+                picture(png(2000, 300), figure="fig-bench"),
             ),
             cell("e.finish()", output(text_plain="'exported 2 files of 01: benchmark of today · commit unknown'")),
         ),

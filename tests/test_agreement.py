@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from regrad.pipeline import site
-from regrad.report.export import escape_tex
+from regrad.report.latex import escape_tex
 from regrad.report.ledger.kinds.outcome import number
 from regrad.report.ledger.tables import estimate_text, to_latex
 

@@ -44,7 +44,7 @@ folders, records = Folders(Path.cwd(), Path.cwd()), dgs_records.study_records()
 exporter = Exporter(folders.generated, notebook="07_dgs", preset="small", records=records)
 figure = figures.fig_learning_rates(records)
 labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts() if axes.get_legend()]
-exporter.figure("fig-dgs-lr", figure)
+exporter.figure("fig-dgs-lr", figures.fig_learning_rates, records)
 exporter.table("tab-dgs-images", to_latex(tables.images_table(records)))
 exporter.table("tab-dgs-tuning", to_latex(tables.tuning_table(records), columns="llrrrrrr"))
 exporter.claims(decide(folders.paper / "claims.toml", "dgs", claim_rows(records, []), preset="small", records=records))

@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrad.provenance import commit
-from regrad.report.export import TEX_SPECIAL, Exporter, escape_tex, stamp_text
+from regrad.report.export import Exporter
+from regrad.report.latex import TEX_SPECIAL, escape_tex
+from regrad.report.stamps import stamp_text
 from regrad.report.style import canvas
 from regrad.report.tables import significant, to_latex, with_interval
 from regrad.results import run_set
@@ -36,7 +38,7 @@ def drawing(title="a title"):
 
 def export(folder, *, records=RECORDS, preset="smoke", notebook="01_tiny"):
     exporter = Exporter(folder, notebook=notebook, preset=preset, records=records)
-    exporter.figure("fig-tiny", drawing())
+    exporter.figure("fig-tiny", drawing)
     exporter.table("tab-tiny", to_latex(pd.DataFrame({"a_b": ["50 %", "x & y"]})))
     exporter.numbers({"tiny/loss": "2.5", "tiny/order": "a $>$ b"})
     exporter.claims([{"id": "C1", "verdict": "not tested"}])
@@ -92,7 +94,8 @@ def test_every_figure_and_table_carries_the_stamp(tmp_path):
     assert table.startswith(f"% {text}\n")
     assert f"\\stamp{{{escape_tex(text)}}}" in table
     figure = drawing()
-    Exporter(tmp_path, notebook="01_tiny", preset="smoke", records=RECORDS).figure("fig-stamped", figure)
+    exporter = Exporter(tmp_path, notebook="01_tiny", preset="smoke", records=RECORDS)
+    exporter.figure("fig-stamped", lambda: figure)
     assert text in [t.get_text() for t in figure.texts]
     if shutil.which("pdftotext"):
         pdf = tmp_path / "figures" / "fig-stamped.pdf"
@@ -102,9 +105,20 @@ def test_every_figure_and_table_carries_the_stamp(tmp_path):
 
 def test_a_figure_of_a_part_of_the_records_is_stamped_with_that_part(tmp_path):
     exporter = Exporter(tmp_path, notebook="01_tiny", preset="smoke", records=RECORDS)
-    exporter.table("tab-part", "x", RECORDS[:1])
+    exporter.table("tab-part", "x", records=RECORDS[:1])
+    exporter.figure("fig-part", drawing, "a title", records=RECORDS[:1])
     assert "1 runs, 1 seeds" in (tmp_path / "tables" / "tab-part.tex").read_text()
-    assert exporter.rows[0]["runs"] == [RECORDS[0].run_id]
+    assert {row.runs for row in exporter.rows} == {(RECORDS[0].run_id,)}
+    assert all("1 runs, 1 seeds" in row.stamp for row in exporter.rows)
+
+
+def test_a_table_of_a_benchmark_says_so_and_names_no_runs(tmp_path):
+    exporter = Exporter(tmp_path, notebook="01_tiny", preset="smoke", records=RECORDS)
+    exporter.table("tab-cost", "x", source="benchmark of today")
+    [row] = exporter.rows
+    assert (row.runs, row.device, row.source) == ((), "", "benchmark of today")
+    assert row.stamp == f"benchmark of today · commit {commit()}"
+    assert (tmp_path / "tables" / "tab-cost.tex").read_text().startswith(f"% {row.stamp}\n")
 
 
 def test_the_manifest_has_a_row_a_file_with_what_it_was_made_from(tmp_path):
@@ -114,9 +128,11 @@ def test_the_manifest_has_a_row_a_file_with_what_it_was_made_from(tmp_path):
     assert set(rows) == set(files) - {"manifest/01_tiny.json"}
     for name, row in rows.items():
         seen = name.startswith(("figures/", "tables/"))
-        stamp = {"stamp": stamp_text("smoke", RECORDS), "source": ""} if seen else {}
-        assert row == stamp | {
+        assert row == {
             "name": name,
+            "stamp": stamp_text("smoke", RECORDS) if seen else "",
+            "source": "",
+            "drawn_by": "test_export:drawing" if name.startswith("figures/") else "",
             "notebook": "01_tiny",
             "preset": "smoke",
             "device": "cpu",
@@ -130,7 +146,9 @@ def test_the_manifest_has_a_row_a_file_with_what_it_was_made_from(tmp_path):
 
 def test_a_figure_comes_back_as_a_picture_for_the_notebook(tmp_path):
     exporter = Exporter(tmp_path, notebook="01_tiny", preset="smoke", records=RECORDS)
-    assert exporter.figure("fig-tiny", drawing())._repr_png_().startswith(b"\x89PNG")
+    png, beside = exporter.figure("fig-tiny", drawing)._repr_png_()
+    assert png.startswith(b"\x89PNG")
+    assert beside == {"figure": "fig-tiny"}, "by which the site finds its row in the manifest"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import exports, notebook_path
 from regrad.report import benchmarks, costs
-from regrad.report.export import Exporter, breakable, escape_tex, rendered
+from regrad.report.export import Exporter, rendered
+from regrad.report.latex import breakable, escape_tex
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.report.ledger.load import load
@@ -238,7 +239,7 @@ def test_figures_are_written_by_the_exporter_alone_which_stamps_them():
 
 def test_a_figure_or_table_without_a_stamp_is_named(tmp_path):
     exporter = Exporter(tmp_path, notebook="x", preset="smoke", records=study_records(seeds=1)[:1])
-    exporter.figure("fig-x", Figure())
+    exporter.figure("fig-x", Figure)
     exporter.table("tab-x", "a & b")
     exporter.finish()
     assert unstamped(tmp_path) == []
@@ -314,6 +315,11 @@ def test_the_words_of_a_verdict_are_escaped():
     assert words[f"verdict/{row['id']}"] == "reproduced"
 
 
+def manifest_row(**fields):
+    words = dict.fromkeys(("name", "notebook", "preset", "device", "run_set", "commit", "sha256"), "x")
+    return words | {"runs": []} | fields
+
+
 def untagged(spec):
     return spec.model_copy(update={"tags": {}})
 
@@ -325,13 +331,13 @@ def test_the_ledger_s_table_is_stamped_with_the_runs_behind_the_exports(checkout
         Store(checkout.runs).put(made)
     folder = checkout.generated / "manifest"
     folder.mkdir(parents=True)
-    here = {"preset": "smoke", "runs": [r.run_id for r in records] + ["0" * 64]}
-    (folder / "01.json").write_text(json.dumps([here]))
+    here = manifest_row(preset="smoke", runs=[r.run_id for r in records] + ["0" * 64])
+    (folder / f"{STUDIES[1].notebook}.json").write_text(json.dumps([here]))
     assert {r.run_id for r in verdicts.records_of(checkout, "smoke")} == {r.run_id for r in records}
     assert verdicts.records_of(checkout, "small") == []
     verdicts.write(checkout, preset="smoke", device="cpu")
     assert "2 runs" in (checkout.generated / "tables" / "tab-claims.tex").read_text()
-    (folder / "01.json").write_text(json.dumps([here | {"runs": [records[0].run_id]}]))
+    (folder / f"{STUDIES[1].notebook}.json").write_text(json.dumps([here | {"runs": [records[0].run_id]}]))
     assert verdicts.records_of(checkout, "smoke") == [records[0].model_copy(update={"spec": untagged(records[0].spec)})]
 
 
@@ -340,7 +346,7 @@ def test_the_joint_files_list_every_notebook(tmp_path):
         (tmp_path / folder).mkdir()
     for name in ("b", "a"):
         (tmp_path / "numbers" / f"{name}.tex").write_text("")
-        (tmp_path / "manifest" / f"{name}.json").write_text(json.dumps([{"name": name}]))
+        (tmp_path / "manifest" / f"{name}.json").write_text(json.dumps([manifest_row(name=name)]))
     paper.assemble(tmp_path)
     expected = "\\input{generated/numbers/a}\n\\input{generated/numbers/b}\n"
     assert (tmp_path / "numbers.tex").read_text() == expected

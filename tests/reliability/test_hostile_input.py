@@ -20,7 +20,7 @@ from regrad.pipeline.site import build
 from regrad.problems.data.archives import read_members
 from regrad.problems.data.artefacts import derived
 from regrad.problems.data.errors import DataError
-from regrad.report.export import escape_tex
+from regrad.report.latex import escape_tex
 from regrad.store import Store
 from tiny_runs import record
 

@@ -12,7 +12,7 @@ import pytest
 
 from regrad.pipeline import paper
 from regrad.pipeline.site import build
-from regrad.report.export import escape_tex
+from regrad.report.latex import escape_tex
 
 pytestmark = pytest.mark.reliability
 ROOT = Path(__file__).parents[2]

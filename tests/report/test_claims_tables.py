@@ -5,7 +5,7 @@ import re
 
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.schema import Claim
-from regrad.report.ledger.tables import as_json, to_latex, to_markdown
+from regrad.report.ledger.tables import as_rows, to_latex, to_markdown
 
 ROWS = {
     "s": [
@@ -34,7 +34,7 @@ def claim(name, study, sentence="a sentence"):
 
 def plain(*claims):
     label = "at 100 k parameters, 1 M tokens"
-    return as_json(evaluate_all(claims, ROWS, preset="small", device="cpu", label=label))["claims"]
+    return as_rows(evaluate_all(claims, ROWS, preset="small", device="cpu", label=label))
 
 
 def test_json_is_strict_and_has_what_a_claim_needs():
@@ -53,7 +53,7 @@ def test_json_is_strict_and_has_what_a_claim_needs():
 
 def test_an_unbounded_interval_is_null_in_json_and_left_out_in_tables():
     rows = ROWS | {"s": [row if row["seed"] == 0 else row | {"diverged": True} for row in ROWS["s"]]}
-    found = as_json(evaluate_all([claim("A", "s")], rows, preset="small", device="cpu"))["claims"]
+    found = as_rows(evaluate_all([claim("A", "s")], rows, preset="small", device="cpu"))
     json.dumps(found, allow_nan=False)
     assert found[0]["interval"] == [None, None]
     assert "| -1 nats |" in to_markdown(found)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dgs_records import LOSS, OFF, REPAIRED, SIZES, record, study_records
-from regrad.report.export import escape_tex
+from regrad.report.latex import escape_tex
 from regrad.report.ledger.verdicts import decide
 from regrad.studies.dgs import figures as dgs_figures
 from regrad.studies.dgs import tables as dgs_tables

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
-from regrad.report.export import KEY, Exporter, escape_tex
+from regrad.report.export import KEY, Exporter
+from regrad.report.latex import escape_tex
 from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import to_latex
@@ -289,9 +290,9 @@ def test_a_variant_looks_like_its_method_and_says_what_it_is():
 
 def test_the_guide_s_figures_are_drawn(tmp_path):
     exporter = Exporter(tmp_path, notebook="03_own_statistics", preset="smoke", records=[])
-    exporter.figure("fig-a", own.fig_statistic([-0.001, 0.002], [-0.001, 0.001], "mean of its clamp"))
+    exporter.figure("fig-a", own.fig_statistic, [-0.001, 0.002], [-0.001, 0.001], "mean of its clamp")
     runs = [guide_record(spec) for spec in own_statistics.specs("smoke", [])]
-    exporter.figure("fig-b", own.fig_training(runs), runs)
+    exporter.figure("fig-b", own.fig_training, runs, records=runs)
     assert escape_tex("clamp") == "clamp"
 
 

@@ -242,9 +242,9 @@ def test_every_arm_has_its_own_colour_marker_and_label():
 def test_the_pictures_do_not_depend_on_what_was_drawn_before(tmp_path):
     records = study_records()
     exporter = Exporter(tmp_path, notebook="x", preset="smoke", records=records)
-    first = exporter.figure("fig-a", figures.fig_dose(records)).png
+    first = exporter.figure("fig-a", figures.fig_dose, records).png
     figures.fig_noise(records)
-    assert exporter.figure("fig-b", figures.fig_dose(records)).png == first
+    assert exporter.figure("fig-b", figures.fig_dose, records).png == first
 
 
 def test_the_constructed_records_have_the_curves_that_the_runner_writes():

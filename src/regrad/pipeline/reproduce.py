@@ -1,6 +1,5 @@
 """The whole way: data, runs, notebooks, verdicts, report, site; each step only if its input changed."""
 
-import json
 import os
 import shutil
 import sys
@@ -30,6 +29,7 @@ from regrad.problems.data.fetching import fetch
 from regrad.problems.data.sources import find
 from regrad.provenance import commit
 from regrad.report.ledger.load import load
+from regrad.report.manifest import manifest_path, read_manifest
 from regrad.results import Record
 from regrad.runner import limits
 from regrad.runner.dependencies import data_sources, entries
@@ -148,10 +148,9 @@ class Reproduction:
         self.freshness.forget(target.name)
         limit = NOTEBOOK_SECONDS[self.order.preset]
         execute(source, output, self.parameters(), timeout=limit, live=not self.folders.published)
-        rows = json.loads((self.folders.generated / "manifest" / f"{target.notebook}.json").read_text())
-        made = [self.folders.generated / row["name"] for row in rows]
-        manifest = self.folders.generated / "manifest" / f"{target.notebook}.json"
-        self.freshness.remember(target.name, inputs, [output, manifest, *made])
+        generated = self.folders.generated
+        made = [generated / row.name for row in read_manifest(generated, target.notebook)]
+        self.freshness.remember(target.name, inputs, [output, manifest_path(generated, target.notebook), *made])
 
     def make_paper(self) -> None:
         """Bring ``paper/report.pdf`` up to date."""

@@ -18,12 +18,13 @@ from regrad.pipeline.site_sources import (
     claim_pages,
     definition,
     digest,
+    figure_rows,
     lines,
-    manifest,
     repository,
     source_at,
     table,
 )
+from regrad.report.manifest import ManifestRow
 
 OURS = ("code", "figures", "records")  # folders of the site in which nothing else lies
 UNKNOWN = "no export of this name: shown by the notebook only"
@@ -58,7 +59,7 @@ class Builder:
         values |= {"up": "../" * name.count("/"), "facts": self.facts, "title": title}
         return self.write(name, self.environment.get_template(template).render(**values).encode())
 
-    def figure(self, picture: Shown, row: dict[str, Any] | None, otherwise: str) -> dict[str, Any]:
+    def figure(self, picture: Shown, row: ManifestRow | None, otherwise: str) -> dict[str, Any]:
         """Write what a figure leads to; return what its caption says.
 
         Args:
@@ -75,44 +76,41 @@ class Builder:
             "stamp": otherwise if row else UNKNOWN,
             "records": [],
         }
-        if row and row["runs"]:
+        if row and row.runs:
             item |= self.records(row)
-        if self.folders and picture.module:
-            item |= self.code(picture, row["commit"] if row else self.facts["commit"])
-        return item
+        return item | self.code(row, picture.name) if row and row.drawn_by else item
 
-    def code(self, picture: Shown, commit: str) -> dict[str, str]:
+    def code(self, row: ManifestRow, figure: str) -> dict[str, str]:
         """Write the module that drew a figure, as it was then; return caption and links."""
         assert self.folders is not None
-        found = source_at(self.folders.root, commit, picture.module)
-        if found is None:
+        module, _, function = row.drawn_by.partition(":")
+        source = source_at(self.folders.root, row.commit, module)
+        if source is None:
             return {}
-        path, text, note = found
-        line, told = definition(text, picture.function)
-        name = f"code/{commit.replace('+', '-changed')}/{picture.module}.html"
-        values = {"module": picture.module, "path": path, "note": note, "lines": text.splitlines()}
-        links = {"code": self.page(name, "code.html", picture.module, **values) + f"#L{line}"}
-        if self.remote and CLEAN.fullmatch(commit):
-            links["remote"] = f"{self.remote}/blob/{commit}/{path}#L{line}"
-        return links | {"caption": caption(told, picture.name)}
+        path, text, note = source
+        line, docstring = definition(text, function)
+        name = f"code/{row.commit.replace('+', '-changed')}/{module}.html"
+        values = {"module": module, "path": path, "note": note, "lines": text.splitlines()}
+        links = {"code": self.page(name, "code.html", module, **values) + f"#L{line}"}
+        if self.remote and CLEAN.fullmatch(row.commit):
+            links["remote"] = f"{self.remote}/blob/{row.commit}/{path}#L{line}"
+        return links | {"caption": caption(docstring, figure)}
 
-    def records(self, row: dict[str, Any]) -> dict[str, Any]:
+    def records(self, row: ManifestRow) -> dict[str, Any]:
         """Write the records behind a figure; return its stamp and links."""
         assert self.shelf is not None
-        found = [record for record in self.shelf.records(row["runs"]) if record]
-        name, seeds, data = row["run_set"], len({r.spec.seed for r in found}), lines(found)
+        records = [record for record in self.shelf.records(row.runs) if record]
+        name, data = row.run_set, lines(records)
         self.write(f"records/{name}.jsonl", data)
-        values = {"set": name, "rows": table(found), "digest": digest(data), "missing": len(row["runs"]) - len(found)}
+        values = {"set": name, "rows": table(records), "digest": digest(data), "missing": len(row.runs) - len(records)}
         page = self.page(f"records/{name}.html", "records.html", f"Run set {name}", **values)
-        parts = [f"preset {row['preset']}", row["device"] or "no device", f"{len(row['runs'])} runs, {seeds} seeds"]
-        stamp = " · ".join([*parts, f"run set {name}", f"commit {row['commit']}"])
-        return {"stamp": stamp, "records": [{"href": page, "text": f"{len(found)} records"}]}
+        return {"stamp": row.stamp, "records": [{"href": page, "text": f"{len(records)} records"}]}
 
     def chapter(self, path: Path) -> dict[str, Any]:
         """Write an executed notebook as a page; return what the index says of it."""
         notebook = nbformat.read(path, as_version=4)
         title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
-        rows = manifest(self.folders, path.stem) if self.folders else {}
+        rows = figure_rows(self.folders, path.stem) if self.folders else {}
         items = [self.figure(picture, rows.get(picture.name), last_stamp(notebook)) for _, picture in pictures]
         items = [item | {"records": item["records"] or self.benchmarks(notebook)} for item in items]
         macro = getattr(self.environment.get_template("_figure.html").module, "figure")  # noqa: B009

@@ -6,13 +6,14 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from regrad.fingerprint import module_path
 from regrad.pipeline.folders import Folders
 from regrad.report.ledger.kinds.outcome import number
+from regrad.report.manifest import ManifestRow, read_manifest
 from regrad.results import Record, canonical
 from regrad.store import Store
 
@@ -26,11 +27,10 @@ def inputs(folders: Folders) -> list[Path]:
     return sorted([*exports, *TEMPLATES.glob("*.html"), folders.root / "CITATION.cff", folders.root / "pyproject.toml"])
 
 
-def manifest(folders: Folders, stem: str) -> dict[str, dict[str, Any]]:
+def figure_rows(folders: Folders, notebook: str) -> dict[str, ManifestRow]:
     """Return a notebook's figures in its manifest, by name."""
-    path = folders.generated / "manifest" / f"{stem}.json"
-    rows = json.loads(path.read_text()) if path.exists() else []
-    return {Path(row["name"]).stem: row for row in rows if row["name"].startswith("figures/")}
+    rows = read_manifest(folders.generated, notebook)
+    return {Path(row.name).stem: row for row in rows if row.name.startswith("figures/")}
 
 
 def claim_pages(folders: Folders, stems: list[str]) -> dict[str, str]:
@@ -43,8 +43,8 @@ def repository(root: Path) -> str:
     """Return the repository's address from ``CITATION.cff`` or ``pyproject.toml``; empty if neither names one."""
     citation, project = root / "CITATION.cff", root / "pyproject.toml"
     text = citation.read_text(encoding="utf-8") if citation.exists() else ""
-    if found := re.search(r"^repository-code: *[\"']?(https://[^\s\"']+)", text, re.M):
-        return found[1].rstrip("/")
+    if match := re.search(r"^repository-code: *[\"']?(https://[^\s\"']+)", text, re.M):
+        return match[1].rstrip("/")
     urls = tomllib.loads(project.read_text()).get("project", {}).get("urls", {}) if project.exists() else {}
     named = {key.lower(): url for key, url in urls.items()}
     address = named.get("repository") or named.get("source") or ""
@@ -93,7 +93,7 @@ class Shelf:
     def __init__(self, runs: Path) -> None:
         self.store, self.read = Store(runs), dict[str, Record | None]()
 
-    def records(self, ids: list[str]) -> list[Record | None]:
+    def records(self, ids: Iterable[str]) -> list[Record | None]:
         """Return the records of these runs, None for one that is not in the store."""
         for name in ids:
             if name not in self.read:

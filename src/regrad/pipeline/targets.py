@@ -1,7 +1,7 @@
 """What can be made: a notebook a study, in the order of the report, then the paper and the site."""
 
-import ast
 import json
+import re
 from pathlib import Path
 
 from regrad.results import suggestion
@@ -24,14 +24,8 @@ def notebook_path(folder: Path, study: Study) -> Path:
 def exports(notebook: Path) -> list[str]:
     """Return the names of the figures and tables that a notebook's cells export, in their order."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    calls = [
-        node
-        for cell in cells
-        if cell["cell_type"] == "code"
-        for node in ast.walk(ast.parse("".join(cell["source"])))
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in ("figure", "table")
-    ]
-    return [call.args[0].value for call in calls if call.args and isinstance(call.args[0], ast.Constant)]
+    code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    return re.findall(r"\.(?:figure|table)\(\s*\"([^\"]+)\"", code)
 
 
 def whole(name: str) -> str:

@@ -10,12 +10,14 @@ from regrad.atomic import write_atomically
 from regrad.pipeline.folders import Folders
 from regrad.report.costs import Cost, compute_table, cost
 from regrad.report.costs import numbers as cost_numbers
-from regrad.report.export import Exporter, breakable, escape_tex
+from regrad.report.export import Exporter
+from regrad.report.latex import breakable, escape_tex
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
 from regrad.report.ledger.synthesis import deviation_table, power_table
 from regrad.report.ledger.synthesis import numbers as ledger_numbers
 from regrad.report.ledger.tables import as_rows, to_latex
+from regrad.report.manifest import read_manifest
 from regrad.report.tables import significant
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
@@ -23,6 +25,7 @@ from regrad.statistics.power import detectable_effect
 from regrad.store import Store
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.papers import PAPERS
+from regrad.studies.study import Study
 
 NOTEBOOK = "claims"
 PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
@@ -43,29 +46,26 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 
 
-def exports_of(folders: Folders, notebook: str) -> list[dict[str, Any]]:
-    """Return the rows of a notebook's manifest."""
-    path = folders.generated / "manifest" / f"{notebook}.json"
-    return json.loads(path.read_text()) if path.exists() else []
+def runs_of(folders: Folders, study: Study, preset: str) -> list[str]:
+    """Return the runs behind a study's exports of a preset, as its manifest names them."""
+    rows = read_manifest(folders.generated, study.notebook)
+    return sorted({run for row in rows if row.preset == preset for run in row.runs})
 
 
 def records_of(folders: Folders, preset: str) -> list[Record]:
     """Return the records behind all exports of a preset, as the manifests name them."""
-    rows = [row for study in STUDIES for row in exports_of(folders, study.notebook) if row["preset"] == preset]
-    ids = sorted({run for row in rows for run in row["runs"]})
+    ids = {run for study in STUDIES for run in runs_of(folders, study, preset)}
     store = Store(folders.runs)
-    return [record for record in map(store.get, ids) if record is not None]
+    return [record for record in map(store.get, sorted(ids)) if record is not None]
 
 
 def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
     """Return what the runs behind each study's exports took, as the manifests name them, by the study's label."""
     store, runs = Store(folders.runs), {record.run_id: record for record in records}
-    by_study = {}
-    for study in STUDIES:
-        rows = [row for row in exports_of(folders, study.notebook) if row["preset"] == preset]
-        ids = sorted({run for row in rows for run in row["runs"] if run in runs})
-        by_study[study.label] = [cost(runs[name], store.circumstances(name)) for name in ids]
-    return by_study
+    return {
+        study.label: [cost(runs[id], store.circumstances(id)) for id in runs_of(folders, study, preset) if id in runs]
+        for study in STUDIES
+    }
 
 
 def published_cost(folders: Folders) -> dict[str, Any] | None:

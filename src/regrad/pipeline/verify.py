@@ -14,8 +14,7 @@ from regrad.pipeline.verdicts import NOTEBOOK as LEDGER
 from regrad.pipeline.verdicts import gather
 from regrad.published import standing_in
 from regrad.report.benchmarks import complaint as benchmark_complaint
-from regrad.report.export import stamp_text
-from regrad.report.stamps import carries, unstamped
+from regrad.report.stamps import carries, stamp_text, unstamped
 from regrad.results import Record, run_set
 from regrad.runner.ensure import Bench
 from regrad.store import Store

@@ -1,7 +1,6 @@
 """The only writer into ``paper/generated/``: figures, tables, numbers and verdicts, each with its stamp.
 
-Equal records give equal bytes. Every file has a row in the manifest: name, notebook, preset, runs,
-device, SHA-256.
+Equal records give equal bytes. Every file has a row in the notebook's manifest, ``report/manifest.py``.
 """
 
 import hashlib
@@ -16,30 +15,16 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
-from regrad.provenance import commit as current_commit
+from regrad.provenance import commit
+from regrad.report.latex import escape_tex
+from regrad.report.manifest import NAME, ManifestRow, write_manifest
+from regrad.report.stamps import devices, source_stamp, stamp_text
 from regrad.report.style import SETTINGS, put_stamp
 from regrad.results import Record, run_set
 from regrad.store import seal, unseal
 
-NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 KEY = re.compile(r"[A-Za-z0-9.:=+-]+(/[A-Za-z0-9.:=+-]+)*")
-TEX_SPECIAL = {
-    **{character: "\\" + character for character in "{}$&#%_"},
-    **{"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "|": r"\textbar{}"},
-    **{"<": r"\textless{}", ">": r"\textgreater{}", '"': r"\textquotedbl{}", "'": r"\textquotesingle{}"},
-    **{"`": r"\textasciigrave{}", "-": "{-}", "\n": " ", "\t": " "},
-}
-
-
-def escape_tex(text: str) -> str:
-    """Return ``text`` such that LaTeX prints it and executes nothing of it."""
-    # Two commas in a row would be set as one low quotation mark.
-    return re.sub(",(?=,)", ",{}", "".join(TEX_SPECIAL.get(c, c) for c in text))
-
-
-def breakable(tex: str) -> str:
-    """Return escaped text in which LaTeX may break a line inside the name of a test or a path."""
-    return re.sub(r"(\\_|::)", r"\1\\allowbreak{}", tex)
+PDF_METADATA = {"CreationDate": None, "Producer": None, "Creator": "regrad"}
 
 
 def encode(value: Any) -> Any:
@@ -56,39 +41,27 @@ def decode(value: Any) -> Any:
     return [decode(entry) for entry in value] if isinstance(value, list) else value
 
 
-def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> str:
-    """Return the line that says what a figure was made from; ``commit`` is that of the code, this one's if empty."""
-    devices = "+".join(sorted({r.fingerprint.device for r in records})) or "no device"
-    seeds = len({r.spec.seed for r in records})
-    runs = len({r.run_id for r in records})
-    which = run_set([r.run_id for r in records])
-    code = commit or current_commit()
-    how = {r.run_id: r.repeated for r in records if r.repeated}
-    whole = sum(kind == "whole" for kind in how.values())
-    checked = f" · {whole} repeated, {len(how) - whole} begun" if how else ""
-    return f"preset {preset} · {devices} · {runs} runs, {seeds} seeds · run set {which}{checked} · commit {code}"
-
-
-def rendered(figure: Figure, kind: str, metadata: dict[str, str | None]) -> bytes:
+def rendered(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
     """Return the bytes of a figure; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(SETTINGS):
-        figure.savefig(buffer, format=kind, metadata=metadata)
+        figure.savefig(buffer, format=kind, metadata=dict(metadata))
     return buffer.getvalue()
 
 
 class Picture:
-    """A PNG that notebooks show.
+    """A figure as notebooks show it; the output says its name, by which the site knows it again.
 
     Args:
+        name: What the exporter calls it.
         png: Its bytes.
     """
 
-    def __init__(self, png: bytes) -> None:
-        self.png = png
+    def __init__(self, name: str, png: bytes) -> None:
+        self.name, self.png = name, png
 
-    def _repr_png_(self) -> bytes:
-        return self.png
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return self.png, {"figure": self.name}
 
 
 class Exporter:
@@ -116,46 +89,65 @@ class Exporter:
         self.generated = Path(generated)
         self.notebook, self.preset, self.records = notebook, preset, list(records)
         self.source, self.published = source, published
-        self.rows: list[dict[str, Any]] = []
+        self.rows: list[ManifestRow] = []
 
-    def stamp(self, records: Sequence[Record] | None = None) -> str:
+    def stamp(self, records: Sequence[Record], source: str) -> str:
         """Return the line under a figure or table: its source, or preset, device and runs; and the commit."""
-        if self.source:
-            return f"{self.source} · commit {current_commit()}"
-        return stamp_text(self.preset, self.records if records is None else records)
+        return source_stamp(source) if source else stamp_text(self.preset, records)
 
-    def figure(self, name: str, figure: Figure, records: Sequence[Record] | None = None) -> "Picture":
-        """Stamp ``figure`` and write it as ``figures/<name>.pdf``; return it as a picture, to be shown."""
-        text = self.stamp(records)
-        put_stamp(figure, text)
-        metadata = {"CreationDate": None, "Producer": None, "Creator": "regrad", "Subject": text}
-        self._write(f"figures/{name}.pdf", rendered(figure, "pdf", metadata), records, (text, self.source))
-        return Picture(rendered(figure, "png", {"Software": None}))
+    def figure(
+        self, name: str, draw: Callable[..., Figure], *arguments: Any, records: Sequence[Record] | None = None
+    ) -> Picture:
+        """Draw a figure, stamp it and write it as ``figures/<name>.pdf``.
 
-    def table(
-        self, name: str, latex: str, records: Sequence[Record] | None = None, *, source: str = ""
-    ) -> None:
+        Args:
+            name: Of the file, and what the report calls it.
+            draw: The function that draws it; the manifest names it.
+            arguments: What ``draw`` is given.
+            records: What it is made from, if not from all of the notebook's records.
+
+        Returns:
+            The figure as a picture, to be shown.
+        """
+        records = self.records if records is None else records
+        figure, stamp = draw(*arguments), self.stamp(records, self.source)
+        put_stamp(figure, stamp)
+        pdf = rendered(figure, "pdf", PDF_METADATA | {"Subject": stamp})
+        drawn_by = f"{draw.__module__}:{draw.__qualname__}"
+        self._write(f"figures/{name}.pdf", pdf, records, stamp=stamp, source=self.source, drawn_by=drawn_by)
+        return Picture(name, rendered(figure, "png", {"Software": None}))
+
+    def table(self, name: str, latex: str, *, records: Sequence[Record] | None = None, source: str = "") -> None:
         """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line.
 
-        ``source`` is what the stamp says in place of runs, for the table of a benchmark among those of runs.
+        Args:
+            name: Of the file.
+            latex: The table.
+            records: What it is made from, if not from all of the notebook's records.
+            source: What the stamp says in place of runs, for a table of something else among those of runs.
         """
-        text = f"{source} · commit {current_commit()}" if source else self.stamp(records)
-        body = f"% {text}\n{latex.rstrip()}\n\\stamp{{{escape_tex(text)}}}\n"
-        self._write(f"tables/{name}.tex", body.encode(), records, (text, source or self.source))
+        source = source or self.source
+        records = records if records is not None else [] if source else self.records
+        stamp = self.stamp(records, source)
+        body = f"% {stamp}\n{latex.rstrip()}\n\\stamp{{{escape_tex(stamp)}}}\n"
+        self._write(f"tables/{name}.tex", body.encode(), records, stamp=stamp, source=source)
 
     def numbers(self, values: Mapping[str, str]) -> None:
-        r"""Write texts that the prose cites as ``\val{key}``; already formatted, LaTeX allowed in them."""
-        lines = []
-        for key, value in sorted(values.items()):
+        r"""Write texts that the prose cites as ``\val{key}``; already formatted, LaTeX allowed in them.
+
+        Raises:
+            ValueError: A key that LaTeX could take for something else.
+        """
+        for key in values:
             if not KEY.fullmatch(key):
                 raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
-            lines.append(f"\\setval{{{key}}}{{{value}}}")
-        self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), None)
+        lines = [f"\\setval{{{key}}}{{{value}}}" for key, value in sorted(values.items())]
+        self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), self.records)
 
     def claims(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
         """Write the verdicts of this notebook's claims as ``claims/<notebook>.json``."""
         body = json.dumps(list(verdicts), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), None)
+        self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), self.records)
 
     def fact(self, name: str, compute: Callable[..., Any], *arguments: Any) -> Any:
         """Return what ``compute(*arguments)`` returns, kept as ``live/<name>.json``; or the published file's content.
@@ -163,36 +155,34 @@ class Exporter:
         Raises:
             ValueError: The published file is damaged.
         """
-        name = f"live/{name}.json"
+        file = f"live/{name}.json"
         published = self.published
-        value = unseal((published / name).read_bytes()) if published else encode(compute(*arguments))
-        self._write(name, seal(value), [])
+        value = unseal((published / file).read_bytes()) if published else encode(compute(*arguments))
+        self._write(file, seal(value), [])
         return decode(value)
 
     def finish(self) -> str:
         """Write the manifest of this notebook; its last act. Return a sentence about it."""
-        body = json.dumps(sorted(self.rows, key=lambda row: row["name"]), indent=1, sort_keys=True)
-        write_atomically(self.generated / "manifest" / f"{self.notebook}.json", (body + "\n").encode())
-        return f"exported {len(self.rows)} files of {self.notebook}: {self.stamp()}"
+        write_manifest(self.generated, self.notebook, self.rows)
+        stamp = self.stamp(self.records, self.source)
+        return f"exported {len(self.rows)} files of {self.notebook}: {stamp}"
 
-    def _write(
-        self, relative: str, data: bytes, records: Sequence[Record] | None, stamp: tuple[str, str] | None = None
-    ) -> None:
-        stem = relative.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass
+    def _write(self, name: str, data: bytes, records: Sequence[Record], **seen: str) -> None:
+        """Write a file and note its row; ``seen`` is what the row says of a file that readers see."""
+        stem = name.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass
         if not (NAME.fullmatch(stem) or stem == self.notebook):
             raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
-        used = self.records if records is None else records
-        write_atomically(self.generated / relative, data)
-        self.rows.append(
-            ({"stamp": stamp[0], "source": stamp[1]} if stamp else {})
-            | {
-                "name": relative,
-                "notebook": self.notebook,
-                "preset": self.preset,
-                "device": "+".join(sorted({r.fingerprint.device for r in used})),
-                "runs": sorted({r.run_id for r in used}),
-                "run_set": run_set([r.run_id for r in used]),
-                "commit": current_commit(),
-                "sha256": hashlib.sha256(data).hexdigest(),
-            }
+        write_atomically(self.generated / name, data)
+        runs = sorted({record.run_id for record in records})
+        row = ManifestRow(
+            name=name,
+            notebook=self.notebook,
+            preset=self.preset,
+            device=devices(records),
+            runs=tuple(runs),
+            run_set=run_set(runs),
+            commit=commit(),
+            sha256=hashlib.sha256(data).hexdigest(),
+            **seen,
         )
+        self.rows.append(row)

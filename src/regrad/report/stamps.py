@@ -1,14 +1,36 @@
-"""Whether everything that the report includes says what it was made from."""
+"""The line under every figure and table: what it was made from, and whether a file carries it."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from matplotlib.backends.backend_pdf import pdfRepr
 
+from regrad.provenance import commit as current_commit
+from regrad.report.manifest import read_manifests
+from regrad.results import Record, run_set
+
+
+def devices(records: Sequence[Record]) -> str:
+    """Return the devices of records, ``"cpu+cuda"`` for both; empty without records."""
+    return "+".join(sorted({record.fingerprint.device for record in records}))
+
+
+def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> str:
+    """Return the line that says what a figure was made from; ``commit`` is that of the code, this one's if empty."""
+    ids = [record.run_id for record in records]
+    seeds = len({record.spec.seed for record in records})
+    runs = f"{len(set(ids))} runs, {seeds} seeds · run set {run_set(ids)}"
+    return f"preset {preset} · {devices(records) or 'no device'} · {runs} · commit {commit or current_commit()}"
+
+
+def source_stamp(source: str) -> str:
+    """Return the line of what was made from no runs but from ``source``."""
+    return f"{source} · commit {current_commit()}"
+
 
 def stamped(path: Path) -> bool:
-    """Return whether a figure (PDF) or a table (LaTeX) carries its stamp."""
+    """Return whether a figure (PDF) or a table (LaTeX) carries a stamp."""
     data = path.read_bytes()
     return b"/Subject" in data if path.suffix == ".pdf" else rb"\stamp{" in data and data.startswith(b"% ")
 
@@ -25,15 +47,14 @@ def unstamped(generated: Path) -> list[str]:
     Args:
         generated: Folder that the report includes from, with the notebooks' manifests.
     """
-    rows = [row for part in (generated / "manifest").glob("*.json") for row in json.loads(part.read_text())]
-    digests = {row["name"]: row["sha256"] for row in rows}
-    found = []
+    digests = {row.name: row.sha256 for row in read_manifests(generated)}
+    lines = []
     for path in sorted([*generated.glob("figures/*"), *generated.glob("tables/*")]):
         name = path.relative_to(generated).as_posix()
         if name not in digests:
-            found.append(f"{name}: in no notebook's manifest")
+            lines.append(f"{name}: in no notebook's manifest")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:
-            found.append(f"{name}: changed since its export")
+            lines.append(f"{name}: changed since its export")
         elif not stamped(path):
-            found.append(f"{name}: no stamp")
-    return found
+            lines.append(f"{name}: no stamp")
+    return lines

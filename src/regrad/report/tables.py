@@ -6,7 +6,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from regrad.report.export import escape_tex
+from regrad.report.latex import escape_tex
 from regrad.statistics.intervals import Interval
 
 
@@ -35,12 +35,8 @@ def significant(value: float, digits: int = 3) -> str:
 
 def with_interval(estimate: float, low: float, high: float, digits: int = 3) -> str:
     """Return ``"estimate [low, high]"`` with ``digits`` decimals; without an infinite interval."""
-    text = f"{estimate:.{digits}f}"
-    return (
-        f"{text} [{low:.{digits}f}, {high:.{digits}f}]"
-        if math.isfinite(low) and math.isfinite(high)
-        else text
-    )
+    finite = math.isfinite(low) and math.isfinite(high)
+    return f"{estimate:.{digits}f}" + (f" [{low:.{digits}f}, {high:.{digits}f}]" if finite else "")
 
 
 def interval_text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:

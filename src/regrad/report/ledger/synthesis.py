@@ -8,9 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from regrad.report.export import breakable, escape_tex
+from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
-from regrad.report.ledger.tables import text_column
 
 Plain = Mapping[str, Any]
 SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."
@@ -74,14 +73,3 @@ def deviation_table(rows: Sequence[Plain]) -> str:
     ]
     columns = "ll" + text_column(0.33) + text_column(0.43)
     return longtable(columns, ["Claim", "Source", "Falsified if", "Our decisions and deviations"], lines)
-
-
-def longtable(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    r"""Return a ``longtable`` with booktabs rules that repeats its head; cells are LaTeX.
-
-    A table without lines says so, as at preset smoke.
-    """
-    body = [" & ".join(line) + r" \\" for line in lines]
-    body = body or [rf"\multicolumn{{{len(head)}}}{{@{{}}l@{{}}}}{{nothing at this preset}} \\"]
-    opening = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
-    return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"

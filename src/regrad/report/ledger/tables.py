@@ -8,48 +8,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from regrad.report.export import breakable, escape_tex
+from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.evaluate import Verdict
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, number
 
 Plain = dict[str, Any]
-
-
-def as_json(verdicts: Sequence[Verdict]) -> dict[str, list[Plain]]:
-    """Return the structure of ``results/claims.json``; what is unbounded is null, as strict JSON has no infinity."""
-    return {"claims": as_rows(verdicts)}
+FROM_LEDGER = ("id", "paper", "sentence", "quotation", "place", "source", "study", "falsified", "note", "presets")
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
-    """Return one plain mapping a verdict, in order."""
+    """Return one plain mapping a verdict, in order; what is unbounded is None, as strict JSON has no infinity."""
     return [_row(verdict) for verdict in verdicts]
 
 
-def to_latex(rows: Sequence[Mapping[str, Any]], caption: str = "", label: str = "") -> str:
-    r"""Return a ``longtable`` with booktabs rules: claim, estimate and interval, n, p, verdict, why.
+def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
+    r"""Return a ``longtable``: claim, estimate and interval, n, p, verdict, why.
 
     Args:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
-        caption: LaTeX text; empty for a table without caption.
-        label: Anchor of the table.
     """
-    head = "Claim & Estimate [95\\,\\% interval] & $n$ & $p$ (Holm) & Verdict & Why"
+    head = ["Claim", r"Estimate [95\,\% interval]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
     columns = "l" + text_column(0.18) + "rr" + text_column(0.16) + text_column(0.34)
-    title = [f"\\caption{{{caption}}}\\label{{{label}}}\\\\"] if caption else []
-    body = [" & ".join(_latex_cells(row)) + r" \\" for row in rows]
-    opening = [
-        rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}",
-        *title,
-        r"\toprule",
-        head + r" \\",
-        r"\midrule",
-    ]
-    return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"
-
-
-def text_column(share: float) -> str:
-    """Return a ragged-right column of this share of the line (package ``array``)."""
-    return rf">{{\raggedright\arraybackslash}}p{{{share}\linewidth}}"
+    return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -70,21 +50,10 @@ def estimate_text(row: Mapping[str, Any]) -> str:
 
 def _row(verdict: Verdict) -> Plain:
     claim = verdict.claim.model_dump(mode="json")
-    told = (
-        "id",
-        "paper",
-        "sentence",
-        "quotation",
-        "place",
-        "source",
-        "study",
-        "falsified",
-        "note",
-        "presets",
-    )
+    deciding = claim["test"][verdict.outcomes.index(verdict.outcome)]
     return (
-        {key: claim[key] for key in told}
-        | _finding(verdict.outcome)
+        {key: claim[key] for key in FROM_LEDGER}
+        | _outcome(verdict.outcome)
         | {
             "verdict": verdict.verdict,
             "why": verdict.why,
@@ -92,13 +61,13 @@ def _row(verdict: Verdict) -> Plain:
             "preset": verdict.preset,
             "device": verdict.device,
             "label": verdict.label,
-            "margin": claim["test"][verdict.outcomes.index(verdict.outcome)].get("margin"),
-            "tests": [_finding(outcome) for outcome in verdict.outcomes],
+            "margin": deciding.get("margin"),
+            "tests": [_outcome(outcome) for outcome in verdict.outcomes],
         }
     )
 
 
-def _finding(outcome: Outcome) -> Plain:
+def _outcome(outcome: Outcome) -> Plain:
     values = asdict(outcome)
     ends = [values.pop("low"), values.pop("high")]
     return values | {

@@ -1,0 +1,65 @@
+"""What the notebooks exported: a manifest a notebook, a row a file."""
+
+import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from regrad.atomic import write_atomically
+from regrad.results import Frozen
+
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a figure or table: no slash, nothing that LaTeX or HTML reads
+
+
+class ManifestRow(Frozen):
+    """One exported file, and what it was made from.
+
+    Attributes:
+        name: Its path in the generated folder.
+        notebook: The notebook that exported it.
+        preset: Preset of the notebook's records.
+        device: Devices of the records behind it.
+        runs: Their runs, sorted.
+        run_set: Digits that name this set of runs.
+        commit: Commit of the code that made it.
+        sha256: Of its bytes.
+        stamp: The line that it carries; empty for what no reader sees.
+        source: What the stamp says in place of runs, if it does.
+        drawn_by: Module and name of the function that drew a figure, ``"module:name"``.
+    """
+
+    name: str
+    notebook: str
+    preset: str
+    device: str
+    runs: tuple[str, ...]
+    run_set: str
+    commit: str
+    sha256: str
+    stamp: str = ""
+    source: str = ""
+    drawn_by: str = ""
+
+
+def manifest_path(generated: Path, notebook: str) -> Path:
+    """Return where a notebook's manifest lies."""
+    return generated / "manifest" / f"{notebook}.json"
+
+
+def write_manifest(generated: Path, notebook: str, rows: Iterable[ManifestRow]) -> None:
+    """Write a notebook's manifest, in the order of the files' names."""
+    plain = [row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.name)]
+    body = json.dumps(plain, indent=1, sort_keys=True)
+    write_atomically(manifest_path(generated, notebook), (body + "\n").encode())
+
+
+def read_manifest(generated: Path, notebook: str) -> list[ManifestRow]:
+    """Return the rows of a notebook's manifest; none for one that has exported nothing."""
+    path = manifest_path(generated, notebook)
+    return [ManifestRow(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.exists() else []
+
+
+def read_manifests(generated: Path) -> list[ManifestRow]:
+    """Return the rows of all manifests, in the order of their notebooks."""
+    notebooks = sorted(path.stem for path in (generated / "manifest").glob("*.json"))
+    return [row for notebook in notebooks for row in read_manifest(generated, notebook)]
