@@ -8,14 +8,13 @@ from regrad.report.benchmarks import read
 from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
-from regrad.studies.sgg import cost as sgg_cost
-from regrad.studies.sgg import tables
-from regrad.studies.sgg.claims import claim_rows
+from regrad.studies.sgg import cost, tables
 from regrad.studies.sgg.numbers import numbers
 from regrad.studies.sgg.printed import printed_table
-from regrad.studies.sgg.standin_tables import standins_table
+from regrad.studies.sgg.study import STUDY
 
 PRINTED_COLUMNS = r"p{.16\linewidth}p{.3\linewidth}p{.46\linewidth}"
+METRICS = ("test_loss", "test_accuracy")
 
 
 def benchmark(root: Path) -> dict[str, Any]:
@@ -25,7 +24,7 @@ def benchmark(root: Path) -> dict[str, Any]:
 
 def cost_source(root: Path) -> str:
     """Return what the stamp of the benchmark's tables says."""
-    return sgg_cost.source(benchmark(root))
+    return cost.source(benchmark(root))
 
 
 def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
@@ -37,21 +36,37 @@ def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
         "tab-sgg-variants": tables.variants_table(records),
         "tab-sgg-ablations": tables.ablations_table(records),
         "tab-sgg-finetuning": tables.finetuning_table(records),
-        "tab-sgg-standins": standins_table(records),
-        "tab-sgg-cost": sgg_cost.cost_table(measured),
-        "tab-sgg-clusterings": sgg_cost.clusterings_table(measured),
+        "tab-sgg-standins": tables.standins_table(records),
+        "tab-sgg-cost": cost.cost_table(measured),
+        "tab-sgg-clusterings": cost.clusterings_table(measured),
     }
-    found = {name: to_latex(frame) for name, frame in frames.items()}
-    return found | {"tab-sgg-printed": to_latex(printed_table(), columns=PRINTED_COLUMNS)}
+    texts = {name: to_latex(frame) for name, frame in frames.items()}
+    return texts | {"tab-sgg-printed": to_latex(printed_table(), columns=PRINTED_COLUMNS)}
 
 
 def all_numbers(records: Sequence[Record], root: Path) -> dict[str, str]:
     """Return what the prose cites, of the runs and of the benchmark."""
-    return numbers(records) | sgg_cost.cost_numbers(benchmark(root))
+    return numbers(records) | cost.cost_numbers(benchmark(root))
+
+
+def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
+    """Return what the claims are decided from: final numbers of fresh seeds, and what diverged on the grid."""
+    ends, grid = {}, []
+    for record in records:
+        tags, seed = record.spec.tags, record.spec.seed
+        about = {"arm": tags["arm"], "seed": seed, "diverged": record.diverged}
+        if tags["phase"] == "grid":
+            grid.append(about | {"metric": "diverged_on_grid", "value": None})
+        elif tags["phase"] == "fresh":
+            for metric in METRICS:
+                value = record.metrics.get(metric)
+                if value is not None or (record.diverged and metric == "test_loss"):
+                    ends[tags["arm"], seed, metric] = about | {"metric": metric, "value": value}
+    return [*ends.values(), *grid]
 
 
 def verdicts(records: Sequence[Record], root: Path, preset: str) -> list[dict[str, Any]]:
     """Return the verdicts on the claims that runs decide, then on those that the benchmark does."""
-    ledger, rows = root / "paper" / "claims.toml", sgg_cost.claim_rows(benchmark(root))
-    found = decide(ledger, "sgg", claim_rows(records), preset=preset, records=records)
-    return found + decide(ledger, "sgg_cost", rows, preset=preset, device="cpu")
+    ledger, rows = root / "paper" / "claims.toml", cost.claim_rows(benchmark(root))
+    of_runs = decide(ledger, STUDY.name, claim_rows(records), preset=preset, records=records)
+    return of_runs + decide(ledger, "sgg_cost", rows, preset=preset, device="cpu")

@@ -1,167 +1,163 @@
 """Figures of the study of SGG: learning rates, effects, scales, robustness, ablations."""
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from regrad.report.style import BLUE, COLUMN_INCHES, GREY, ORANGE, PAGE_INCHES, SPARE, canvas
-from regrad.results import Record, rows
+from regrad.report.marks import error_bar
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import BLUE, COLUMN_INCHES, GREY, ORANGE, PAGE_INCHES, canvas
+from regrad.report.tuning import draw_tuning
+from regrad.results import Record
 from regrad.statistics.intervals import Interval
-from regrad.studies.sgg.rows import (
-    COLORS,
-    CONTROL,
-    DEFAULT,
-    MARKERS,
-    SGG,
-    arms,
-    bases,
-    choices,
-    diverged,
-    gap,
-    label,
-    losses,
-    of_part,
-    parameters,
-    scale_curve,
-)
+from regrad.studies.sgg.arms import ABLATIONS, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, VARIANTS
+from regrad.studies.sgg.outcomes import PRETRAINED, present, sized_label
 
 ZERO: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
+Entry = tuple[str, Interval | None, str, str]  # label, interval, colour, marker
 
 
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
     """Validation loss of AdamW's tuning runs, without and with SGG, a panel a size; rings mark the chosen rates."""
-    names = [arm for arm in bases(records) if arm.startswith("adamw:")]
-    found, tuning = choices(records), rows(of_part(records, "pretraining"), "validation_loss", "tune")
-    with canvas(width=PAGE_INCHES, height=2.1, ncols=len(names), sharey=True, squeeze=False) as (figure, axes):
-        for axis, arm in zip(axes[0], names, strict=True):
-            for suffix in ("", SGG):
-                own = arm.replace(":", f"{suffix}:")
-                style = {"color": COLORS[suffix], "marker": MARKERS[suffix]}
-                means = sorted((lr, y) for lr, y in found[own].means.items() if math.isfinite(y))
-                axis.plot(*zip(*means, strict=True), label=f"AdamW{' + SGG' if suffix else ''}", **style)
-                best = found[own].best
-                if best is not None:
-                    axis.plot(best, found[own].means[best], "o", mfc="none", mec=style["color"], ms=8, mew=1)
-            axis.set(xscale="log", xlabel="learning rate (log scale)")
-            axis.set_title(f"{parameters(records, arm):,} parameters")
-        ends = [r["value"] for r in tuning if r["value"] is not None]
+    outcomes = Outcomes(records).part("pretraining")
+    comparisons = present(outcomes, PRETRAINING["adamw"])
+    with canvas(width=PAGE_INCHES, height=2.1, ncols=len(comparisons), sharey=True, squeeze=False) as (figure, axes):
+        for axis, comparison in zip(axes[0], comparisons, strict=True):
+            for arm in (comparison.plain, comparison.wrapped):
+                draw_tuning(axis, outcomes, arm.name, arm.style)
+            axis.set_title(f"{outcomes.arm(comparison.name).parameters:,} parameters")
+        ends = [r.metrics["validation_loss"] for r in outcomes.tuning if "validation_loss" in r.metrics]
         axes[0][0].set(ylabel="final validation loss (nats per byte)")
         axes[0][0].set_ylim(min(ends) - 0.05, min(max(ends) + 0.05, min(ends) + 1.5))
         axes[0][0].legend()
     return figure
 
 
-def forest(axis: Any, entries: Sequence[tuple[str, Interval | None, str, str]]) -> None:
-    """Draw differences with their 95 % intervals, the first entry on top: label, interval, colour, marker."""
-    for place, (_, interval, color, marker) in enumerate(entries):
+def draw_forest(axis: Axes, entries: Iterable[Entry]) -> None:
+    """Draw differences with their 95 % intervals, the first entry on top."""
+    labels = []
+    for place, (label, interval, color, marker) in enumerate(entries):
+        labels.append(label)
         if interval is None:
             axis.text(0, place, "diverged", fontsize=5, va="center")
             continue
-        spread = None
-        if math.isfinite(interval.low) and math.isfinite(interval.high):
-            spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
+        spread = error_bar(interval)
         axis.errorbar(interval.estimate, place, xerr=spread, fmt=marker, color=color, capsize=1.5, ms=3)
     axis.axvline(0, **ZERO)
-    axis.set(yticks=range(len(entries)), yticklabels=[entry[0] for entry in entries])
-    axis.set_ylim(len(entries) - 0.5, -0.5)
+    axis.set(yticks=range(len(labels)), yticklabels=labels)
+    axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.tick_params(axis="y", labelsize=5.8)
 
 
 def fig_effect(records: Sequence[Record]) -> Figure:
     """Test loss with SGG less that of the tuned base, and less that of the base at the matched rate."""
-    names = bases(records)
-    with canvas(height=0.22 * len(names) + 0.9, ncols=2, sharey=True) as (figure, axes):
-        for axis, than, title in zip(axes, ("", CONTROL), ("minus tuned base", "minus matched LR"), strict=True):
-            entries = []
-            for arm in names:
-                control = arm.replace(":", f"{than}:")
-                interval = gap(records, arm.replace(":", f"{SGG}:"), control)
-                entries.append((label(records, arm), interval, COLORS[than], MARKERS[SGG]))
-            forest(axis, entries)
+    outcomes = Outcomes(records)
+    comparisons = present(outcomes, PRETRAINED)
+    entries: tuple[list[Entry], list[Entry]] = ([], [])
+    for comparison in comparisons:
+        plain, wrapped, matched = comparison.arms
+        label, runs = sized_label(outcomes, comparison, plain), outcomes.fresh.arm(wrapped.name)
+        for panel, control in zip(entries, (plain, matched), strict=True):
+            panel.append((label, runs.gap(outcomes.fresh.arm(control.name)), control.color, wrapped.marker))
+    with canvas(height=0.22 * len(comparisons) + 0.9, ncols=2, sharey=True) as (figure, axes):
+        for axis, panel, title in zip(axes, entries, ("minus tuned base", "minus matched LR"), strict=True):
+            draw_forest(axis, panel)
             axis.set(xlabel="nats per byte", title=title)
     return figure
 
 
+def draw_scales(axis: Axes, outcomes: Outcomes) -> None:
+    """Draw the mean scale over reclusters of each variant, the schedules b^n dashed."""
+    for arm in VARIANTS.values():
+        steps, scales = outcomes.arm(arm.name).mean_curve("scale/mean")
+        if not steps:
+            continue
+        interval = steps[1] - steps[0] if len(steps) > 1 else 1.0
+        dashes = {} if arm.wrapper else {"ls": "--", "marker": ""}
+        axis.plot([round(step / interval) for step in steps], scales, **arm.style | dashes)
+    axis.set(xlabel="reclusters", ylabel="mean scale S")
+    axis.legend()
+
+
 def fig_scales(records: Sequence[Record]) -> Figure:
     """Mean scale over reclusters of each variant, with b^n dashed; right, test loss less AdamW's without SGG."""
-    names = arms(records, "variants")
-    shown = [arm for arm in names if scale_curve(records, arm)[0]]
+    outcomes = Outcomes(records).part("variants")
+    base, others = outcomes.arm(NO_SGG.name), [arm for arm in VARIANTS.values() if arm is not NO_SGG]
     with canvas(width=PAGE_INCHES, height=2.2, ncols=2, width_ratios=(1.3, 1)) as (figure, axes):
-        for place, arm in enumerate(shown):
-            x, y = scale_curve(records, arm)
-            interval = x[1] - x[0] if len(x) > 1 else 1.0
-            events = [round(step / interval) for step in x]
-            color, marker = variant_style(place)
-            dashed = {"ls": "--", "marker": ""} if arm.startswith("schedule") else {"marker": marker}
-            axes[0].plot(events, y, color=color, label=arm.removeprefix("variant="), **dashed)
-        axes[0].set(xlabel="reclusters", ylabel="mean scale S")
-        axes[0].legend()
-        others = [arm for arm in names if arm != "no SGG"]
-        entries = []
-        for arm in others:
-            color, marker = variant_style(shown.index(arm)) if arm in shown else (GREY, "o")
-            entries.append((arm.removeprefix("variant="), gap(records, arm, "no SGG"), color, marker))
-        forest(axes[1], entries)
+        draw_scales(axes[0], outcomes)
+        gaps = ((arm, outcomes.arm(arm.name).gap(base)) for arm in others)
+        draw_forest(axes[1], [(arm.label, gap, arm.color, arm.marker) for arm, gap in gaps])
         axes[1].set(xlabel="test loss minus AdamW's (nats per byte)")
     return figure
 
 
-def variant_style(place: int) -> tuple[str, str]:
-    """Return colour and marker of number ``place`` of the variants."""
-    return ((BLUE, "D"), (ORANGE, "v"), *SPARE)[place % 7]
+def loss_grid(runs: Outcomes) -> pd.DataFrame:
+    """Return the mean final validation loss by batch size (rows) and learning rate (columns).
+
+    It is nan where a run diverged.
+    """
+    return pd.DataFrame(
+        {
+            lr: {batch: mean_loss(cell) for batch, cell in column.grouped(lambda r: r.spec.batch_size).items()}
+            for lr, column in runs.grouped(lambda r: r.spec.optimizer.lr).items()
+        }
+    )
+
+
+def mean_loss(runs: Outcomes) -> float:
+    """Return the mean final validation loss, nan if a run diverged."""
+    return np.nan if runs.diverged else fmean(r.metrics["validation_loss"] for r in runs)
+
+
+def draw_losses(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> ScalarMappable:
+    """Draw a grid of losses as a heat map with its numbers; return what a colour bar needs."""
+    drawn = axis.imshow(grid, aspect="auto", cmap="cividis", vmin=limits[0], vmax=limits[1])
+    axis.set(xticks=range(grid.shape[1]), xticklabels=[f"{lr:g}" for lr in grid], xlabel="learning rate")
+    axis.set(yticks=range(grid.shape[0]), yticklabels=list(grid.index))
+    axis.grid(visible=False)
+    for (row, column), loss in np.ndenumerate(grid.to_numpy()):
+        text, color = (f"{loss:.2f}", "w" if loss < fmean(limits) else "k") if np.isfinite(loss) else ("div.", "r")
+        axis.text(column, row, text, ha="center", va="center", fontsize=5.2, color=color)
+    return drawn
+
+
+def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
+    """Draw a grid of losses as one line a batch size over learning rates."""
+    for place, (batch, losses) in enumerate(grid.iterrows()):
+        color = (ORANGE, BLUE, GREY)[place % 3]
+        axis.plot(grid.columns, losses, label=f"{label}, B = {batch}", ls=dashes, color=color)
+    axis.set(xscale="log", xlabel="learning rate (log scale)", ylabel="validation loss")
+    axis.legend(fontsize=5.2)
 
 
 def fig_robustness(records: Sequence[Record]) -> Figure:
     """Final validation loss over learning rate and batch size, heat maps without and with SGG; right, as lines."""
-    grids = {arm: losses(records, arm) for arm in ("robust-adamw", "robust-sgg")}
-    batches = sorted({batch for batch, _ in grids["robust-sgg"]})
-    rates = sorted({lr for _, lr in grids["robust-sgg"]})
-    finite = [y for grid in grids.values() for ys in grid.values() for y in ys if math.isfinite(y)]
+    outcomes = Outcomes(records).part("robustness")
+    losses = [r.metrics["validation_loss"] for r in outcomes if not r.diverged]
+    looks = zip(ROBUSTNESS.arms, ("AdamW", "AdamW + SGG"), (":", "-"), strict=True)
     with canvas(width=PAGE_INCHES, height=2.2, ncols=3, width_ratios=(1, 1, 1.2)) as (figure, axes):
-        for axis, (arm, grid) in zip(axes, grids.items(), strict=False):
-            values = np.array([[cell(grid, batch, lr) for lr in rates] for batch in batches])
-            shown = axis.imshow(values, aspect="auto", cmap="cividis", vmin=min(finite), vmax=max(finite))
-            axis.set(xticks=range(len(rates)), xticklabels=[f"{lr:g}" for lr in rates], xlabel="learning rate")
-            axis.set(yticks=range(len(batches)), yticklabels=batches)
-            axis.set_title("AdamW + SGG" if "sgg" in arm else "AdamW")
-            axis.grid(visible=False)
-            bright = (min(finite) + max(finite)) / 2
-            for row, column in np.ndindex(values.shape):
-                value = values[row, column]
-                text, color = (f"{value:.2f}", "w" if value < bright else "k") if value == value else ("div.", "r")
-                axis.text(column, row, text, ha="center", va="center", fontsize=5.2, color=color)
+        for axis, (arm, title, dashes) in zip(axes, looks, strict=False):
+            grid = loss_grid(outcomes.arm(arm.name))
+            drawn = draw_losses(axis, grid, (min(losses), max(losses)))
+            axis.set_title(title)
+            draw_lines(axes[2], grid, arm.label, dashes)
         axes[0].set_ylabel("batch size")
-        figure.colorbar(shown, ax=axes[1], label="validation loss", pad=0.02)
-        for arm, grid in grids.items():
-            for place, batch in enumerate(batches):
-                y = [cell(grid, batch, lr) for lr in rates]
-                dashed = {"ls": "-" if "sgg" in arm else ":", "color": (ORANGE, BLUE, GREY)[place % 3]}
-                axes[2].plot(rates, y, label=f"{'SGG' if 'sgg' in arm else 'AdamW'}, B = {batch}", **dashed)
-        axes[2].set(xscale="log", xlabel="learning rate (log scale)", ylabel="validation loss")
-        axes[2].legend(fontsize=5.2)
+        figure.colorbar(drawn, ax=axes[1], label="validation loss", pad=0.02)
     return figure
-
-
-def cell(grid: dict[tuple[int, float], list[float]], batch: int, lr: float) -> float:
-    """Return the mean loss of one cell, nan if a run of it diverged."""
-    values = grid.get((batch, lr), [math.nan])
-    return fmean(values) if all(map(math.isfinite, values)) else math.nan
 
 
 def fig_ablations(records: Sequence[Record]) -> Figure:
     """Test loss with one setting changed less that of the default."""
-    entries = [(arm, gap(records, arm, DEFAULT), BLUE, "D") for arm in arms(records, "ablations")]
+    outcomes = Outcomes(records).fresh
+    default = outcomes.arm(SMALLEST.wrapped.name)
+    entries = [(a.label, outcomes.arm(a.name).gap(default), a.color, a.marker) for a in ABLATIONS.values()]
     with canvas(width=COLUMN_INCHES, height=0.16 * len(entries) + 0.8) as (figure, axis):
-        forest(axis, entries)
+        draw_forest(axis, entries)
         axis.set(xlabel="test loss minus the default's (nats per byte)")
     return figure
-
-
-def divergences(records: Sequence[Record], arm: str) -> tuple[int, int]:
-    """Return how many of how many runs of a robustness arm diverged."""
-    own = [r for r in of_part(records, "robustness") if r.spec.tags["arm"] == arm]
-    return sum(map(diverged, own)), len(own)

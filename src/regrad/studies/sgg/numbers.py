@@ -1,103 +1,113 @@
 """What the prose cites of the study of SGG: records in, texts out."""
 
 from collections.abc import Sequence
-from statistics import fmean
 
+from regrad.report.outcomes import Outcomes
+from regrad.report.tables import interval_text
 from regrad.results import Record
-from regrad.studies.sgg.figures import divergences
+from regrad.studies.sgg.arms import FINETUNING, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, STANDINS, VARIANTS
+from regrad.studies.sgg.outcomes import PRETRAINED, last_scale, mean_scale, present
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
-from regrad.studies.sgg.rows import (
-    CONTROL,
-    DEFAULT,
-    SGG,
-    arms,
-    bases,
-    choices,
-    diverged,
-    gap,
-    mean_scale,
-    of_part,
-    parameters,
-    runs,
-    scale_curve,
-)
-from regrad.studies.sgg.standin_tables import standins_numbers
-from regrad.studies.sgg.tables import text
+from regrad.studies.sgg.tables import accuracy_text
 
 NO_GAP = "no number, as one of the two diverged at every seed"
+ABSENT = "not run at this preset"
+# The public version 2 scales all entries alike: by b^n, in the settings of its class and of its trainer.
+SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer": "schedule=0.9"}
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
     """Return what the prose cites, by key."""
-    spec = runs(records, DEFAULT)[0].spec
-    adamw = [arm for arm in bases(records) if arm.startswith("adamw:")]
-    unique = {r.run_id: r for r in records}
-    low, high = reachable()
-    found = {
+    outcomes, low_high = Outcomes(records), reachable()
+    default = outcomes.arm(SMALLEST.wrapped.name).fresh
+    spec = default.records[0].spec
+    unique = Outcomes({record.run_id: record for record in records}.values())
+    tuning = outcomes.part("pretraining").choices()
+    sizes = (outcomes.arm(c.name).parameters for c in present(outcomes, PRETRAINING["adamw"]))
+    texts = {
         "sgg/runs": str(len(unique)),
-        "sgg/diverged": str(sum(map(diverged, unique.values()))),
-        "sgg/sizes": ", ".join(f"{parameters(records, arm):,}" for arm in adamw),
+        "sgg/diverged": str(unique.diverged),
+        "sgg/sizes": ", ".join(f"{count:,}" for count in sizes),
         "sgg/steps": f"{spec.steps:,}",
         "sgg/batch": str(spec.batch_size),
         "sgg/length": str(spec.problem.options["sequence_length"]),
         "sgg/interval": str(spec.optimizer.options["interval"]),
-        "sgg/fresh-seeds": str(len(runs(records, DEFAULT))),
-        "sgg/edges": str(sum(choice.edge is not None for choice in choices(records).values())),
-        "sgg/arms": str(len(choices(records))),
-        "sgg/grid-runs": str(len(of_part(records, "robustness"))),
+        "sgg/fresh-seeds": str(len(default)),
+        "sgg/edges": str(sum(choice.edge is not None for choice in tuning.values())),
+        "sgg/arms": str(len(tuning)),
+        "sgg/grid-runs": str(len(outcomes.part("robustness"))),
         "sgg/printed-adam": f"{TABLE_4['Adam'][0]}",
         "sgg/printed-sgg": f"{TABLE_4['Adam+SGG'][0]}",
         "sgg/later-adam": f"{LATER['AdamW'][0]}",
         "sgg/later-sgg": f"{LATER['SGG+AdamW'][0]}",
         "sgg/beta3": f"{BETA3:g}",
         "sgg/printed-interval": str(LONGEST_INTERVAL),
-        "sgg/reach-low": f"{low:.2f}",
-        "sgg/reach-high": f"{high:.2f}",
+        "sgg/reach-low": f"{low_high[0]:.2f}",
+        "sgg/reach-high": f"{low_high[1]:.2f}",
     }
-    for arm in ("robust-adamw", "robust-sgg"):
-        lost, count = divergences(records, arm)
-        found[f"sgg/{arm}/diverged"] = f"{lost} of {count}"
-    return found | effects(records) | variants(records) | finetuning(records) | standins_numbers(records)
+    for arm in ROBUSTNESS.arms:
+        runs = outcomes.arm(arm.name)
+        texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}"
+    return texts | effects(outcomes) | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
 
 
-def effects(records: Sequence[Record]) -> dict[str, str]:
+def effects(outcomes: Outcomes) -> dict[str, str]:
     """Return each base's differences with SGG and the mean scale."""
-    found: dict[str, str] = {}
-    for base in bases(records):
-        wrapped, control = base.replace(":", f"{SGG}:"), base.replace(":", f"{CONTROL}:")
-        found[f"sgg/{base}/gap"] = text(gap(records, wrapped, base), NO_GAP)
-        found[f"sgg/{base}/matched-gap"] = text(gap(records, wrapped, control), NO_GAP)
-        found[f"sgg/{base}/scale"] = f"{mean_scale(records, wrapped):.3f}"
-    return found
+    texts: dict[str, str] = {}
+    for comparison in present(outcomes, PRETRAINED):
+        plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
+        scale = mean_scale(outcomes, comparison.wrapped)
+        texts[f"sgg/{comparison.name}/gap"] = interval_text(wrapped.gap(plain), NO_GAP)
+        texts[f"sgg/{comparison.name}/matched-gap"] = interval_text(wrapped.gap(matched), NO_GAP)
+        texts[f"sgg/{comparison.name}/scale"] = "nan" if scale is None else f"{scale:.3f}"
+    return texts
 
 
-def variants(records: Sequence[Record]) -> dict[str, str]:
+def variants(outcomes: Outcomes) -> dict[str, str]:
     """Return each variant's last mean scale and range, its difference to AdamW and to the schedule."""
-    found: dict[str, str] = {}
-    for arm in arms(records, "variants"):
-        key = "sgg/" + arm.replace(" ", "-")
-        last = {which: scale_curve(records, arm, which)[1] for which in ("low", "mean", "high")}
-        found |= {f"{key}/{which}": f"{points[-1]:.4f}" for which, points in last.items() if points}
-        if arm != "no SGG":
-            found[f"{key}/gap"] = text(gap(records, arm, "no SGG"), NO_GAP)
-    pairs = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer": "schedule=0.9"}
-    for arm, schedule in pairs.items():
-        found[f"sgg/{arm}/schedule-gap"] = text(gap(records, arm, schedule), NO_GAP, digits=4)
-    return found
+    texts: dict[str, str] = {}
+    for arm in VARIANTS.values():
+        if arm is NO_SGG:
+            continue
+        for which in ("low", "mean", "high"):
+            if (scale := last_scale(outcomes, arm, which)) is not None:
+                texts[f"sgg/{arm.name}/{which}"] = f"{scale:.4f}"
+        runs = outcomes.arm(arm.name)
+        texts[f"sgg/{arm.name}/gap"] = interval_text(runs.gap(outcomes.arm(NO_SGG.name)), NO_GAP)
+    for arm_name, schedule in SCHEDULES.items():
+        gap = outcomes.arm(arm_name).gap(outcomes.arm(schedule))
+        texts[f"sgg/{arm_name}/schedule-gap"] = interval_text(gap, NO_GAP, digits=4)
+    return texts
 
 
-def finetuning(records: Sequence[Record]) -> dict[str, str]:
+def finetuning(outcomes: Outcomes) -> dict[str, str]:
     """Return the gains in test accuracy and the size of the fine-tuning task; words where it did not run."""
-    own = of_part(records, "finetuning")
-    found = {"sgg/minilm/runs": str(len({r.run_id for r in own}))}
-    for mode in ("full", "r4", "r8"):
-        gain = gap(records, f"minilm-{mode}{SGG}", f"minilm-{mode}", "test_accuracy")
-        found[f"sgg/minilm/{mode}/gain"] = text(gain, "not run at this preset", digits=4)
-    given = own[0].spec.problem.options if own else {}
+    runs = outcomes.part("finetuning")
+    texts = {"sgg/minilm/runs": str(len({record.run_id for record in runs}))}
+    for way, comparison in FINETUNING.items():
+        plain, wrapped = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
+        texts[f"sgg/minilm/{way}/gain"] = accuracy_text(wrapped.gap(plain, "test_accuracy"), ABSENT, digits=4)
+    options = runs.records[0].spec.problem.options if len(runs) else {}
     # What the options leave out is the problem's default: all layers, embeddings trained.
-    found["sgg/minilm/layers"] = str(given.get("layers", "all"))
-    found["sgg/minilm/embeddings"] = "trained" if given.get("train_embeddings", True) else "frozen"
-    if own:
-        found["sgg/minilm/steps"] = str(own[0].spec.steps)
-        found["sgg/minilm/trainable"] = f"{fmean(r.parameters for r in own if '-r4' in r.spec.tags['arm']):,.0f}"
-    return found
+    texts["sgg/minilm/layers"] = str(options.get("layers", "all"))
+    texts["sgg/minilm/embeddings"] = "trained" if options.get("train_embeddings", True) else "frozen"
+    if len(runs):
+        texts["sgg/minilm/steps"] = str(runs.records[0].spec.steps)
+        texts["sgg/minilm/trainable"] = f"{outcomes.arm(FINETUNING['r4'].name).parameters:,}"
+    return texts
+
+
+def standins(outcomes: Outcomes) -> dict[str, str]:
+    """Return gains in test accuracy, sizes and tuning of the two stand-ins; words where they did not run."""
+    texts, tuning = {}, outcomes.part("standins").choices()
+    for task, comparison in STANDINS.items():
+        plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
+        edges = sum(tuning[arm.name].edge is not None for arm in comparison.arms if arm.name in tuning)
+        spec = plain.records[0].spec if len(plain) else None
+        texts[f"sgg/{task}/gain"] = accuracy_text(wrapped.gap(plain, "test_accuracy"), ABSENT)
+        texts[f"sgg/{task}/matched-gain"] = accuracy_text(wrapped.gap(matched, "test_accuracy"), ABSENT)
+        texts[f"sgg/{task}/edges"] = str(edges)
+        texts[f"sgg/{task}/parameters"] = f"{plain.parameters:,}" if spec else ABSENT
+        texts[f"sgg/{task}/steps"] = str(spec.steps) if spec else ABSENT
+        texts[f"sgg/{task}/batch"] = str(spec.batch_size) if spec else ABSENT
+    return texts

@@ -1,10 +1,9 @@
 """Whether scaling by gradient groups (SGG) helps, and what it is (C1 to C4, C6b, C7b, C8, C10 to C12).
 
-``base:k`` is a base optimizer at the k-th model size with its learning rate tuned, ``base+sgg:k`` the same with
-SGG around it, tuned with as many trials, ``base+matched:k`` the base at SGG's learning rate times the mean of
-the scales S in SGG's own tuning run. The other parts (tag ``part``) follow from the tuned runs at the smallest
-size: ``variants`` and ``ablations`` change one thing at SGG's learning rate, ``robustness`` crosses learning
-rates with batch sizes.
+In the parts ``pretraining``, ``finetuning`` and ``standins`` a base optimizer is tuned alone and, with as many
+trials, with SGG around it; then it runs alone at SGG's learning rate times the mean of the scales S in SGG's own
+tuning run. The other parts follow from SGG around AdamW at the smallest size: ``variants`` and ``ablations`` change
+one thing at its learning rate, ``robustness`` crosses learning rates with batch sizes.
 """
 
 from statistics import fmean
@@ -13,74 +12,90 @@ from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
 from regrad.studies.grids import log_grid, tuning_then_fresh
-from regrad.studies.sgg.finetuning import finetuning
-from regrad.studies.sgg.parts import CONTROL, SGG, ablations, base_part, mean_scale, robustness, variants
-from regrad.studies.sgg.sizes import PRESETS, Scale
-from regrad.studies.sgg.standins import standins
+from regrad.studies.sgg.arms import ABLATIONS, COMPARISONS, ROBUSTNESS, SMALLEST, VARIANTS, Comparison, SGGArm
+from regrad.studies.sgg.sizes import PRESETS, Sizes, Task
+from regrad.studies.sgg.study import STUDY
 
-STUDY = "sgg"
-BASES = ("adamw", "adafactor", "lamb", "came")
-__all__ = ["PRESETS", "STUDY", "plan", "specs"]
+UNDECAYED = ("adamw", "came")  # their own default decays weights; no arm does here
 
 
-def tuned_arms(scale: Scale) -> list[str]:
-    """Return the arms of part ``pretraining`` that have a grid of their own."""
-    found = []
-    for base in BASES:
-        sizes = len(scale.sizes) if base == "adamw" else scale.wide
-        found += [f"{base}{suffix}:{k}" for k in range(1, sizes + 1) for suffix in ("", SGG)]
-    return [*found, "lora:1", f"lora{SGG}:1"]
+def optimizer(arm: SGGArm, lr: float, interval: int) -> Part:
+    """Return an arm's optimizer, given the learning rate of its base and the steps between reclusters."""
+    options: dict[str, JsonValue] = {"lr": lr}
+    if arm.base in UNDECAYED:
+        options["weight_decay"] = 0.0
+    reclusters: dict[str, JsonValue] = {"interval": max(1, round(interval * arm.intervals))}
+    if arm.decay is not None:
+        return Part(name="hidden_schedule", options=options | reclusters | {"decay": arm.decay})
+    base = Part(name=arm.base, options=options)
+    if arm.wrapper:
+        return Part(name=arm.wrapper, options={"base": base.model_dump(), **reclusters, **arm.options})
+    return base
 
 
-def base_of(arm: str) -> str:
-    """Return the base optimizer's name in an arm's: ``came`` of ``came+sgg:2``."""
-    return arm.partition(":")[0].partition("+")[0]
-
-
-def center(arm: str, scale: Scale) -> float:
-    """Return the middle of an arm's grid, with SGG the base's own: S starts at 1 and the paper re-tunes neither."""
-    return scale.centers[base_of(arm)]
-
-
-def optimizer(arm: str, lr: float, scale: Scale, **settings: JsonValue) -> Part:
-    """Return an arm's optimizer; ``settings`` are SGG's, beside its interval."""
-    base = base_part("adamw" if base_of(arm) == "lora" else base_of(arm), lr)
-    if SGG not in arm:
-        return base
-    chosen: dict[str, JsonValue] = {"base": base.model_dump(), "interval": scale.interval}
-    return Part(name="sgg", options=chosen | settings)
-
-
-def make(scale: Scale, arm: str, lr: float, seed: int, phase: str) -> Spec:
-    """Return the spec of one run of part ``pretraining``."""
-    size = int(arm.partition(":")[2])
-    measures: list[Part] = [Part(name="test")] if phase == "fresh" else []
-    if SGG in arm:
-        measures.append(Part(name="scale_range", options={"every": scale.interval}))
+def make(task: Task, arm: SGGArm, lr: float, seed: int, phase: str) -> Spec:
+    """Return the spec of one run."""
+    interval = task.budget.interval
+    measures = [Part(name="test")] if phase == "fresh" else []
+    if task.scales and arm.scaled:
+        measures.append(Part(name="scale_range", options={"every": interval}))
     return Spec(
-        problem=scale.low_rank if base_of(arm) == "lora" else scale.sizes[size - 1],
-        optimizer=optimizer(arm, lr, scale),
-        steps=scale.steps,
-        batch_size=scale.batch_size,
+        problem=task.problem,
+        optimizer=optimizer(arm, lr, interval),
+        steps=task.budget.steps,
+        batch_size=task.budget.batch_size,
         seed=seed,
-        schedule=Schedule(shape="cosine", warmup=0.05, final=0.1),
+        schedule=Schedule(shape="cosine", warmup=0.05, final=task.final),
         measures=tuple(measures),
-        evaluations=scale.evaluations,
-        tags={"study": STUDY, "part": "pretraining", "arm": arm, "phase": phase},
+        evaluations=task.budget.evaluations,
+        tags={"study": STUDY.name, "part": arm.part, "arm": arm.name, "phase": phase},
     )
 
 
-def matched(scale: Scale, found: list[Spec], records: list[Record]) -> list[Spec]:
-    """Return the fresh-seed runs of the bases at SGG's learning rate times the mean of S in its tuning run."""
-    specs = []
-    for spec in found:
-        arm, lr = spec.tags["arm"], spec.optimizer.lr
-        if spec.tags["phase"] != "fresh" or SGG not in arm:
-            continue
-        tuning = [r for r in records if (r.spec.tags["arm"], r.spec.tags["phase"]) == (arm, "tune")]
-        factor = fmean(mean_scale(r) for r in tuning if r.spec.optimizer.lr == lr)
-        rate = float(f"{lr * factor:.6g}")
-        specs.append(make(scale, arm.replace(SGG, CONTROL), rate, spec.seed, "fresh"))
+def mean_scale(record: Record) -> float:
+    """Return the mean over a run of S, itself a mean over entries; it is 1 until the first recluster."""
+    points = record.curves["scale/mean"].y if "scale/mean" in record.curves else []
+    # Recorded every interval, right after a recluster: each value holds for the steps that follow, the last for none.
+    return fmean([1.0, *points[:-1]])
+
+
+def compared(comparison: Comparison, sizes: Sizes, records: list[Record]) -> list[Spec]:
+    """Return the runs of a comparison: both arms tuned alike, then the base at the matched rate."""
+    task, arms = sizes.tasks[comparison.name], {arm.name: arm for arm in (comparison.plain, comparison.wrapped)}
+    grid = log_grid(task.center, task.budget.points, 2.0)
+
+    def of_task(name: str, lr: float, seed: int, phase: str) -> Spec:
+        return make(task, arms[name], lr, seed, phase)
+
+    own = [record for record in records if record.spec.tags["arm"] in arms]
+    seeds, extensions = task.budget.seeds, sizes.extensions
+    specs = tuning_then_fresh(dict.fromkeys(arms, grid), of_task, own, seeds=seeds, extensions=extensions)
+    if comparison.matched:
+        for spec in fresh(specs, comparison.wrapped):
+            # The factor comes from tuning runs alone: a fresh run must not choose the rate of its own control.
+            tuning = [r for r in own if (r.spec.tags["arm"], r.spec.tags["phase"]) == (comparison.wrapped.name, "tune")]
+            factor = fmean(mean_scale(r) for r in tuning if r.spec.optimizer.lr == spec.optimizer.lr)
+            rate = float(f"{spec.optimizer.lr * factor:.6g}")
+            specs.append(make(task, comparison.matched, rate, spec.seed, "fresh"))
+    return specs
+
+
+def fresh(specs: list[Spec], arm: SGGArm) -> list[Spec]:
+    """Return an arm's runs on fresh seeds."""
+    return [spec for spec in specs if (spec.tags["arm"], spec.tags["phase"]) == (arm.name, "fresh")]
+
+
+def robustness(sizes: Sizes) -> list[Spec]:
+    """Return AdamW without and with SGG on the grid of learning rates and batch sizes, at equal tokens."""
+    task, specs = sizes.tasks[SMALLEST.name], []
+    budget = task.budget
+    for batch_size in sizes.batches:
+        steps = max(1, budget.steps * budget.batch_size // batch_size)
+        cell = budget._replace(batch_size=batch_size, steps=steps, evaluations=2)
+        for lr in sizes.rates:
+            for arm in ROBUSTNESS.arms:
+                seeds = range(sizes.grid_seeds)
+                specs += [make(task._replace(budget=cell, scales=False), arm, lr, seed, "grid") for seed in seeds]
     return specs
 
 
@@ -89,19 +104,11 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
     return plan(PRESETS[preset], records)
 
 
-def plan(scale: Scale, records: list[Record]) -> list[Spec]:
-    """Return the runs of a study of this scale that can be named given the records so far."""
-    grids = {arm: log_grid(center(arm, scale), scale.points, 2.0) for arm in tuned_arms(scale)}
-
-    def of_study(arm: str, lr: float, seed: int, phase: str) -> Spec:
-        return make(scale, arm, lr, seed, phase)
-
-    own = [record for record in records if record.spec.tags["part"] == "pretraining"]
-    found = tuning_then_fresh(grids, of_study, own, seeds=scale.seeds, extensions=scale.extensions)
-    fresh = [spec for spec in found if spec.tags["phase"] == "fresh"]
-    found += matched(scale, fresh, own)
-    for spec in fresh:
-        if spec.tags["arm"] == f"adamw{SGG}:1":
-            found += variants(scale, spec) + ablations(scale, spec)
-    found += robustness(scale, make(scale, "adamw:1", 1.0, 0, "grid"))
-    return found + finetuning(scale, records) + standins(scale, records)
+def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
+    """Return the runs of a study of these sizes that can be named given the records so far."""
+    planned = [spec for c in COMPARISONS if c.name in sizes.tasks for spec in compared(c, sizes, records)]
+    task = sizes.tasks[SMALLEST.name]
+    for spec in fresh(planned, SMALLEST.wrapped):
+        changed = (*VARIANTS.values(), *ABLATIONS.values())
+        planned += [make(task, arm, spec.optimizer.lr, spec.seed, "fresh") for arm in changed]
+    return planned + robustness(sizes)

@@ -6,69 +6,99 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.tables import significant, with_interval
+from regrad.report.outcomes import Outcomes
+from regrad.report.tables import interval_text, significant, with_interval
+from regrad.report.tuning import tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
-from regrad.studies.sgg.rows import (
-    CONTROL,
-    DEFAULT,
-    SGG,
-    arms,
-    bases,
-    choices,
-    diverged,
-    ends,
-    gap,
-    label,
-    mean,
-    mean_scale,
-    runs,
-    scale_curve,
-)
+from regrad.studies.sgg.arms import ABLATIONS, FINETUNING, NO_SGG, SMALLEST, STANDINS, VARIANTS, Comparison, SGGArm
+from regrad.studies.sgg.outcomes import PRETRAINED, last_scale, mean_scale, present, sized_label
 
 
-def text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
-    """Return an estimate with its interval, or what is printed where there is none."""
-    return with_interval(interval.estimate, interval.low, interval.high, digits) if interval else absent
+def rate_text(runs: Outcomes) -> str:
+    """Return the learning rate of an arm's runs on fresh seeds."""
+    rates = {record.spec.optimizer.lr for record in runs}
+    return significant(min(rates), 2) if rates else "diverged"
 
 
-def perplexity(records: Sequence[Record], arm: str) -> str:
+def scale_text(scale: float | None, digits: int = 3) -> str:
+    """Return a scale; nothing where there is none."""
+    return "" if scale is None else f"{scale:.{digits}f}"
+
+
+def loss_text(runs: Outcomes) -> str:
+    """Return an arm's mean test loss, without its interval."""
+    loss = runs.mean()
+    return f"{loss.estimate:.3f}" if loss else "diverged"
+
+
+def perplexity_text(runs: Outcomes) -> str:
     """Return the exponential of an arm's mean test loss."""
-    found = mean(records, arm)
-    return f"{math.exp(found.estimate):.2f}" if found else "diverged"
+    loss = runs.mean()
+    return f"{math.exp(loss.estimate):.2f}" if loss else "diverged"
 
 
-def rate(records: Sequence[Record], arm: str) -> str:
-    """Return the learning rate of an arm's fresh-seed runs."""
-    found = {r.spec.optimizer.lr for r in runs(records, arm)}
-    return significant(min(found), 2) if found else "diverged"
+def accuracy_text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
+    """Return an accuracy, or a difference of two, as a share with its interval."""
+    if interval is None:
+        return absent
+    # Shares of some hundred examples often end in a 5: without noise in the tenth digit they are rounded as recorded.
+    estimate, low, high = (round(percent / 100, 10) for percent in (interval.estimate, interval.low, interval.high))
+    return with_interval(estimate, low, high, digits)
 
 
-def lost(records: Sequence[Record], arm: str) -> str:
-    """Return how many of an arm's fresh-seed runs diverged, of how many."""
-    own = runs(records, arm)
-    return f"{sum(map(diverged, own))}/{len(own)}"
+def control_gaps(
+    outcomes: Outcomes, comparison: Comparison, arm: SGGArm, metric: str
+) -> tuple[Interval | None, Interval | None]:
+    """Return an arm's difference to the tuned base and, for SGG, the one to the base at the matched rate."""
+    plain, _, matched = (outcomes.fresh.arm(each.name) for each in comparison.arms)
+    runs = outcomes.fresh.arm(arm.name)
+    return (
+        None if arm is comparison.plain else runs.gap(plain, metric),
+        runs.gap(matched, metric) if arm is comparison.wrapped else None,
+    )
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return each pre-training arm's outcome: rate, mean scale, test loss, perplexity, differences to the controls."""
-    lines = []
-    for base in bases(records):
-        for suffix in ("", SGG, CONTROL):
-            arm = base.replace(":", f"{suffix}:")
-            scale = mean_scale(records, arm)
+    outcomes, lines = Outcomes(records), []
+    for comparison in present(outcomes, PRETRAINED):
+        for arm in comparison.arms:
+            runs = outcomes.fresh.arm(arm.name)
+            to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_loss")
             lines.append(
                 {
-                    "arm": label(records, arm),
-                    "LR": rate(records, arm),
-                    "mean S": f"{scale:.3f}" if suffix == SGG and math.isfinite(scale) else "",
-                    "test loss [95 %]": text(mean(records, arm), "diverged"),
-                    "perplexity": perplexity(records, arm),
-                    "minus tuned base": text(gap(records, arm, base)) if suffix else "",
-                    "minus matched LR": text(gap(records, arm, base.replace(":", f"{CONTROL}:")))
-                    if suffix == SGG
-                    else "",
-                    "div.": lost(records, arm),
+                    "arm": sized_label(outcomes, comparison, arm),
+                    "LR": rate_text(runs),
+                    "mean S": scale_text(mean_scale(outcomes, arm)),
+                    "test loss [95 %]": interval_text(runs.mean(), "diverged"),
+                    "perplexity": perplexity_text(runs),
+                    "minus tuned base": interval_text(to_base),
+                    "minus matched LR": interval_text(to_matched),
+                    "div.": f"{runs.diverged}/{len(runs)}",
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def standins_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Return test accuracy of each stand-in's arms, with the differences to both controls."""
+    outcomes, lines = Outcomes(records), []
+    for comparison in present(outcomes.fresh, STANDINS.values()):
+        for arm in comparison.arms:
+            runs = outcomes.fresh.arm(arm.name)
+            to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_accuracy")
+            lines.append(
+                {
+                    "task": comparison.task,
+                    "arm": arm.label,
+                    "LR": rate_text(runs),
+                    "mean S": scale_text(mean_scale(outcomes, arm)),
+                    "test acc. [95 %]": accuracy_text(runs.mean("test_accuracy"), "diverged"),
+                    "test loss": loss_text(runs),
+                    "minus AdamW": accuracy_text(to_base),
+                    "minus matched": accuracy_text(to_matched),
+                    "div.": f"{runs.diverged}/{len(runs)}",
                 }
             )
     return pd.DataFrame(lines)
@@ -76,35 +106,31 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the tuning of each pre-training arm: grid, trials, choice, edge, diverged runs."""
-    found = choices(records)
-    names = [base.replace(":", f"{suffix}:") for base in bases(records) for suffix in ("", SGG)]
+    outcomes = Outcomes(records)
+    choices = outcomes.choices()
     return pd.DataFrame(
-        {
-            "arm": label(records, arm),
-            "lowest LR": significant(min(choice.means), 2),
-            "highest LR": significant(max(choice.means), 2),
-            "trials": choice.trials,
-            "best LR": significant(choice.best or math.nan, 2),
-            "on edge": choice.edge or "no",
-            "div.": sum(choice.diverged.values()),
-        }
-        for arm, choice in ((arm, found[arm]) for arm in names)
+        {"arm": sized_label(outcomes, comparison, arm)} | tuning_row(choices[arm.name])
+        for comparison in present(outcomes, PRETRAINED)
+        for arm in (comparison.plain, comparison.wrapped)
     )
 
 
 def variants_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return what each variant's scale came to, b^n beside it, and its loss against AdamW without SGG."""
-    lines = []
-    for arm in arms(records, "variants"):
-        last = {which: scale_curve(records, arm, which)[1] for which in ("low", "mean", "high")}
+    outcomes = Outcomes(records)
+    base, lines = outcomes.arm(NO_SGG.name), []
+    for arm in VARIANTS.values():
+        runs = outcomes.arm(arm.name)
+        low, mean, high = (scale_text(last_scale(outcomes, arm, which), 4) for which in ("low", "mean", "high"))
         lines.append(
             {
-                "arm": arm.removeprefix("variant=").replace("schedule=", "AdamW, LR times b^n, b = "),
-                "least S": f"{last['low'][-1]:.4f}" if last["low"] and not arm.startswith("schedule") else "",
-                "mean S": f"{last['mean'][-1]:.4f}" if last["mean"] else "",
-                "largest S": f"{last['high'][-1]:.4f}" if last["high"] and not arm.startswith("schedule") else "",
-                "test loss": text(mean(records, arm), "diverged"),
-                "minus AdamW": "" if arm == "no SGG" else text(gap(records, arm, "no SGG")),
+                "arm": f"AdamW, LR times b^n, b = {arm.decay:g}" if arm.decay else arm.label,
+                # One factor for all entries has no range.
+                "least S": low if arm.wrapper else "",
+                "mean S": mean,
+                "largest S": high if arm.wrapper else "",
+                "test loss": interval_text(runs.mean(), "diverged"),
+                "minus AdamW": "" if arm is NO_SGG else interval_text(runs.gap(base)),
             }
         )
     return pd.DataFrame(lines)
@@ -112,16 +138,21 @@ def variants_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the default's loss and every ablation's, with the difference."""
-    return pd.DataFrame(
-        {
-            "setting": "default" if arm == DEFAULT else arm,
-            "mean S": f"{mean_scale(records, arm):.3f}",
-            "test loss": f"{found.estimate:.3f}" if (found := mean(records, arm)) else "diverged",
-            "minus default": "" if arm == DEFAULT else text(gap(records, arm, DEFAULT), digits=4),
-            "div.": lost(records, arm),
-        }
-        for arm in (DEFAULT, *arms(records, "ablations"))
-    )
+    outcomes, default = Outcomes(records).fresh, SMALLEST.wrapped
+    lines = []
+    for arm in (default, *ABLATIONS.values()):
+        runs = outcomes.arm(arm.name)
+        gap = runs.gap(outcomes.arm(default.name))
+        lines.append(
+            {
+                "setting": "default" if arm is default else arm.label,
+                "mean S": scale_text(mean_scale(outcomes, arm)),
+                "test loss": loss_text(runs),
+                "minus default": "" if arm is default else interval_text(gap, digits=4),
+                "div.": f"{runs.diverged}/{len(runs)}",
+            }
+        )
+    return pd.DataFrame(lines)
 
 
 def trains_embeddings(options: Mapping[str, Any]) -> bool:
@@ -131,14 +162,13 @@ def trains_embeddings(options: Mapping[str, Any]) -> bool:
 
 def finetuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return test accuracy of fine-tuning without and with SGG; no line where it did not run."""
-    columns = ["weights", "layers", "embeddings", "AdamW", "AdamW + SGG", "difference"]
-    modes = {"full": "all", "r4": "LoRA, r = 4", "r8": "LoRA, r = 8"}
-    lines = []
-    for mode, words in modes.items():
-        base, wrapped = f"minilm-{mode}", f"minilm-{mode}{SGG}"
-        if ends(records, base, "test_accuracy"):
-            cells = [text(mean(records, arm, "test_accuracy")) for arm in (base, wrapped)]
-            given = runs(records, base)[0].spec.problem.options
-            kept = [str(given.get("layers", 6)), "trained" if trains_embeddings(given) else "frozen"]
-            lines.append([words, *kept, *cells, text(gap(records, wrapped, base, "test_accuracy"))])
-    return pd.DataFrame(lines, columns=columns)
+    outcomes, lines = Outcomes(records).fresh, []
+    for comparison in FINETUNING.values():
+        plain, wrapped = (outcomes.arm(arm.name) for arm in comparison.arms)
+        if accuracy := plain.mean("test_accuracy"):
+            options = plain.records[0].spec.problem.options
+            line = [comparison.task, str(options.get("layers", 6))]
+            line += ["trained" if trains_embeddings(options) else "frozen", accuracy_text(accuracy)]
+            line += [accuracy_text(wrapped.mean("test_accuracy")), accuracy_text(wrapped.gap(plain, "test_accuracy"))]
+            lines.append(line)
+    return pd.DataFrame(lines, columns=["weights", "layers", "embeddings", "AdamW", "AdamW + SGG", "difference"])
