@@ -7,8 +7,8 @@ import pytest
 import sgg_records
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
-from regrad.studies.sgg import chapter, standin_tables, tables
-from regrad.studies.sgg import cost as sgg_cost
+from regrad.studies.sgg import chapter, cost, tables
+from regrad.studies.sgg.numbers import numbers
 
 ROOT = Path(__file__).parents[2]
 
@@ -42,20 +42,20 @@ def measured(recluster=0.6, ordinary=0.11):
 
 def verdict(benchmark):
     claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "sgg_cost"]
-    rows = {"sgg_cost": sgg_cost.claim_rows(benchmark)}
+    rows = {"sgg_cost": cost.claim_rows(benchmark)}
     return {v.claim.id: v.verdict for v in evaluate_all(claims, rows, preset="small", device="cpu")}
 
 
 def test_reclusters_are_spread_over_the_interval():
     """(499 · 0.11 + 0.6)/500 = 0.11098: 1.11098 over 1.1."""
-    steps = sgg_cost.training_steps(measured(), "5M")
+    steps = cost.training_steps(measured(), "5M")
     assert steps["adamw"][0] == pytest.approx(1.1)
     assert steps["adamw+sgg"][0] == pytest.approx(1.11098)
 
 
 def test_the_claim_on_cost_is_decided_by_the_larger_model_and_the_gpu_s_stays_open():
     """1.11098/1.1 = 1.010 is inside 1.036; with ordinary steps of 0.2 s 1.2008/1.1 = 1.09 is outside."""
-    assert sgg_cost.largest(measured()) == "5M"
+    assert cost.largest(measured()) == "5M"
     assert verdict(measured()) == {"SGG-C9": "not tested", "SGG-C9b": "reproduced"}
     assert verdict(measured(ordinary=0.2))["SGG-C9b"] == "not reproduced"
 
@@ -67,30 +67,30 @@ def test_the_claim_on_cost_must_hold_around_the_fused_adamw_too():
 
 
 def test_cost_tables_have_a_line_a_base_and_a_clustering():
-    table = sgg_cost.cost_table(measured())
+    table = cost.cost_table(measured())
     assert list(table["base"]) == ["AdamW", "AdamW fused", "SGD"]
     assert table.loc[0, "5M: ord."] == "1.10"
-    assert list(sgg_cost.clusterings_table(measured())["over least"]) == ["1.0", "25.0"]
+    assert list(cost.clusterings_table(measured())["over least"]) == ["1.0", "25.0"]
 
 
 def test_the_committed_benchmark_has_what_the_report_reads():
     committed = chapter.benchmark(ROOT)
-    assert len(sgg_cost.claim_rows(committed)) >= 10
-    assert set(sgg_cost.cost_numbers(committed)) == set(sgg_cost.cost_numbers(measured()))
-    assert len(sgg_cost.cost_table(committed)) == 9
-    assert len(sgg_cost.clusterings_table(committed)) == 5
+    assert len(cost.claim_rows(committed)) >= 10
+    assert set(cost.cost_numbers(committed)) == set(cost.cost_numbers(measured()))
+    assert len(cost.cost_table(committed)) == 9
+    assert len(cost.clusterings_table(committed)) == 5
 
 
 def test_a_stand_in_has_three_arms_and_gains_that_are_higher_accuracies(records):
     """By construction the loss is 0.1 lower than the base's and 0.06 lower than the matched: a tenth in accuracy."""
-    table = standin_tables.standins_table(records)
+    table = tables.standins_table(records)
     assert list(table["arm"]) == ["AdamW", "AdamW + SGG", "AdamW, matched LR"] * 2
-    found = standin_tables.standins_numbers(records)
+    found = numbers(records)
     assert found["sgg/dpo/gain"].startswith("0.01")
     assert found["sgg/caption/steps"] == "40"
     without = [r for r in records if r.spec.tags["part"] != "standins"]
-    assert standin_tables.standins_numbers(without)["sgg/dpo/gain"] == "not run at this preset"
-    assert standin_tables.standins_table(without).empty
+    assert numbers(without)["sgg/dpo/gain"] == "not run at this preset"
+    assert tables.standins_table(without).empty
 
 
 def test_the_matched_rate_of_a_stand_in_is_sgg_s_times_its_mean_scale(records):

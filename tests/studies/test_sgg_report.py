@@ -8,9 +8,9 @@ import pytest
 import sgg_records
 from regrad.report.ledger.verdicts import decide
 from regrad.studies.sgg import figures, printed, tables
-from regrad.studies.sgg import rows as sgg_rows
-from regrad.studies.sgg.claims import claim_rows
+from regrad.studies.sgg.chapter import claim_rows
 from regrad.studies.sgg.numbers import numbers
+from regrad.studies.sgg.outcomes import SGGOutcomes
 
 ROOT = Path(__file__).parents[2]
 
@@ -20,13 +20,17 @@ def records():
     return sgg_records.study_records()
 
 
+def fresh(records, arm):
+    return SGGOutcomes(records).fresh.arm(arm)
+
+
 def test_the_gap_is_sgg_minus_base_at_shared_seeds(records):
     """By construction -0.1 to the tuned base and -0.06 to the matched one, all at rates near the same notch."""
-    found = sgg_rows.gap(records, "adamw+sgg:1", "adamw:1")
+    found = fresh(records, "adamw+sgg:1").gap(fresh(records, "adamw:1"))
     assert found.estimate == pytest.approx(-0.1, abs=0.004)
     assert found.n == 5
-    assert sgg_rows.mean_scale(records, "adamw+sgg:1") == pytest.approx(1.19)
-    assert math.isnan(sgg_rows.mean_scale(records, "adamw:1"))
+    assert fresh(records, "adamw+sgg:1").mean_scale() == pytest.approx(1.19)
+    assert fresh(records, "adamw:1").mean_scale() is None
 
 
 def test_claims_read_the_rows_and_sgg_wins_where_the_records_say_so(records):
@@ -50,20 +54,16 @@ def test_rows_name_each_run_once_and_count_what_diverged_on_the_grid(records):
     grid = [r for r in rows if r["metric"] == "diverged_on_grid"]
     # 2 batches x 2 rates x 2 seeds an arm; AdamW's four runs at the higher rate diverge.
     assert sum(r["diverged"] for r in grid) == 4
-    assert figures.divergences(records, "robust-adamw") == (4, 8)
-    assert figures.divergences(records, "robust-sgg") == (0, 8)
 
 
 def test_accuracy_rises_where_the_loss_falls(records):
     """1 - loss/10, and the loss is 0.1 lower: 0.01."""
-    found = sgg_rows.gap(records, "minilm-r4+sgg", "minilm-r4", "test_accuracy")
+    found = fresh(records, "minilm-r4+sgg").gap(fresh(records, "minilm-r4"), "test_accuracy")
     assert found.estimate == pytest.approx(0.01, abs=5e-4)
     assert list(tables.finetuning_table(records)["weights"]) == ["all", "LoRA, r = 4", "LoRA, r = 8"]
 
 
-@pytest.mark.parametrize(
-    "draw", ["fig_learning_rates", "fig_effect", "fig_scales", "fig_robustness", "fig_ablations"]
-)
+@pytest.mark.parametrize("draw", ["fig_learning_rates", "fig_effect", "fig_scales", "fig_robustness", "fig_ablations"])
 def test_every_figure_is_drawn_and_fits_its_width(records, draw):
     figure = getattr(figures, draw)(records)
     assert figure.get_size_inches()[0] <= 7.0
@@ -71,9 +71,9 @@ def test_every_figure_is_drawn_and_fits_its_width(records, draw):
 
 
 def test_a_diverged_cell_is_no_number(records):
-    grid = sgg_rows.losses(records, "robust-adamw")
-    assert math.isnan(figures.cell(grid, 2, 1e-2))
-    assert math.isfinite(figures.cell(grid, 2, 1e-3))
+    grid = figures.loss_grid(SGGOutcomes(records).arm("robust-adamw"))
+    assert math.isnan(grid.loc[2, 1e-2])
+    assert math.isfinite(grid.loc[2, 1e-3])
 
 
 def test_tables_have_a_line_an_arm(records):
@@ -88,6 +88,7 @@ def test_numbers_are_words_for_what_did_not_run(records):
     without = [r for r in records if r.spec.tags["part"] != "finetuning"]
     assert numbers(without)["sgg/minilm/full/gain"] == "not run at this preset"
     assert numbers(records)["sgg/robust-adamw/diverged"] == "4 of 8"
+    assert numbers(records)["sgg/robust-sgg/diverged"] == "0 of 8"
 
 
 # -- the paper's own numbers

@@ -14,10 +14,11 @@ from regrad.results import Part
 from regrad.runner.build import build_optimizer
 from regrad.runner.dependencies import data_sources, entries
 from regrad.studies.sgg import plan as study
-from regrad.studies.sgg.parts import robustness
+from regrad.studies.sgg.arms import PRETRAINING
 from regrad.studies.sgg.runtime.hidden_schedule import HiddenSchedule
 from regrad.studies.sgg.runtime.measures import ScaleRange
 from regrad.studies.sgg.sizes import PRESETS
+from regrad.studies.sgg.study import STUDY
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,9 +65,9 @@ def test_every_spec_of_a_plan_can_be_built(preset):
 def test_a_run_reclusters_as_often_as_the_paper_s_smallest():
     """200 steps at interval 10: 20 times; 10,000 at 500: 20 times."""
     for preset in ("small", "full", "paper"):
-        scale = PRESETS[preset]
-        assert scale.steps // scale.interval == 20
-    assert PRESETS["paper"].interval == 500
+        for task in PRESETS[preset].tasks.values():
+            assert task.budget.steps // task.budget.interval == 20
+    assert PRESETS["paper"].tasks["adamw:1"].budget.interval == 500
 
 
 def test_the_matched_rate_is_sgg_s_times_the_mean_scale_over_steps(records):
@@ -94,21 +95,18 @@ def test_an_ablation_changes_one_setting_of_the_default(records):
 
 
 def test_the_robustness_grid_sees_equal_tokens_and_pairs_its_arms():
-    scale = PRESETS["small"]
-    specs = robustness(scale, study.make(scale, "adamw:1", 1.0, 0, "grid"))
+    specs = study.robustness(PRESETS["small"])
     assert len(specs) == 3 * 5 * 2 * 2
     assert {s.steps * s.batch_size for s in specs} == {3200}
-    plain, wrapped = (sorted((lr(s), s.batch_size, s.seed) for s in of(specs, arm=a)) for a in ARMS)
+    arms = ("robust-adamw", "robust-sgg")
+    plain, wrapped = (sorted((lr(s), s.batch_size, s.seed) for s in of(specs, arm=a)) for a in arms)
     assert plain == wrapped
 
 
-ARMS = ("robust-adamw", "robust-sgg")
-
-
 def test_every_arm_that_a_tested_claim_reads_is_in_the_plan(records):
-    planned = {r.spec.tags["arm"] for r in records} | {f"minilm-{m}{s}" for m in ("full",) for s in ("", "+sgg")}
+    planned = {r.spec.tags["arm"] for r in records}
     for claim in load(ROOT / "paper" / "claims.toml"):
-        if claim.paper == "sgg" and claim.study == study.STUDY:
+        if claim.paper == "sgg" and claim.study == STUDY.name:
             assert set(claim.arms) <= planned, claim.id
 
 
@@ -174,6 +172,6 @@ def test_the_measure_weighs_clusters_by_their_entries():
 
 def test_the_three_sizes_of_preset_small_are_a_factor_of_three_apart():
     """Hidden 16, 2 layers: 2 · 256 · 16 + 2 (4 · 256 + 3 · 16 · 32 + 32) + 16 = 13,392."""
-    options = [SizedLanguageOptions(**part.options) for part in PRESETS["small"].sizes]
+    options = [SizedLanguageOptions(**PRESETS["small"].tasks[c.name].problem.options) for c in PRETRAINING["adamw"]]
     counts = [o.shape().parameters for o in options]
     assert counts == [13_392, 37_024, 115_008]

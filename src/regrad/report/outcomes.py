@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import TypeVar
+from typing import ClassVar, Self, TypeVar
 
 from regrad.results import Record, rows
 from regrad.statistics.curves import steps_to_target
@@ -27,6 +27,8 @@ class Outcomes:
         records: With their specs' tags ``arm`` and ``phase``, and whatever else a study tells its runs apart by.
     """
 
+    accuracy_unit: ClassVar[float] = 100.0  # per cent; a study that tells shares has a subclass with 1
+
     def __init__(self, records: Iterable[Record]) -> None:
         self.records: tuple[Record, ...] = tuple(records)
 
@@ -36,32 +38,32 @@ class Outcomes:
     def __len__(self) -> int:
         return len(self.records)
 
-    def where(self, **tags: str | Iterable[str]) -> "Outcomes":
+    def where(self, **tags: str | Iterable[str]) -> Self:
         """Return the runs whose spec has these tags; several values of one tag are alternatives."""
         wanted = {name: {value} if isinstance(value, str) else set(value) for name, value in tags.items()}
         kept = (r for r in self.records if all(r.spec.tags.get(name) in values for name, values in wanted.items()))
-        return Outcomes(kept)
+        return type(self)(kept)
 
-    def part(self, *names: str) -> "Outcomes":
+    def part(self, *names: str) -> Self:
         """Return the runs of parts of the study."""
         return self.where(part=names)
 
-    def arm(self, *names: str) -> "Outcomes":
+    def arm(self, *names: str) -> Self:
         """Return the runs of arms."""
         return self.where(arm=names)
 
     @property
-    def tuning(self) -> "Outcomes":
+    def tuning(self) -> Self:
         """The runs that chose learning rates."""
         return self.where(phase=TUNE)
 
     @property
-    def results(self) -> "Outcomes":
+    def results(self) -> Self:
         """The runs that results are taken from: all that did not choose a learning rate."""
-        return Outcomes(r for r in self.records if r.spec.tags["phase"] != TUNE)
+        return type(self)(r for r in self.records if r.spec.tags["phase"] != TUNE)
 
     @property
-    def fresh(self) -> "Outcomes":
+    def fresh(self) -> Self:
         """The runs of the chosen learning rates on fresh seeds."""
         return self.where(phase=FRESH)
 
@@ -82,12 +84,12 @@ class Outcomes:
             found.setdefault(record.spec.seed, record)
         return dict(sorted(found.items()))
 
-    def grouped(self, key: Callable[[Record], Number]) -> dict[Number, "Outcomes"]:
+    def grouped(self, key: Callable[[Record], Number]) -> dict[Number, Self]:
         """Return the runs by a number, rising: a seed, a batch size, a learning rate."""
         found: dict[Number, list[Record]] = {}
         for record in self.records:
             found.setdefault(key(record), []).append(record)
-        return {value: Outcomes(found[value]) for value in sorted(found)}
+        return {value: type(self)(found[value]) for value in sorted(found)}
 
     def choices(self, metric: str = "validation_loss") -> dict[str, Choice]:
         """Return each arm's tuning."""
@@ -108,8 +110,8 @@ class Outcomes:
         return max(best, default=math.inf) + slack
 
     def ends(self, metric: str = "test_loss") -> dict[int, float]:
-        """Return a final number of the runs of one arm by seed, accuracies in per cent."""
-        factor = 100.0 if metric.endswith("accuracy") else 1.0
+        """Return a final number of the runs of one arm by seed, accuracies in the study's unit (per cent)."""
+        factor = self.accuracy_unit if metric.endswith("accuracy") else 1.0
         finished = ((seed, r) for seed, r in self.by_seed.items() if not r.diverged and metric in r.metrics)
         return {seed: factor * record.metrics[metric] for seed, record in finished}
 

@@ -11,13 +11,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from regrad.report.marks import error_bar
-from regrad.report.outcomes import Outcomes
 from regrad.report.style import BLUE, COLUMN_INCHES, GREY, ORANGE, PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.sgg.arms import ABLATIONS, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, VARIANTS
-from regrad.studies.sgg.outcomes import PRETRAINED, present, sized_label
+from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
 ZERO: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 Entry = tuple[str, Interval | None, str, str]  # label, interval, colour, marker
@@ -25,8 +24,8 @@ Entry = tuple[str, Interval | None, str, str]  # label, interval, colour, marker
 
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
     """Validation loss of AdamW's tuning runs, without and with SGG, a panel a size; rings mark the chosen rates."""
-    outcomes = Outcomes(records).part("pretraining")
-    comparisons = present(outcomes, PRETRAINING["adamw"])
+    outcomes = SGGOutcomes(records).part("pretraining")
+    comparisons = outcomes.present(PRETRAINING["adamw"])
     with canvas(width=PAGE_INCHES, height=2.1, ncols=len(comparisons), sharey=True, squeeze=False) as (figure, axes):
         for axis, comparison in zip(axes[0], comparisons, strict=True):
             for arm in (comparison.plain, comparison.wrapped):
@@ -57,12 +56,12 @@ def draw_forest(axis: Axes, entries: Iterable[Entry]) -> None:
 
 def fig_effect(records: Sequence[Record]) -> Figure:
     """Test loss with SGG less that of the tuned base, and less that of the base at the matched rate."""
-    outcomes = Outcomes(records)
-    comparisons = present(outcomes, PRETRAINED)
+    outcomes = SGGOutcomes(records)
+    comparisons = outcomes.present(PRETRAINED)
     entries: tuple[list[Entry], list[Entry]] = ([], [])
     for comparison in comparisons:
         plain, wrapped, matched = comparison.arms
-        label, runs = sized_label(outcomes, comparison, plain), outcomes.fresh.arm(wrapped.name)
+        label, runs = outcomes.label(comparison, plain), outcomes.fresh.arm(wrapped.name)
         for panel, control in zip(entries, (plain, matched), strict=True):
             panel.append((label, runs.gap(outcomes.fresh.arm(control.name)), control.color, wrapped.marker))
     with canvas(height=0.22 * len(comparisons) + 0.9, ncols=2, sharey=True) as (figure, axes):
@@ -72,7 +71,7 @@ def fig_effect(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def draw_scales(axis: Axes, outcomes: Outcomes) -> None:
+def draw_scales(axis: Axes, outcomes: SGGOutcomes) -> None:
     """Draw the mean scale over reclusters of each variant, the schedules b^n dashed."""
     for arm in VARIANTS.values():
         steps, scales = outcomes.arm(arm.name).mean_curve("scale/mean")
@@ -87,7 +86,7 @@ def draw_scales(axis: Axes, outcomes: Outcomes) -> None:
 
 def fig_scales(records: Sequence[Record]) -> Figure:
     """Mean scale over reclusters of each variant, with b^n dashed; right, test loss less AdamW's without SGG."""
-    outcomes = Outcomes(records).part("variants")
+    outcomes = SGGOutcomes(records).part("variants")
     base, others = outcomes.arm(NO_SGG.name), [arm for arm in VARIANTS.values() if arm is not NO_SGG]
     with canvas(width=PAGE_INCHES, height=2.2, ncols=2, width_ratios=(1.3, 1)) as (figure, axes):
         draw_scales(axes[0], outcomes)
@@ -97,7 +96,7 @@ def fig_scales(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def loss_grid(runs: Outcomes) -> pd.DataFrame:
+def loss_grid(runs: SGGOutcomes) -> pd.DataFrame:
     """Return the mean final validation loss by batch size (rows) and learning rate (columns).
 
     It is nan where a run diverged.
@@ -110,7 +109,7 @@ def loss_grid(runs: Outcomes) -> pd.DataFrame:
     )
 
 
-def mean_loss(runs: Outcomes) -> float:
+def mean_loss(runs: SGGOutcomes) -> float:
     """Return the mean final validation loss, nan if a run diverged."""
     return np.nan if runs.diverged else fmean(r.metrics["validation_loss"] for r in runs)
 
@@ -138,7 +137,7 @@ def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
 
 def fig_robustness(records: Sequence[Record]) -> Figure:
     """Final validation loss over learning rate and batch size, heat maps without and with SGG; right, as lines."""
-    outcomes = Outcomes(records).part("robustness")
+    outcomes = SGGOutcomes(records).part("robustness")
     losses = [r.metrics["validation_loss"] for r in outcomes if not r.diverged]
     looks = zip(ROBUSTNESS.arms, ("AdamW", "AdamW + SGG"), (":", "-"), strict=True)
     with canvas(width=PAGE_INCHES, height=2.2, ncols=3, width_ratios=(1, 1, 1.2)) as (figure, axes):
@@ -154,7 +153,7 @@ def fig_robustness(records: Sequence[Record]) -> Figure:
 
 def fig_ablations(records: Sequence[Record]) -> Figure:
     """Test loss with one setting changed less that of the default."""
-    outcomes = Outcomes(records).fresh
+    outcomes = SGGOutcomes(records).fresh
     default = outcomes.arm(SMALLEST.wrapped.name)
     entries = [(a.label, outcomes.arm(a.name).gap(default), a.color, a.marker) for a in ABLATIONS.values()]
     with canvas(width=COLUMN_INCHES, height=0.16 * len(entries) + 0.8) as (figure, axis):

@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text
 from regrad.results import Record
 from regrad.studies.sgg.arms import FINETUNING, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, STANDINS, VARIANTS
-from regrad.studies.sgg.outcomes import PRETRAINED, last_scale, mean_scale, present
+from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
-from regrad.studies.sgg.tables import accuracy_text
 
 NO_GAP = "no number, as one of the two diverged at every seed"
 ABSENT = "not run at this preset"
@@ -18,12 +16,12 @@ SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer":
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
     """Return what the prose cites, by key."""
-    outcomes, low_high = Outcomes(records), reachable()
+    outcomes, low_high = SGGOutcomes(records), reachable()
     default = outcomes.arm(SMALLEST.wrapped.name).fresh
     spec = default.records[0].spec
-    unique = Outcomes({record.run_id: record for record in records}.values())
+    unique = SGGOutcomes({record.run_id: record for record in records}.values())
     tuning = outcomes.part("pretraining").choices()
-    sizes = (outcomes.arm(c.name).parameters for c in present(outcomes, PRETRAINING["adamw"]))
+    sizes = (outcomes.arm(c.name).parameters for c in outcomes.present(PRETRAINING["adamw"]))
     texts = {
         "sgg/runs": str(len(unique)),
         "sgg/diverged": str(unique.diverged),
@@ -51,28 +49,28 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     return texts | effects(outcomes) | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
 
 
-def effects(outcomes: Outcomes) -> dict[str, str]:
+def effects(outcomes: SGGOutcomes) -> dict[str, str]:
     """Return each base's differences with SGG and the mean scale."""
     texts: dict[str, str] = {}
-    for comparison in present(outcomes, PRETRAINED):
+    for comparison in outcomes.present(PRETRAINED):
         plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
-        scale = mean_scale(outcomes, comparison.wrapped)
+        scale = wrapped.mean_scale()
         texts[f"sgg/{comparison.name}/gap"] = interval_text(wrapped.gap(plain), NO_GAP)
         texts[f"sgg/{comparison.name}/matched-gap"] = interval_text(wrapped.gap(matched), NO_GAP)
         texts[f"sgg/{comparison.name}/scale"] = "nan" if scale is None else f"{scale:.3f}"
     return texts
 
 
-def variants(outcomes: Outcomes) -> dict[str, str]:
+def variants(outcomes: SGGOutcomes) -> dict[str, str]:
     """Return each variant's last mean scale and range, its difference to AdamW and to the schedule."""
     texts: dict[str, str] = {}
     for arm in VARIANTS.values():
         if arm is NO_SGG:
             continue
-        for which in ("low", "mean", "high"):
-            if (scale := last_scale(outcomes, arm, which)) is not None:
-                texts[f"sgg/{arm.name}/{which}"] = f"{scale:.4f}"
         runs = outcomes.arm(arm.name)
+        for which in ("low", "mean", "high"):
+            if (scale := runs.last_scale(which)) is not None:
+                texts[f"sgg/{arm.name}/{which}"] = f"{scale:.4f}"
         texts[f"sgg/{arm.name}/gap"] = interval_text(runs.gap(outcomes.arm(NO_SGG.name)), NO_GAP)
     for arm_name, schedule in SCHEDULES.items():
         gap = outcomes.arm(arm_name).gap(outcomes.arm(schedule))
@@ -80,13 +78,13 @@ def variants(outcomes: Outcomes) -> dict[str, str]:
     return texts
 
 
-def finetuning(outcomes: Outcomes) -> dict[str, str]:
+def finetuning(outcomes: SGGOutcomes) -> dict[str, str]:
     """Return the gains in test accuracy and the size of the fine-tuning task; words where it did not run."""
     runs = outcomes.part("finetuning")
     texts = {"sgg/minilm/runs": str(len({record.run_id for record in runs}))}
     for way, comparison in FINETUNING.items():
         plain, wrapped = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
-        texts[f"sgg/minilm/{way}/gain"] = accuracy_text(wrapped.gap(plain, "test_accuracy"), ABSENT, digits=4)
+        texts[f"sgg/minilm/{way}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"), ABSENT, digits=4)
     options = runs.records[0].spec.problem.options if len(runs) else {}
     # What the options leave out is the problem's default: all layers, embeddings trained.
     texts["sgg/minilm/layers"] = str(options.get("layers", "all"))
@@ -97,15 +95,15 @@ def finetuning(outcomes: Outcomes) -> dict[str, str]:
     return texts
 
 
-def standins(outcomes: Outcomes) -> dict[str, str]:
+def standins(outcomes: SGGOutcomes) -> dict[str, str]:
     """Return gains in test accuracy, sizes and tuning of the two stand-ins; words where they did not run."""
     texts, tuning = {}, outcomes.part("standins").choices()
     for task, comparison in STANDINS.items():
         plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
         edges = sum(tuning[arm.name].edge is not None for arm in comparison.arms if arm.name in tuning)
         spec = plain.records[0].spec if len(plain) else None
-        texts[f"sgg/{task}/gain"] = accuracy_text(wrapped.gap(plain, "test_accuracy"), ABSENT)
-        texts[f"sgg/{task}/matched-gain"] = accuracy_text(wrapped.gap(matched, "test_accuracy"), ABSENT)
+        texts[f"sgg/{task}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"), ABSENT)
+        texts[f"sgg/{task}/matched-gain"] = interval_text(wrapped.gap(matched, "test_accuracy"), ABSENT)
         texts[f"sgg/{task}/edges"] = str(edges)
         texts[f"sgg/{task}/parameters"] = f"{plain.parameters:,}" if spec else ABSENT
         texts[f"sgg/{task}/steps"] = str(spec.steps) if spec else ABSENT

@@ -6,16 +6,15 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant, with_interval
+from regrad.report.tables import interval_text, significant
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.sgg.arms import ABLATIONS, FINETUNING, NO_SGG, SMALLEST, STANDINS, VARIANTS, Comparison, SGGArm
-from regrad.studies.sgg.outcomes import PRETRAINED, last_scale, mean_scale, present, sized_label
+from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
 
-def rate_text(runs: Outcomes) -> str:
+def rate_text(runs: SGGOutcomes) -> str:
     """Return the learning rate of an arm's runs on fresh seeds."""
     rates = {record.spec.optimizer.lr for record in runs}
     return significant(min(rates), 2) if rates else "diverged"
@@ -26,29 +25,20 @@ def scale_text(scale: float | None, digits: int = 3) -> str:
     return "" if scale is None else f"{scale:.{digits}f}"
 
 
-def loss_text(runs: Outcomes) -> str:
+def loss_text(runs: SGGOutcomes) -> str:
     """Return an arm's mean test loss, without its interval."""
     loss = runs.mean()
     return f"{loss.estimate:.3f}" if loss else "diverged"
 
 
-def perplexity_text(runs: Outcomes) -> str:
+def perplexity_text(runs: SGGOutcomes) -> str:
     """Return the exponential of an arm's mean test loss."""
     loss = runs.mean()
     return f"{math.exp(loss.estimate):.2f}" if loss else "diverged"
 
 
-def accuracy_text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
-    """Return an accuracy, or a difference of two, as a share with its interval."""
-    if interval is None:
-        return absent
-    # Shares of some hundred examples often end in a 5: without noise in the tenth digit they are rounded as recorded.
-    estimate, low, high = (round(percent / 100, 10) for percent in (interval.estimate, interval.low, interval.high))
-    return with_interval(estimate, low, high, digits)
-
-
 def control_gaps(
-    outcomes: Outcomes, comparison: Comparison, arm: SGGArm, metric: str
+    outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, metric: str
 ) -> tuple[Interval | None, Interval | None]:
     """Return an arm's difference to the tuned base and, for SGG, the one to the base at the matched rate."""
     plain, _, matched = (outcomes.fresh.arm(each.name) for each in comparison.arms)
@@ -61,16 +51,16 @@ def control_gaps(
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return each pre-training arm's outcome: rate, mean scale, test loss, perplexity, differences to the controls."""
-    outcomes, lines = Outcomes(records), []
-    for comparison in present(outcomes, PRETRAINED):
+    outcomes, lines = SGGOutcomes(records), []
+    for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
             to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_loss")
             lines.append(
                 {
-                    "arm": sized_label(outcomes, comparison, arm),
+                    "arm": outcomes.label(comparison, arm),
                     "LR": rate_text(runs),
-                    "mean S": scale_text(mean_scale(outcomes, arm)),
+                    "mean S": scale_text(runs.mean_scale()),
                     "test loss [95 %]": interval_text(runs.mean(), "diverged"),
                     "perplexity": perplexity_text(runs),
                     "minus tuned base": interval_text(to_base),
@@ -83,8 +73,8 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def standins_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return test accuracy of each stand-in's arms, with the differences to both controls."""
-    outcomes, lines = Outcomes(records), []
-    for comparison in present(outcomes.fresh, STANDINS.values()):
+    outcomes, lines = SGGOutcomes(records), []
+    for comparison in outcomes.fresh.present(STANDINS.values()):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
             to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_accuracy")
@@ -93,11 +83,11 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
                     "task": comparison.task,
                     "arm": arm.label,
                     "LR": rate_text(runs),
-                    "mean S": scale_text(mean_scale(outcomes, arm)),
-                    "test acc. [95 %]": accuracy_text(runs.mean("test_accuracy"), "diverged"),
+                    "mean S": scale_text(runs.mean_scale()),
+                    "test acc. [95 %]": interval_text(runs.mean("test_accuracy"), "diverged"),
                     "test loss": loss_text(runs),
-                    "minus AdamW": accuracy_text(to_base),
-                    "minus matched": accuracy_text(to_matched),
+                    "minus AdamW": interval_text(to_base),
+                    "minus matched": interval_text(to_matched),
                     "div.": f"{runs.diverged}/{len(runs)}",
                 }
             )
@@ -106,22 +96,22 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the tuning of each pre-training arm: grid, trials, choice, edge, diverged runs."""
-    outcomes = Outcomes(records)
+    outcomes = SGGOutcomes(records)
     choices = outcomes.choices()
     return pd.DataFrame(
-        {"arm": sized_label(outcomes, comparison, arm)} | tuning_row(choices[arm.name])
-        for comparison in present(outcomes, PRETRAINED)
+        {"arm": outcomes.label(comparison, arm)} | tuning_row(choices[arm.name])
+        for comparison in outcomes.present(PRETRAINED)
         for arm in (comparison.plain, comparison.wrapped)
     )
 
 
 def variants_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return what each variant's scale came to, b^n beside it, and its loss against AdamW without SGG."""
-    outcomes = Outcomes(records)
+    outcomes = SGGOutcomes(records)
     base, lines = outcomes.arm(NO_SGG.name), []
     for arm in VARIANTS.values():
         runs = outcomes.arm(arm.name)
-        low, mean, high = (scale_text(last_scale(outcomes, arm, which), 4) for which in ("low", "mean", "high"))
+        low, mean, high = (scale_text(runs.last_scale(which), 4) for which in ("low", "mean", "high"))
         lines.append(
             {
                 "arm": f"AdamW, LR times b^n, b = {arm.decay:g}" if arm.decay else arm.label,
@@ -138,7 +128,7 @@ def variants_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the default's loss and every ablation's, with the difference."""
-    outcomes, default = Outcomes(records).fresh, SMALLEST.wrapped
+    outcomes, default = SGGOutcomes(records).fresh, SMALLEST.wrapped
     lines = []
     for arm in (default, *ABLATIONS.values()):
         runs = outcomes.arm(arm.name)
@@ -146,7 +136,7 @@ def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
         lines.append(
             {
                 "setting": "default" if arm is default else arm.label,
-                "mean S": scale_text(mean_scale(outcomes, arm)),
+                "mean S": scale_text(runs.mean_scale()),
                 "test loss": loss_text(runs),
                 "minus default": "" if arm is default else interval_text(gap, digits=4),
                 "div.": f"{runs.diverged}/{len(runs)}",
@@ -162,13 +152,13 @@ def trains_embeddings(options: Mapping[str, Any]) -> bool:
 
 def finetuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return test accuracy of fine-tuning without and with SGG; no line where it did not run."""
-    outcomes, lines = Outcomes(records).fresh, []
+    outcomes, lines = SGGOutcomes(records).fresh, []
     for comparison in FINETUNING.values():
         plain, wrapped = (outcomes.arm(arm.name) for arm in comparison.arms)
         if accuracy := plain.mean("test_accuracy"):
             options = plain.records[0].spec.problem.options
             line = [comparison.task, str(options.get("layers", 6))]
-            line += ["trained" if trains_embeddings(options) else "frozen", accuracy_text(accuracy)]
-            line += [accuracy_text(wrapped.mean("test_accuracy")), accuracy_text(wrapped.gap(plain, "test_accuracy"))]
+            line += ["trained" if trains_embeddings(options) else "frozen", interval_text(accuracy)]
+            line += [interval_text(wrapped.mean("test_accuracy")), interval_text(wrapped.gap(plain, "test_accuracy"))]
             lines.append(line)
     return pd.DataFrame(lines, columns=["weights", "layers", "embeddings", "AdamW", "AdamW + SGG", "difference"])
