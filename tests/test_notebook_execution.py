@@ -50,6 +50,7 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_equal_bytes(tmp_pat
     shown = notebook.cells[3].outputs[0].data["text/plain"]
     assert shown == "('small', 2, False, 'notebooks')"
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
+    assert outputs[0].stat().st_mode == source.stat().st_mode
     assert str(tmp_path) not in outputs[0].read_text(), "the folder of the checkout is in the output"
 
 

@@ -382,6 +382,7 @@ def test_typesetting_twice_gives_equal_bytes(tmp_path):
     paper.typeset(tmp_path)
     assert (tmp_path / "report.pdf").read_bytes() == first
     assert sorted(p.name for p in tmp_path.iterdir()) == ["report.pdf", "report.tex"]
+    assert (tmp_path / "report.pdf").stat().st_mode == (tmp_path / "report.tex").stat().st_mode
 
 
 @needs_tex

@@ -1,7 +1,7 @@
 """Write files such that a reader sees the old bytes or all of the new ones, whatever happens."""
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
@@ -12,7 +12,9 @@ def write_atomically(path: Path, data: bytes) -> None:
         OSError: When the disk is full or not writable, with the file's name; nothing partial is left under ``path``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    temporary = path.parent / f".tmp-{secrets.token_hex(8)}"
+    # Not mkstemp, whose files only their owner may read: here the user's umask decides, as for any other file.
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -20,7 +22,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:  # a failing write or fsync does not know its file
             error.filename = str(path)
         raise

@@ -1,0 +1,52 @@
+"""Files that are replaced whole: who may read them, and what a failure leaves."""
+
+import os
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from regrad.atomic import write_atomically
+from regrad.pipeline import site, verdicts
+from site_world import CLAIMS, FACTS, world
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, "-rw-r--r--"), (0o002, "-rw-rw-r--"), (0o077, "-rw-------")])
+def test_the_user_s_umask_decides_who_may_read_a_file(tmp_path, umask, mode):
+    code = f"import os; os.umask({umask}); from pathlib import Path; from regrad.atomic import write_atomically as write"
+    call = "write(Path('new/a.json'), b'x'); write(Path('new/a.json'), b'y')"
+    subprocess.run([sys.executable, "-c", f"{code}\n{call}"], cwd=tmp_path, check=True)
+    path = tmp_path / "new" / "a.json"
+    assert stat.filemode(path.stat().st_mode) == mode
+    assert path.read_bytes() == b"y"
+
+
+def test_everybody_may_read_site_verdicts_and_records_who_may_read_any_new_file(tmp_path):
+    """Executed notebooks and the PDF have their own line in the tests that make them."""
+    folders, executed = world(tmp_path)
+    site.build(executed, folders.site, claims=CLAIMS, facts=FACTS, folders=folders)
+    shutil.copy(ROOT / "paper" / "claims.toml", folders.paper)
+    verdicts.write(folders, preset="smoke", device="cpu")
+    (tmp_path / "any").touch()
+    modes = {path: path.stat().st_mode for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path for path, mode in modes.items() if mode != modes[tmp_path / "any"]} == set()
+    assert {"index.html", "claims.json", "tab-claims.tex"} < {path.name for path in modes}
+
+
+def test_a_failure_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
+    path = tmp_path / "a.json"
+    write_atomically(path, b"old")
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left") as caught:
+        write_atomically(path, b"new")
+    assert caught.value.filename == str(path)
+    assert (path.read_bytes(), list(tmp_path.iterdir())) == (b"old", [path])
