@@ -270,3 +270,40 @@ def test_what_the_surgery_cannot_follow_is_refused_by_name(model, x, sentence):
     losses = square_losses if not isinstance(model, nn.LSTM) else lambda m, b: m(b)[0].flatten(1).sum(1)
     with pytest.raises(ValueError, match=sentence):
         gradient_statistics(model, losses, x, ["mean"])
+
+
+class Hidden(nn.Module):
+    """A product that torch sees only as a function of one's own."""
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, weight):
+            ctx.save_for_backward(x, weight)
+            return x * weight
+
+        @staticmethod
+        def backward(ctx, g):
+            x, weight = ctx.saved_tensors
+            return g * weight, (g * x).sum(0)
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        return self.Product.apply(x, self.weight)
+
+
+@pytest.mark.parametrize("model", [Hidden(), nn.GRU(4, 4, batch_first=True)], ids=["own function", "gru"])
+def test_what_the_surgery_refuses_the_loop_does_as_the_message_says(model):
+    def losses(model, x):
+        y = model(x)
+        return (y[0] if isinstance(y, tuple) else y).flatten(1).sum(1)
+
+    x = torch.randn(3, 5, 4) if isinstance(model, nn.GRU) else torch.randn(3, 4)
+    with pytest.raises(ValueError, match="loop"):
+        gradient_statistics(model, losses, x, ["mean"])
+    expected = torch.autograd.grad(losses(model, x).mean(), list(model.parameters()))
+    answer = gradient_statistics(model, losses, x, ["mean"], method="loop")["mean"]
+    for value, gradient in zip(answer.values(), expected, strict=True):
+        torch.testing.assert_close(value, gradient)

@@ -77,6 +77,6 @@ def run_backward(surgery: Surgery, values: Tensor, seeds: Tensor, *, keep: bool 
     for name, gradient in zip(watched, gradients[1:], strict=True):
         # Rules work on detached weights, so an ordinary gradient shows a use that none of them has seen.
         if gradient is not None:
-            raise ValueError(f"{name}: reaches the losses by a way no torch function shows; use method='vmap'")
+            raise ValueError(f"{name}: reaches the losses by a way no torch function shows; use method='loop'")
     with torch.no_grad():
         ledger.finish()

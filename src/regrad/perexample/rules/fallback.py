@@ -81,7 +81,7 @@ def fallback_rule(call: "Call") -> Any:
 
 
 def _check(call: "Call", function: _OneFunction, *, weights: list[Tensor], examples: list[Tensor]) -> None:
-    remedy = "no rule, and it does not treat each example alone; register a rule or use method='vmap'"
+    remedy = "no rule, and it does not treat each example alone; register a rule or use method='vmap' or 'loop'"
     with torch.no_grad():
         try:
             whole = function(weights, examples)
