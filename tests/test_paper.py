@@ -33,7 +33,7 @@ from regrad.studies.alsdgc import numbers as alsdgc_numbers
 from regrad.studies.alsdgc.runtime.theorems import theorem_curves
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.dgs import chapter as dgs_chapter
-from regrad.studies.engine import figures as engine
+from regrad.studies.engine import numbers as engine_numbers
 from regrad.studies.micro_adam import numbers as micro_adam_numbers
 from regrad.studies.sgg import chapter as sgg_chapter
 from regrad.studies.sign_placement import numbers as sign_numbers
@@ -50,7 +50,9 @@ LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute"}
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_numbers.numbers(study_records()),
     "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
-    "04_engine": lambda: engine.numbers(benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")),
+    "04_engine": lambda: engine_numbers.numbers(
+        benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")
+    ),
     "05_sgg": lambda: sgg_chapter.all_numbers(sgg_records.study_records(), ROOT),
     "06_alsdgc": lambda: (
         alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())

@@ -8,7 +8,8 @@ import pytest
 from regrad.report.benchmarks import read
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
-from regrad.studies.engine import figures as engine
+from regrad.studies.engine import claims, figures, numbers, tables
+from regrad.studies.engine.arms import workload_timings
 
 ROOT = Path(__file__).parents[2]
 COMMITTED = ROOT / "results" / "reference" / "benchmarks" / "perexample-cpu.json"
@@ -33,13 +34,13 @@ def record(surgery=1.05, rounds=20, growth=0.5):
     }
     about = {"device": "x86_64", "cpu": "A Processor", "torch": "2.13.0", "threads": 1, "time": "process CPU time"}
     sizes = [{"D": 64, "L": 64 * k, "per_example_gradients": 1000 * growth, "activations": 1000 * k} for k in (1, 2, 4)]
-    name = engine.CLAIM_WORKLOAD
+    name = claims.WORKLOAD
     return {"environment": about, "workloads": {name: arms}, "parameters": {name: 1_250_000}, "bytes": sizes}
 
 
 def verdicts(benchmark):
-    claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "engine"]
-    found = evaluate_all(claims, {"engine": engine.claim_rows(benchmark)}, preset="small", device="cpu")
+    ledger = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == "engine"]
+    found = evaluate_all(ledger, {"engine": claims.claim_rows(benchmark)}, preset="small", device="cpu")
     return {v.claim.id: v.verdict for v in found}
 
 
@@ -57,32 +58,32 @@ def test_the_claims_on_cost_follow_from_rounds_and_bytes(changes, expected):
 
 
 def test_times_are_divided_by_the_best_ordinary_step_of_the_round_and_a_compiled_one_is_none():
-    rows = [r for r in engine.claim_rows(record()) if r["arm"] == "backward"]
+    rows = [r for r in claims.claim_rows(record()) if r["arm"] == "backward"]
     assert {r["value"] for r in rows if r["metric"] == "peak_bytes"} == {90.0}
     assert max(r["value"] for r in rows if r["metric"] == "seconds") == pytest.approx(1.002)
 
 
 def test_the_table_has_a_line_a_workload_and_a_dash_for_what_did_not_run():
-    (line,) = engine.cost_table(record()).to_dict("records")
+    (line,) = tables.cost_table(record()).to_dict("records")
     assert line["surgery"] == "1.05 / 0.95"
     assert line["weights (M)"] == "1.25"
     assert line["Opacus"] == line["BackPACK"] == "-"
 
 
 def test_the_stamp_names_machine_and_rounds():
-    assert engine.source(record()) == "A Processor, torch 2.13.0, 1 thread, medians of 20 rounds"
+    assert numbers.source(record()) == "A Processor, torch 2.13.0, 1 thread, medians of 20 rounds"
     several = record()
-    several["workloads"]["MLP B64"] = record(rounds=5)["workloads"][engine.CLAIM_WORKLOAD]
-    assert engine.source(several).endswith("medians of 5 to 20 rounds")
+    several["workloads"]["MLP B64"] = record(rounds=5)["workloads"][claims.WORKLOAD]
+    assert numbers.source(several).endswith("medians of 5 to 20 rounds")
 
 
 def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_are_its_medians():
     benchmark = read(COMMITTED)
     assert {"decoder B64 V4096", "decoder B64 T32", "MLP B64", "decoder B16 d512"} <= set(benchmark["workloads"])
-    assert len(benchmark["workloads"][engine.CLAIM_WORKLOAD]["surgery"]["seconds"]) >= 20
+    assert len(benchmark["workloads"][claims.WORKLOAD]["surgery"]["seconds"]) >= 20
     for name in benchmark["workloads"]:
-        arms = engine.measured(benchmark, name)
+        arms = workload_timings(benchmark, name)
         assert all(math.isfinite(r["ratio"]) and r["memory_ratio"] >= 0 for r in arms.values())
         assert {"ordinary", "surgery", "vmap", "ExpandedWeights"} <= set(arms)
-    assert set(engine.numbers(benchmark)) >= {"engine/machine", "engine/MLP-B64/time"}
-    assert len(engine.fig_cost(benchmark).axes) == 12
+    assert set(numbers.numbers(benchmark)) >= {"engine/machine", "engine/MLP-B64/time"}
+    assert len(figures.fig_cost(benchmark).axes) == 12

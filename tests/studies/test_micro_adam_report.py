@@ -7,7 +7,6 @@ import pytest
 
 from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
 from regrad.report.export import KEY, Exporter
-from regrad.report.latex import escape_tex
 from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import to_latex
@@ -18,8 +17,6 @@ from regrad.studies.micro_adam.arms import ARMS, ROOT, RULES, arms_in
 from regrad.studies.micro_adam.claims import claim_rows, largest_stable, target
 from regrad.studies.micro_adam.numbers import numbers
 from regrad.studies.micro_adam.study import STUDY
-from regrad.studies.own_statistics import figures as own
-from regrad.studies.own_statistics import plan as own_statistics
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
 RECORDS = study_records()
@@ -286,16 +283,3 @@ def test_a_variant_looks_like_its_method_and_says_what_it_is():
         plain = next(other for other in ARMS.values() if other.preconditioner == arm.preconditioner and other.plain)
         assert (arm.color, arm.marker, arm.c, arm.statistic) == (plain.color, plain.marker, plain.c, plain.statistic)
         assert arm.label == plain.label + ", clipped" * arm.clip + ", decay 0.1" * arm.decay
-
-
-def test_the_guide_s_figures_are_drawn(tmp_path):
-    exporter = Exporter(tmp_path, notebook="03_own_statistics", preset="smoke", records=[])
-    exporter.figure("fig-a", own.fig_statistic, [-0.001, 0.002], [-0.001, 0.001], "mean of its clamp")
-    runs = [guide_record(spec) for spec in own_statistics.specs("smoke", [])]
-    exporter.figure("fig-b", own.fig_training, runs, records=runs)
-    assert escape_tex("clamp") == "clamp"
-
-
-def guide_record(spec):
-    tagged = spec.model_copy(update={"tags": spec.tags | {"part": "language", "arm": "adam"}})
-    return record(tagged).model_copy(update={"spec": spec})

@@ -1,8 +1,6 @@
 """The plan of the study of Adam's preconditioner, and the gradients and the measure that it needs. By hand."""
 
-import json
 import math
-import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +23,6 @@ from regrad.studies.micro_adam import plan as study
 from regrad.studies.micro_adam.arms import ADAM, ARMS, RULES, arms_in
 from regrad.studies.micro_adam.runtime.moment_split import MomentSplit, unbiased_mean_square
 from regrad.studies.micro_adam.sizes import PRESETS
-from regrad.studies.own_statistics import plan as own_statistics
 
 ROOT = Path(__file__).parents[2]
 SMALL = PRESETS["small"]
@@ -252,24 +249,3 @@ def test_the_split_is_unbiased_on_drawn_gradients():
 def test_the_split_is_measured_at_the_stated_shares_of_the_run():
     run = adam_spec(SMALL)
     assert [step for step in range(129) if MomentSplit(8).wants(step, run)] == [0, 32, 64, 96, 128]
-
-
-# -- the user's guide
-
-
-def test_the_loop_that_the_guide_prints_runs_and_learns(tmp_path):
-    cells = json.loads((ROOT / "notebooks" / "03_own_statistics.ipynb").read_text())["cells"]
-    (code,) = re.findall(r"```python\n(.*?)```", "".join(cells[0]["source"]), re.S)
-    assert len(code.strip().splitlines()) <= 12
-    problem = LanguageProblem.from_options(LanguageOptions(**TOPICS), cache=tmp_path)
-    model = problem.init_model()
-    before = problem.evaluate(model)["loss"]
-    exec(compile(code, "guide", "exec"), {"problem": problem, "model": model, "steps": 8})
-    assert problem.evaluate(model)["loss"] < before - 0.1
-
-
-def test_the_guide_compares_the_mean_with_one_function_at_equal_seeds():
-    specs = own_statistics.specs("small", [])
-    assert [(s.tags["arm"], s.seed) for s in specs] == [("mean", 0), ("mean", 1), ("clamp", 0), ("clamp", 1)]
-    assert [s.gradient is None for s in specs] == [True, True, False, False]
-    assert len({s.model_copy(update={"gradient": None}).key() for s in specs}) == 2

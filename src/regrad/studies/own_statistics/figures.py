@@ -6,13 +6,16 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from regrad.report.style import BLUE, canvas, method
+from regrad.report.marks import draw_range
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import BLUE, canvas
 from regrad.results import Record
+from regrad.studies.own_statistics.arms import MEAN, arm_of
 
 
-def points(found: Mapping[str, Mapping[str, Any]], layer: str) -> list[list[float]]:
+def points(statistics: Mapping[str, Mapping[str, Any]], layer: str) -> list[list[float]]:
     """Return every fourth entry of a parameter's mean gradient, and of the own statistic."""
-    return [found[kind][layer].flatten()[::4].tolist() for kind in ("mean", "own")]
+    return [statistics[kind][layer].flatten()[::4].tolist() for kind in ("mean", "own")]
 
 
 def fig_statistic(mean: Sequence[float], own: Sequence[float], label: str) -> Figure:
@@ -29,17 +32,14 @@ def fig_statistic(mean: Sequence[float], own: Sequence[float], label: str) -> Fi
 
 def fig_training(records: Sequence[Record]) -> Figure:
     """Validation loss over the run, a line an arm: mean and range over seeds; untrained models left out."""
+    outcomes = Outcomes(records)
     with canvas(height=2.4) as (figure, axes):
-        for arm in dict.fromkeys(record.spec.tags["arm"] for record in records):
-            runs = [r for r in records if r.spec.tags["arm"] == arm and not r.diverged]
-            curves = [run.curves["validation_loss"] for run in runs]
-            if curves:
-                columns = list(zip(*(curve.y[1:] for curve in curves), strict=True))
-                style = method("adam" if arm == "mean" else arm)
-                label = f"Adam on {'the mean' if arm == 'mean' else f'the mean of {arm}'}"
-                axes.plot(curves[0].x[1:], [fmean(c) for c in columns], **style | {"label": label})
-                low, high = [min(c) for c in columns], [max(c) for c in columns]
-                axes.fill_between(curves[0].x[1:], low, high, color=style["color"], alpha=0.15, linewidth=0)
+        for name in outcomes.arms:
+            steps, losses = outcomes.arm(name).curve()
+            if steps:
+                arm = MEAN if name == MEAN.name else arm_of(name)
+                axes.plot(steps[1:], [fmean(values) for values in losses[1:]], **arm.style)
+                draw_range(axes, steps[1:], losses[1:], color=arm.color, alpha=0.15)
         axes.set(xlabel="optimizer steps", ylabel="validation loss (nats per byte)")
         axes.legend(loc="best")
     return figure

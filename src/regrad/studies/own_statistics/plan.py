@@ -3,6 +3,7 @@
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Spec
+from regrad.studies.own_statistics.arms import MEAN
 from regrad.studies.own_statistics.sizes import PRESETS
 from regrad.studies.own_statistics.study import STUDY
 
@@ -27,7 +28,7 @@ def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[
         arguments: Its keyword arguments.
     """
     options: dict[str, JsonValue] = {"function": function, "arguments": dict(arguments)}
-    gradients = {"mean": None, function: Part(name="elementwise", options=options)}
+    gradients = {MEAN.name: None, function: Part(name="elementwise", options=options)}
     return [make(preset, arm, gradient, seed) for arm, gradient in gradients.items() for seed in range(SEEDS)]
 
 

@@ -1,0 +1,48 @@
+"""The ways to per-example statistics that the benchmark times, and which of them a workload's record has."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from regrad.report.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from regrad.studies.study import Arm
+
+Benchmark = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Method(Arm):
+    """One way; several modes of one library share a colour.
+
+    Attributes:
+        ours: Whether it is this project's.
+    """
+
+    ours: bool = False
+
+
+ARMS: dict[str, Method] = {
+    arm.name: arm
+    for arm in (
+        Method("surgery", "surgery (ours)", BLUE, "D", ours=True),
+        Method("vmap", "vmap", RED, "o"),
+        Method("vmap, chunks of 4", "vmap in chunks", RED, "v"),
+        Method("vmap, chunks of 16", "vmap in chunks", RED, "v"),
+        Method("vmap, compiled", "vmap, compiled", RED, "*"),
+        Method("ExpandedWeights", "ExpandedWeights", ORANGE, "s"),
+        Method("micro-batch loop", "micro-batch loop", GREY, "X"),
+        Method("Opacus hooks", "Opacus hooks", GREEN, "^"),
+        Method("Opacus functorch", "Opacus functorch", GREEN, "<"),
+        Method("Opacus ghost (norms only)", "Opacus ghost (norms only)", GREEN, ">"),
+        Method("BackPACK SumGradSquared", "BackPACK SumGradSquared", PINK, "P"),
+        Method("BackPACK BatchGrad", "BackPACK BatchGrad", PINK, "h"),
+        Method("surgery, compiled", "surgery, compiled (ours)", SKY, "D", ours=True),
+    )
+}
+# An ordinary step, which the others are divided by; never a compiled one.
+ORDINARY = ("ordinary", "ordinary, plain attention")
+
+
+def workload_timings(benchmark: Benchmark, workload: str) -> dict[str, Mapping[str, Any]]:
+    """Return the measurements of a workload's arms that ran."""
+    return {arm: timing for arm, timing in benchmark["workloads"][workload].items() if "ratio" in timing}

@@ -1,0 +1,31 @@
+"""What the prose, the stamps and the notebook say of the cost of per-example statistics."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from regrad.studies.engine.arms import Benchmark, workload_timings
+
+
+def numbers(benchmark: Benchmark) -> dict[str, str]:
+    """Return what the prose cites, by key."""
+    values = {"engine/machine": source(benchmark)}
+    for workload in benchmark["workloads"]:
+        if (ours := workload_timings(benchmark, workload).get("surgery")) is not None:
+            key = workload.replace(" ", "-")
+            values[f"engine/{key}/time"] = f"{ours['ratio']:.2f}"
+            values[f"engine/{key}/memory"] = f"{ours['memory_ratio']:.2f}"
+    return values
+
+
+def source(benchmark: Benchmark) -> str:
+    """Return the words of the stamp: machine, torch, threads, rounds."""
+    about = benchmark["environment"]
+    machine = about["device"] if about["time"].startswith("CUDA") else about["cpu"]
+    counts = {len(t["seconds"]) for arms in benchmark["workloads"].values() for t in arms.values() if "seconds" in t}
+    rounds = " to ".join(str(count) for count in sorted({min(counts), max(counts)}))
+    return f"{machine}, torch {about['torch']}, {about['threads']} thread, medians of {rounds} rounds"
+
+
+def largest_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
+    """Return the largest absolute difference of two answers {parameter name: tensor}."""
+    return max(float((first[name] - second[name]).abs().max()) for name in second)
