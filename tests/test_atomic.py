@@ -18,9 +18,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, "-rw-r--r--"), (0o002, "-rw-rw-r--"), (0o077, "-rw-------")])
 def test_the_user_s_umask_decides_who_may_read_a_file(tmp_path, umask, mode):
-    code = f"import os; os.umask({umask}); from pathlib import Path; from regrad.atomic import write_atomically as write"
-    call = "write(Path('new/a.json'), b'x'); write(Path('new/a.json'), b'y')"
-    subprocess.run([sys.executable, "-c", f"{code}\n{call}"], cwd=tmp_path, check=True)
+    code = (
+        f"import os; from pathlib import Path; from regrad.atomic import write_atomically; os.umask({umask})\n"
+        "for data in (b'x', b'y'): write_atomically(Path('new/a.json'), data)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
     path = tmp_path / "new" / "a.json"
     assert stat.filemode(path.stat().st_mode) == mode
     assert path.read_bytes() == b"y"
@@ -30,6 +32,7 @@ def test_everybody_may_read_site_verdicts_and_records_who_may_read_any_new_file(
     """Executed notebooks and the PDF have their own line in the tests that make them."""
     folders, executed = world(tmp_path)
     site.build(executed, folders.site, claims=CLAIMS, facts=FACTS, folders=folders)
+    shutil.rmtree(folders.generated / "claims")
     shutil.copy(ROOT / "paper" / "claims.toml", folders.paper)
     verdicts.write(folders, preset="smoke", device="cpu")
     (tmp_path / "any").touch()
