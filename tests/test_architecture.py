@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "scaling": {"transforms"},
     "atomic": set(),
     "blessing": {"atomic", "results", "store"},
-    "problems": {"atomic"},
+    "problems": {"atomic", "results"},
     "results": set(),
     "statistics": set(),
     "exits": set(),

@@ -281,8 +281,8 @@ def test_an_unknown_name_is_refused_with_a_suggestion(change, said):
     ("options", "said"),
     [
         ({**TOPICS, "sequence_lenght": 8}, "did you mean 'sequence_length'"),
-        ({**TOPICS, "model": "2M"}, "model='2M'"),
-        ({**TOPICS, "sequence_length": 0}, "sequence_length=0"),
+        ({**TOPICS, "model": "2M"}, "model = '2M'"),
+        ({**TOPICS, "sequence_length": 0}, "sequence_length = 0"),
     ],
 )
 def test_a_bad_problem_option_is_refused_in_one_line(cache, options, said):

@@ -3,6 +3,7 @@
 import difflib
 import hashlib
 import json
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
@@ -225,16 +226,41 @@ def run_set(ids: list[str]) -> str:
     return sha256(canonical(sorted(set(ids))))[:8]
 
 
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return ``"; did you mean X?"`` with the nearest allowed word, nothing where none is near."""
+    near = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
 def suggestion(word: str, allowed: list[str]) -> str:
     """Return ``"; did you mean X?"`` with the nearest allowed word, or the list of all."""
-    near = difflib.get_close_matches(word, allowed, n=1, cutoff=0.5)
-    return f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(sorted(allowed))}"
+    return nearest(word, allowed) or f"; allowed: {', '.join(sorted(allowed))}"
+
+
+def one_line(error: ValueError, fields: Iterable[str] = ()) -> str:
+    """Return what is wrong in one line.
+
+    Args:
+        error: Of pydantic's report of many lines, the first mistake is named: model, field, value, what is allowed.
+        fields: Of the model, for a suggestion where a field is unknown.
+    """
+    if not isinstance(error, ValidationError):
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    first = error.errors(include_url=False)[0]
+    field, reason = ".".join(map(str, first["loc"])), first["msg"].lower()
+    if first["type"] == "extra_forbidden":
+        return f"{error.title}: unknown key {field!r}{suggestion(field, list(fields)) if fields else ''}"
+    if first["type"] == "value_error":
+        reason = str(first["ctx"]["error"])
+    elif first["type"] == "literal_error":
+        reason += nearest(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
+    return f"{error.title}: {field} = {first['input']!r}: {reason}" if field else f"{error.title}: {reason}"
 
 
 FrozenModel = TypeVar("FrozenModel", bound=BaseModel)
 
 
-def parse(model: type[FrozenModel], values: dict[str, Any]) -> FrozenModel:
+def parse(model: type[FrozenModel], values: Mapping[str, Any]) -> FrozenModel:
     """Build ``model`` from ``values``, turning pydantic's report into one line.
 
     Raises:
@@ -243,10 +269,4 @@ def parse(model: type[FrozenModel], values: dict[str, Any]) -> FrozenModel:
     try:
         return model(**values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        hint = ""
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            hint = suggestion(where, list(model.model_fields))
-        message = f"{model.__name__}: {where} = {first['input']!r}: {first['msg'].lower()}{hint}"
-        raise ValueError(message) from None
+        raise ValueError(one_line(error, model.model_fields)) from None

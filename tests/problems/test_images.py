@@ -142,12 +142,12 @@ def test_gradient_descent_learns_the_digits(tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image": "digits"}, "no option 'image'; did you mean 'images'"),
-        ({"images": "cifar-10"}, "images='cifar-10'.*did you mean 'cifar10'"),
+        ({"image": "digits"}, "unknown key 'image'; did you mean 'images'"),
+        ({"images": "cifar-10"}, "images = 'cifar-10'.*did you mean 'cifar10'"),
         ({"depth": 21}, "depth=21 must be 6n"),
         ({"norm": "group", "groups": 5}, "groups=5 must divide width=16"),
-        ({"width": float("nan")}, "width=nan"),
-        ({"augment": "yes"}, "augment='yes'"),
+        ({"width": float("nan")}, "width = nan"),
+        ({"augment": "yes"}, "augment = 'yes'"),
     ],
 )
 def test_a_bad_option_is_refused_in_one_line(values, message):

@@ -166,7 +166,7 @@ def test_a_bad_spec_in_a_study_is_exit_code_2_with_field_value_and_range(tmp_pat
     order = Order([STUDIES[1]], [], "smoke", "cpu", 1, offline=True)
     assert reproduce(Folders(tmp_path, tmp_path / "cache"), order) == USAGE
     assert capsys.readouterr().err == (
-        "regrad: Spec: 'steps' = 0: input should be greater than or equal to 1\n"
+        "regrad: Spec: steps = 0: input should be greater than or equal to 1\n"
     )
     assert not (tmp_path / "results" / "runs").exists()
     figure("bad spec in a study", "exit 2, field, value, range", "exit 2, one line, nothing trained")

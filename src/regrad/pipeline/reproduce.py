@@ -17,7 +17,6 @@ from regrad.engines.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper, verdicts
-from regrad.pipeline.complaints import one_line
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.inputs import notebook_parts
@@ -30,7 +29,7 @@ from regrad.problems.data.sources import find
 from regrad.provenance import commit
 from regrad.report.ledger.load import load
 from regrad.report.manifest import manifest_path, read_manifest
-from regrad.results import Record
+from regrad.results import Record, one_line
 from regrad.runner import limits
 from regrad.runner.dependencies import data_sources, entries
 from regrad.runner.ensure import Bench, RunsFailedError, complete

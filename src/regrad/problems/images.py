@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
@@ -60,8 +60,8 @@ class ImageOptions(ProblemOptions):
 class ImageProblem(Classification):
     """Say which class an image belongs to; ``arrays`` is what `load_images` returns."""
 
-    Options = ImageOptions
-    data_options = ("images",)
+    Options: ClassVar[type[ProblemOptions]] = ImageOptions
+    data_options: ClassVar[tuple[str, ...]] = ("images",)
 
     options: ImageOptions
 

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR
 
 from regrad.problems.problem import Problem
-from regrad.results import Part, Spec
+from regrad.results import Part, Spec, parse
 from regrad.runner.lookup import look_up
 from regrad.runner.registry import GRADIENTS, MEASURES, OPTIMIZERS, PROBLEMS
 from regrad.runner.schedules import learning_rate_factor
@@ -24,7 +24,7 @@ def resolve(entry: str) -> Any:
 def build_problem(spec: Spec, *, cache: Path, device: str) -> Problem:
     """Return the problem that a spec names, its data read from ``cache``."""
     kind: type[Problem] = resolve(look_up(PROBLEMS, spec.problem, "problem"))
-    return kind.from_options(kind.Options(**spec.problem.options), cache=cache, seed=spec.seed, device=device)
+    return kind.from_options(parse(kind.Options, spec.problem.options), cache=cache, seed=spec.seed, device=device)
 
 
 def build_optimizer(part: Part, model: nn.Module) -> Optimizer:
