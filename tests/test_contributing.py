@@ -1,4 +1,4 @@
-"""The walk of CONTRIBUTING.md, carried out block by block in a copy of the repository."""
+"""The walks of CONTRIBUTING.md, carried out block by block in copies of the repository."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "notebooks", "paper", "pyproject.toml", "CONTRIBUTING.md")
-BLOCK = re.compile(r"^```(?:python|toml)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)?\n(?P<body>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```(?:python|toml|json|tex)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)?\n(?P<body>.*?)^```$", re.M | re.S)
 
 # Fingerprints of every arm of a study that existed before, to be compared before and after the walk.
 FINGERPRINTS = """
@@ -81,10 +81,15 @@ def put(folder, block):
         path.write_text("".join([*lines[: at[0] + 1], body, *lines[at[0] + 1 :]]))
 
 
-@pytest.fixture(scope="module")
-def walked(tmp_path_factory):
-    """A copy of the repository after the walk, and the fingerprints of the study's runs before it."""
-    folder = tmp_path_factory.mktemp("walk")
+def blocks(heading):
+    """The blocks of a walk, by the heading that it stands under."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    section = re.search(rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+    return list(BLOCK.finditer(section[1]))
+
+
+def copied(folder):
+    """A copy of what a checkout consists of."""
     for name in COPIED:
         source = ROOT / name
         skip = shutil.ignore_patterns("__pycache__", "generated", "*.egg-info", "build", "*.pdf")
@@ -92,10 +97,17 @@ def walked(tmp_path_factory):
             shutil.copytree(source, folder / name, ignore=skip)
         else:
             shutil.copy(source, folder / name)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory):
+    """A copy of the repository after the walk, and the fingerprints of the study's runs before it."""
+    folder = copied(tmp_path_factory.mktemp("walk"))
     before = json.loads(python(folder, "-c", FINGERPRINTS))
-    blocks = list(BLOCK.finditer((ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")))
-    assert len(blocks) == 5
-    for block in blocks:
+    steps = blocks("Your own optimizer, from file to figure")
+    assert len(steps) == 5
+    for block in steps:
         put(folder, block)
     return folder, before
 
@@ -140,3 +152,64 @@ def test_after_the_walk_the_study_runs_at_the_smallest_scale(walked):
     folder, _ = walked
     python(folder, "-m", "regrad", "reproduce", "--preset", "smoke", "--only", "dgs", "--no-pdf", timeout=1200)
     assert "tanh &" in (folder / "paper" / "generated" / "tables" / "tab-dgs-images.tex").read_text()
+
+
+@pytest.fixture(scope="module")
+def studied(tmp_path_factory):
+    """A copy of the repository with a study more."""
+    folder = copied(tmp_path_factory.mktemp("study"))
+    for block in blocks("Your own study, from a paper to its verdict"):
+        (folder / block["path"]).parent.mkdir(parents=True, exist_ok=True)
+        put(folder, block)
+    return folder
+
+
+def test_a_study_is_ten_files_and_one_central_line_and_touches_no_other_room():
+    steps = blocks("Your own study, from a paper to its verdict")
+    central = [block for block in steps if block["where"] not in (None, ", at the end")]
+    assert [(block["path"], block["body"]) for block in central] == [
+        ("src/regrad/studies/catalogue.py", '    "warmup",\n')
+    ]
+    own = [block["path"] for block in steps if block not in central]
+    assert len(own) == len(set(own)) <= 10
+    rooms = {Path(path).parent.name for path in own if path.startswith("src/")}
+    assert rooms == {"warmup"}
+
+
+ASKED = """
+import json, sys
+from regrad.pipeline.targets import exports, notebook_path, select
+from pathlib import Path
+from regrad.studies.catalogue import PAPERS
+(study,), _ = select("warmup", Path("notebooks"))
+made = study.plan("smoke", [])
+print(json.dumps([study.title, PAPERS["warmup"].heading, exports(notebook_path(Path("notebooks"), study)), len(made)]))
+assert "torch" not in sys.modules
+"""
+
+
+def test_after_the_walk_the_study_is_a_target_with_runs_and_a_paper_and_fits_the_house(studied):
+    assert json.loads(python(studied, "-c", ASKED)) == [
+        "Warming up the learning rate",
+        "Warm-up: why a warm-up helps (Kalra and Barkeshli, 2024)",
+        ["fig-warmup-lr"],
+        6,
+    ]
+    python(studied, "-m", "ruff", "check", "src/regrad/studies/warmup")
+    options = ("-q", "-p", "no:cacheprovider", "-k", "warmup or catalogue or ledger")
+    python(studied, "-m", "pytest", *options, "tests/test_architecture.py", "tests/test_notebooks.py", "tests/test_paper.py")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_after_the_walk_the_verdict_stands_in_the_pdf(studied):
+    """Real runs at preset small, notebook, verdict, report."""
+    python(studied, "-m", "regrad", "--preset", "small", "--only", "warmup,paper", timeout=850)
+    claims = json.loads((studied / "results" / "claims.json").read_text())["claims"]
+    claim = next(claim for claim in claims if claim["id"] == "W-1")
+    assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive")
+    assert claim["n"] == 5
+    done = subprocess.run(["pdftotext", "paper/report.pdf", "-"], cwd=studied, capture_output=True, text=True, check=True)
+    text = " ".join(done.stdout.split())
+    assert "Warming up the learning rate" in text
+    assert f"W-1: {claim['verdict']}" in text

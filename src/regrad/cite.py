@@ -6,7 +6,7 @@ import sys
 from regrad.exits import USAGE
 from regrad.pipeline.folders import Folders
 from regrad.results import suggestion
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS
 
 REPORT = "report"
 

@@ -8,7 +8,7 @@ from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
 from regrad.report.ledger.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
 from regrad.report.ledger.tables import as_rows
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS
 
 
 def row(name, verdict, paper="sgg", **fields):

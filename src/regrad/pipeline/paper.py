@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 from regrad.atomic import write_atomically
+from regrad.studies.catalogue import STUDIES
 
 PRETEX = r"\pdftrailerid{regrad}"  # pdfTeX would hash the output folder, a new one each time, into the PDF
 EPOCH = "1767225600"  # 2026-01-01: the date in the PDF's metadata, so that the bytes repeat
@@ -33,10 +34,12 @@ def manifest(generated: Path) -> list[dict]:
 
 
 def assemble(generated: Path) -> None:
-    """Write ``numbers.tex``, which inputs the numbers of every notebook, and the joint ``manifest.json``."""
+    """Write what the report reads as one: all numbers, the sections of the studies in their order, the manifest."""
     names = sorted(path.stem for path in (generated / "numbers").glob("*.tex"))
     lines = [f"\\input{{generated/numbers/{name}}}" for name in names]
     write_atomically(generated / "numbers.tex", ("\n".join(lines) + "\n").encode())
+    sections = "".join(f"\\input{{sections/{study.section}}}\n" for study in STUDIES if study.section)
+    write_atomically(generated / "sections.tex", sections.encode())
     body = json.dumps(manifest(generated), indent=1, sort_keys=True) + "\n"
     write_atomically(generated / "manifest.json", body.encode())
 

@@ -13,7 +13,7 @@ from regrad.report.ledger.kinds.outcome import (
     VERDICTS,
     number,
 )
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
     REPRODUCED: "The interval agrees with the claim beyond its margin, or within it where a tie is claimed.",

@@ -23,8 +23,7 @@ from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.statistics.power import detectable_effect
 from regrad.store import Store
-from regrad.studies.catalogue import STUDIES
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS, STUDIES
 from regrad.studies.study import Study
 
 NOTEBOOK = "claims"

@@ -15,3 +15,4 @@ ROOMS = (
     "dgs",
 )
 STUDIES: tuple[Study, ...] = tuple(import_module(f"regrad.studies.{room}.study").STUDY for room in ROOMS)
+PAPERS = {study.paper.key: study.paper for study in STUDIES if study.paper}

@@ -1,6 +1,7 @@
 """The four papers: the one place that spells their titles, authors and venues.
 
-`paper/refs.bib` holds the same facts as BibTeX; a test compares the two.
+`paper/refs.bib` holds the same facts as BibTeX; a test compares the two. A study of another paper describes it in its
+own room: `regrad.studies.catalogue.PAPERS` has all that are studied.
 """
 
 from typing import NamedTuple
@@ -16,8 +17,8 @@ class Paper(NamedTuple):
         authors: As a reader would cite them, ``"Li et al."``.
         year: Of the version that was read; 0 where it bears none.
         venue: Where it appeared.
-        reference: Its key in ``paper/refs.bib``.
         subject: What it is about, in a few words.
+        reference: Its key in ``paper/refs.bib``; empty where the report does not cite it.
     """
 
     key: str
@@ -26,8 +27,8 @@ class Paper(NamedTuple):
     authors: str
     year: int
     venue: str
-    reference: str
     subject: str
+    reference: str = ""
 
     @property
     def heading(self) -> str:
@@ -76,4 +77,3 @@ DGS = Paper(
     reference="mann2024dgs",
     subject="dynamic gradient scaling",
 )
-PAPERS = {paper.key: paper for paper in (PER_EXAMPLE, SGG, ALSDGC, DGS)}

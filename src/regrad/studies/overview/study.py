@@ -7,5 +7,4 @@ STUDY = Study(
     title="Four papers, the data, and the ledger of claims",
     notebook="00_overview",
     trains=False,
-    section="papers",
 )

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from regrad.report.ledger.schema import Claim
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS
 
 
 def data_table(sources: Sequence[Any]) -> pd.DataFrame:
