@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("src", "tests", "notebooks", "paper", "pyproject.toml", "CONTRIBUTING.md")
-BLOCK = re.compile(r"^```(?:python|toml|json|tex)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)?\n(?P<body>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"^```(?:python|toml|json|tex)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)?\n(?P<body>.*?)^```$", re.M | re.S
+)
 
 # Fingerprints of every arm of a study that existed before, to be compared before and after the walk.
 FINGERPRINTS = """
@@ -196,8 +198,8 @@ def test_after_the_walk_the_study_is_a_target_with_runs_and_a_paper_and_fits_the
         6,
     ]
     python(studied, "-m", "ruff", "check", "src/regrad/studies/warmup")
-    options = ("-q", "-p", "no:cacheprovider", "-k", "warmup or catalogue or ledger")
-    python(studied, "-m", "pytest", *options, "tests/test_architecture.py", "tests/test_notebooks.py", "tests/test_paper.py")
+    files = [f"tests/test_{name}.py" for name in ("architecture", "notebooks", "paper")]
+    python(studied, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", "warmup or catalogue or ledger", *files)
 
 
 @pytest.mark.slow
@@ -209,7 +211,7 @@ def test_after_the_walk_the_verdict_stands_in_the_pdf(studied):
     claim = next(claim for claim in claims if claim["id"] == "W-1")
     assert claim["verdict"] in ("reproduced", "not reproduced", "inconclusive")
     assert claim["n"] == 5
-    done = subprocess.run(["pdftotext", "paper/report.pdf", "-"], cwd=studied, capture_output=True, text=True, check=True)
-    text = " ".join(done.stdout.split())
+    command = ["pdftotext", "paper/report.pdf", "-"]
+    text = " ".join(subprocess.run(command, cwd=studied, capture_output=True, text=True, check=True).stdout.split())
     assert "Warming up the learning rate" in text
     assert f"W-1: {claim['verdict']}" in text
