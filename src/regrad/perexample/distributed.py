@@ -70,6 +70,7 @@ def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
     for kind in (*sums.request.kinds, *sums.request.clips, *sums.request.functions):
         for name in sums.parameters:
             dist.all_reduce(sums.average(kind, name), group=group)
+    # Collectives need equal shapes, and the last batches of an epoch differ.
     padded = sums.squared_norms.new_zeros(max(rows))
     padded[: sums.rows] = sums.squared_norms
     everyone = [torch.empty_like(padded) for _ in rows]

@@ -74,6 +74,7 @@ def gradient_statistics(
     inner = original_module(model)
     sharded = is_sharded(inner)
     if sharded:
+        # What an earlier forward pass left whole would be summed whole, beside the parts the others hold.
         reshard(inner)
     trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
     if not trainable:
@@ -84,6 +85,7 @@ def gradient_statistics(
     per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
     _check_count(request, sum(per_process))
     sums = Sums(request, trainable, sum(per_process), rows)
+    # A compiled model is run compiled by the surgery; the others cannot, and take the module as it was written.
     options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
     METHODS[method](without_ddp(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
     if sharded:

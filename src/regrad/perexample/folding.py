@@ -93,12 +93,13 @@ class Folder:
 
     def fold_factors(self, factors: Factors, rows: Rows | None = None) -> None:
         """Add a linear layer's contribution, and with it that of a table tied to the same weight."""
+        # A function of a sum is no sum, and one that is not multiplicative no product: both need each example's block.
         simple = rows is None and not self.request.functions
         if simple and factors.G.shape[1] == 1:
             self._fold_rank_one(factors.G.squeeze(1), factors.A.squeeze(1))
         elif simple and self.request.kinds in ((), ("sum",)) and not self.request.needs_norms:
             self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
-        elif simple and factors.G.is_cuda:
+        elif simple and factors.G.is_cuda:  # where a call for each example would cost more than its product
             self._fold_on_device(factors)
         else:
             self._fold_products(factors, rows)
@@ -122,6 +123,7 @@ class Folder:
         dtype = self.dtype
         left, right = G.t().to(dtype), A.to(dtype)
         fresh = self.view is None and self.sums.is_empty(kind, self.name)
+        # oneDNN makes a new tensor: as the sum itself it saves a pass, added to one it would cost one.
         if prefers_onednn(left, right) and fresh:
             self.sums.put(kind, self.name, product(left * self.weight, right))
         else:
@@ -139,6 +141,7 @@ class Folder:
     def _fold_products(self, factors: Factors, rows: Rows | None) -> None:
         G, A = factors.G, factors.A.to(factors.G.dtype)
         n, out, width = len(G), G.shape[2], A.shape[2]
+        # Rows of the product, not examples: all of a block's sums then stay in the cache while the examples pass.
         step = max(1, min(out, BLOCK // max(1, width)))
         segments = None if rows is None else rows.segments()
         inputs = A.unbind(0)
@@ -185,6 +188,7 @@ class Folder:
         return steps, squares
 
     def _fold_rows(self, contribution: Rows) -> None:
+        # What an example reads twice is one entry of its gradient, and is added before it is squared.
         example, row, gradient = contribution.segments()
         for kind in self.request.kinds:
             total = self.average(kind)

@@ -52,6 +52,7 @@ def _ruled_forward(surgery: Surgery, module: nn.Module, rule: Any) -> Callable[[
         own = {name: p for name, p in module.named_parameters() if surgery.is_tracked(p)}
         handles = {name: surgery.use(p) for name, p in own.items()}
         fixed = {name: p.detach() for name, p in own.items()}
+        # Inside, the layer is one function: neither surgery nor autograd may see what it does with its weights.
         with torch._C.DisableTorchFunction(), stateless._reparametrize_module(module, fixed):
             y = original(x)
         if not isinstance(y, Tensor) or y.shape[:1] != (surgery.size,):

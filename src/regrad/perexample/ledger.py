@@ -72,6 +72,7 @@ class Ledger:
         waiting = self.arrived.setdefault(handle, [])
         waiting.append(contribution)
         target = self.targets[handle]
+        # A parameter behind a slice or a computed weight may have other uses under way; it waits for `finish`.
         alone = target.view is not None and not (set(target.names) & self.derived)
         if alone and len(waiting) == self.expected.get(handle):
             self._fold_alone(target, self.arrived.pop(handle))
@@ -82,6 +83,8 @@ class Ledger:
         for name in names:
             handles = [h for h in self.arrived if name in self.targets[h].names]
             target = self.targets[handles[0]]
+            # A function need not vanish at zero, and outside the view that was used the gradient is zero: it must then
+            # see the whole parameter. Squares, signs and absolute values have nothing to add there.
             if len(handles) == 1 and target.view is not None and not self.sums.request.functions:
                 self._fold_alone(target, self.arrived[handles[0]])
             else:
@@ -93,6 +96,7 @@ class Ledger:
         assert target.view is not None
         view = None if target.view is identity else target.view
         only = contributions[0] if len(contributions) == 1 and view is None else None
+        # Small ones only, and few of them at once: joining copies, and what waits is held.
         if isinstance(only, Dense) and only.block.numel() < JOINED // 4 and not self.sums.request.functions:
             self.small.append((target.names[0], only.block))
             if sum(block.numel() for _, block in self.small) >= JOINED:
@@ -103,6 +107,7 @@ class Ledger:
         if len(contributions) == 1:
             folder.fold(contributions[0])
             return
+        # A table tied to its head: what was read is added inside the blocks of the product.
         kinds = {type(c): c for c in contributions}
         factors, rows = kinds.get(Factors), kinds.get(Rows)
         if len(contributions) == 2 and isinstance(factors, Factors) and isinstance(rows, Rows):
@@ -135,6 +140,7 @@ class Ledger:
         """Add one target's part to the gradients `block` [c, *parameter] of the parameter behind it."""
         target = self.targets[handle]
         used = sum_of_uses(self.arrived[handle], examples).to(target.tensor.dtype)
+        # One example at a time: the way back through autograd, or a view, is that of one parameter.
         for row, gradient in zip(block, used, strict=True):
             if target.view is not None:
                 target.view(row).add_(gradient)

@@ -50,6 +50,7 @@ def probe(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums) -> list[S
         return None
     taken = {n for leaf in tree_leaves(batch) if isinstance(leaf, Tensor) for n in leaf.shape}
     other = next(n for n in _SIZES if n not in taken)
+    # The batch's own examples, over again if need be: made-up ones might be no tokens of the vocabulary.
     few = tree_map(lambda x: x[torch.arange(other, device=x.device) % size] if isinstance(x, Tensor) else x, batch)
     surgery = Surgery(Ledger(sums, 0, 1), other, None)
     run_under(surgery, model, losses, batch=few)

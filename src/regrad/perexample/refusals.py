@@ -15,6 +15,7 @@ def refuse_dependent_examples(model: nn.Module) -> None:
         _refuse_batch_norm(name, module)
         _refuse_randomness(name, module)
         _refuse_in_place_weights(name, module)
+        # Recurrent and attention layers alike, also those of users who took over torch's argument.
         if getattr(module, "batch_first", True) is False:
             raise ValueError(
                 f"{name} ({type(module).__name__}): the first axis must count examples; use batch_first=True"

@@ -76,6 +76,7 @@ class Sums:
         for key, function in self.request.functions.items():
             self.average(key, name).add_(function(block).sum(0), alpha=self.weight)
         if self.request.needs_norms:
+            # Added, not set: each parameter brings its part of the norm over all of them.
             self.squared_norms[first : first + len(block)] += (
                 block.reshape(len(block), -1).square().sum(1).to(self.squared_norms)
             )
@@ -87,6 +88,7 @@ class Sums:
         if not self.request.clips:
             return
         size = len(next(iter(blocks.values())))
+        # Complete now that all parameters of these examples are folded, which the surgery knows only after its pass.
         norms = self.squared_norms[first : first + size].sqrt()
         for key, clip in self.request.clips.items():
             for name, block in blocks.items():
@@ -108,6 +110,7 @@ class Sums:
         return answer
 
     def _variance(self, name: str) -> Tensor:
+        # Averages over other processes and micro-batches just add up; a running variance would have to be merged.
         spread = self.average("square", name) - self.average("sum", name).square()
         # Rounding can leave a constant coordinate a hair below zero.
         return spread.mul_(self.count / (self.count - 1)).clamp_(min=0)

@@ -74,6 +74,7 @@ class Surgery(TorchFunctionMode):
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
+        # Most calls of a model touch activations only; this line is what they pay.
         if not any(id(x) in self.handles for x in _tensors(args, kwargs)) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
         call = Call(self, func, args, kwargs)
@@ -133,6 +134,7 @@ class Surgery(TorchFunctionMode):
 
     def _spread(self, call: Call) -> Any:
         """An expanded weight may thereby get its example axis (a class token, an initial state)."""
+        # Done to see its shape: in the probe the new axis has another length, and then it counts the examples.
         answer = call.func(*call.args, **call.kwargs)
         before = self._shapes_in_probe(1, call)[0] if not self.backward else None
         if not self.backward:

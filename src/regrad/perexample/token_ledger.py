@@ -63,6 +63,7 @@ class TokenLedger(Ledger):
             raise ValueError(f"{name}: used at {sorted(counts)} positions, which are not the same tokens; {REMEDY}")
         if len(factors) > 1 or len(rows) > 1 or (vectors and (factors or rows)):
             raise ValueError(f"{name}: used {len(uses)} times; what a token adds has no longer rank one; {REMEDY}")
+        # In this order: the rows of a table correct what its tied product has added.
         scales = self._scales(counts.pop())
         if vectors:
             self._fold_vectors(target, reduce(torch.add, vectors), scales)

@@ -31,6 +31,7 @@ class _LossModule(nn.Module):
 def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
     """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
     size = options["group_size"]
+    # Under the name the wrapper gives it: `functional_call` looks parameters up by path.
     trainable = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
     module = _LossModule(model, losses)
 

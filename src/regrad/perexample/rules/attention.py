@@ -54,6 +54,7 @@ def attention_rule(call: "Call") -> Any:
         q, k, v = _project(surgery, arguments, examples)
     q, k, v = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, v))
     mask = _mask(arguments, q, k)
+    # torch's kernel does not give the weights away; asked for them, nn.MultiheadAttention too computes them plainly.
     if arguments["need_weights"]:
         scores = q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5
         weights = torch.softmax(scores if mask is None else scores + mask, -1)

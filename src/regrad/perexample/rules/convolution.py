@@ -22,6 +22,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx, anchor, handles, x, weight, bias, geometry):
         stride, padding, dilation, groups = geometry
         axes = len(stride)
+        # The one operator behind conv1d, conv2d and conv3d, whose geometry its backward takes as it is.
         y = torch.convolution(x, weight, bias, stride, padding, dilation, False, [0] * axes, groups)
         ctx.save_for_backward(x.to(y.dtype), weight)
         ctx.handles, ctx.geometry, ctx.dtype = handles, geometry, x.dtype

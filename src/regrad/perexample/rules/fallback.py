@@ -44,6 +44,7 @@ class _Fallback(torch.autograd.Function):
         split = len(function.weights)
         ctx.function, ctx.handles, ctx.split = function, handles, split
         ctx.save_for_backward(*tensors)
+        # A view of an input could not be changed in place afterwards, as models do (`relu_`).
         return function(tensors[:split], tensors[split:]).clone()
 
     @staticmethod
@@ -85,6 +86,7 @@ def _check(call: "Call", function: _OneFunction, *, weights: list[Tensor], examp
     with torch.no_grad():
         try:
             whole = function(weights, examples)
+            # The last example, since the first would not show what a running sum over the batch does.
             last = function.of_one(weights, [x[-1] for x in examples])
         except (RuntimeError, TypeError, AttributeError, IndexError) as error:
             raise call.refuse(remedy) from error
