@@ -5,15 +5,12 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
-import seaborn as sns
 from matplotlib.figure import Figure
+
+from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, SPARE, YELLOW
 
 COLUMN_INCHES = 3.35
 PAGE_INCHES = 7.0
-
-# Okabe and Ito's palette, told apart by readers with any colour vision; markers repeat the distinction.
-BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
-PINK, SKY, BLACK, GREY, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#767676", "#B8A800"
 
 # Label, colour, marker of each method, the same in all figures of all papers.
 METHODS: dict[str, tuple[str, str, str]] = {
@@ -37,14 +34,19 @@ METHODS: dict[str, tuple[str, str, str]] = {
     "S1T": ("DGS S1T", ORANGE, "s"),
 }
 SUFFIXES = {"dgs": "scaled by DGS"}
-# From small to large batches: one hue, darker the larger, readable without colour.
-RAMP = ("#9ECAE1", "#6BAED6", "#4292C6", "#2171B5", "#08519C", "#08306B", "#000000")
-SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
 
-SETTINGS: Any = sns.axes_style("ticks") | {
+SETTINGS: Any = {
     "font.family": "DejaVu Sans",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
+    "text.color": ".15",
+    "patch.edgecolor": "w",
+    "patch.force_edgecolor": True,
+    "lines.solid_capstyle": "round",
+    "axes.edgecolor": ".15",
+    "axes.labelcolor": ".15",
+    "xtick.color": ".15",
+    "ytick.color": ".15",
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,
     "axes.spines.top": False,
@@ -79,11 +81,6 @@ def method(name: str) -> dict[str, Any]:
         label = name
         color, marker = SPARE[sum(name.encode()) % len(SPARE)]
     return {"label": label, "color": color, "marker": marker}
-
-
-def ramp(place: int, count: int) -> str:
-    """Return the colour of number ``place`` of ``count`` ordered values, light to dark."""
-    return RAMP[round(place * (len(RAMP) - 1) / max(1, count - 1))]
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.style import BLUE, GREY, ORANGE, PAGE_INCHES, RED, canvas, ramp
+from regrad.report.palette import BLUE, GREY, ORANGE, RED, ramp
+from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.alsdgc.arms import ARMS, MOST_ARMS, NORMS, RUNGS

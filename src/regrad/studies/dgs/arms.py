@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from regrad.report.style import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
 from regrad.results import Part
 from regrad.studies.study import Arm
 

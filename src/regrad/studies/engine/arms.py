@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regrad.report.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from regrad.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from regrad.studies.study import Arm
 
 Benchmark = Mapping[str, Any]

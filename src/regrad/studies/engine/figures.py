@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from regrad.report.style import BLACK, PAGE_INCHES, canvas
+from regrad.report.palette import BLACK
+from regrad.report.style import PAGE_INCHES, canvas
 from regrad.studies.engine.arms import ARMS, Benchmark, workload_timings
 
 COLUMNS = 4

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from regrad.report.style import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from regrad.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from regrad.studies.study import Arm
 
 TUNED = ("language", "images")

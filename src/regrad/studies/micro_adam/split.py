@@ -10,7 +10,8 @@ from matplotlib.ticker import NullFormatter
 
 from regrad.report.marks import draw_interval, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
-from regrad.report.style import PAGE_INCHES, canvas, ramp
+from regrad.report.palette import ramp
+from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Record
 from regrad.studies.micro_adam.arms import ADAM, ROOT, RULES, Rule
 from regrad.studies.micro_adam.figures import REFERENCE, UNIT

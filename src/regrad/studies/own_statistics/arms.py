@@ -1,6 +1,6 @@
 """The two arms of the guide: Adam on the mean gradient, and on the mean of a function of each example's gradient."""
 
-from regrad.report.style import BLUE, SKY
+from regrad.report.palette import BLUE, SKY
 from regrad.studies.study import Arm
 
 MEAN = Arm("mean", "Adam on the mean", BLUE, "D")

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 
 from regrad.report.marks import draw_range
 from regrad.report.outcomes import Outcomes
-from regrad.report.style import BLUE, canvas
+from regrad.report.palette import BLUE
+from regrad.report.style import canvas
 from regrad.results import Record
 from regrad.studies.own_statistics.arms import MEAN, arm_of
 

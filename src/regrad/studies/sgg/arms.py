@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from pydantic import JsonValue
 
-from regrad.report.style import BLUE, GREY, ORANGE, PINK, SKY, YELLOW
+from regrad.report.palette import BLUE, GREY, ORANGE, PINK, SKY, YELLOW
 from regrad.studies.study import Arm
 
 PRINTED_INTERVAL = 500  # steps between reclusters in the paper

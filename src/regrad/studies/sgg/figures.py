@@ -11,7 +11,8 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from regrad.report.marks import error_bar
-from regrad.report.style import BLUE, COLUMN_INCHES, GREY, ORANGE, PAGE_INCHES, canvas
+from regrad.report.palette import BLUE, GREY, ORANGE
+from regrad.report.style import COLUMN_INCHES, PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
 from regrad.results import Record
 from regrad.statistics.intervals import Interval

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from regrad.report.style import BLUE, GREEN, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.report.palette import BLUE, GREEN, ORANGE, PINK, RED, SKY, YELLOW
 from regrad.results import Record
 from regrad.studies.study import Arm
 
