@@ -1,9 +1,8 @@
 """Changes of low rank, the resized decoder, and a pre-trained encoder with transformers and peft."""
 
-import json
-
 import pytest
 import torch
+from tiny_problems import encoder_folder
 from torch import nn
 
 from regrad.optim.sgg import SGG
@@ -87,18 +86,8 @@ def encode(texts):
 
 @pytest.fixture
 def encoder(tmp_path):
-    """A folder like MiniLM's, two blocks of width 8."""
-    transformers = pytest.importorskip("transformers")
-    from safetensors.torch import save_file
-
-    sizes = {"vocab_size": 30, "hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = transformers.BertConfig(**sizes, intermediate_size=16, max_position_embeddings=16)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        model = transformers.BertModel(config, add_pooling_layer=False)
-    (tmp_path / "config.json").write_text(json.dumps(config.to_dict()))
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    return tmp_path
+    pytest.importorskip("transformers")
+    return encoder_folder(tmp_path)
 
 
 def finetuning(folder, **options):

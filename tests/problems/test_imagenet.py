@@ -57,15 +57,6 @@ def test_a_label_is_the_place_of_its_folder_in_the_alphabet(problem):
     assert set(batch.targets.tolist()) == {0, 1, 2}
 
 
-def test_an_epoch_shows_every_training_image_once_and_the_seed_orders_it(problem, root):
-    count = problem.size("train")
-    chosen = problem.order.batch(0, count).tolist()
-    assert sorted(chosen) == list(range(count))
-    other = ImageNetProblem.from_options(ImageNetOptions(**SMALL), cache=root, seed=1)
-    assert other.order.batch(0, count).tolist() != chosen
-    assert torch.equal(problem.batch(3, 4).inputs, problem.batch(3, 4).inputs)
-
-
 def test_validation_is_held_out_of_train_by_name_and_test_is_val(problem, root):
     tree = image_folders.read_tree(root / "train", classes=3, images=3 * EACH)
     parts = held_out(tree)

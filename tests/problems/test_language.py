@@ -45,28 +45,6 @@ def test_targets_are_the_inputs_one_token_later():
     assert torch.equal(batch.inputs + 1, batch.targets)
 
 
-def test_a_batch_does_not_depend_on_the_batches_drawn_before_it():
-    fresh, used = counted(), counted()
-    for step in range(40):
-        used.batch(step, 4)
-    assert torch.equal(fresh.batch(40, 4).inputs, used.batch(40, 4).inputs)
-
-
-def test_the_series_of_examples_does_not_depend_on_the_batch_size():
-    problem = counted()
-    whole = problem.batch(0, 12).inputs
-    assert torch.equal(whole, torch.cat([problem.batch(step, 4).inputs for step in range(3)]))
-
-
-def test_seeds_change_model_order_and_evaluation_set_and_equal_seeds_do_not():
-    tokens = counted(200, evaluation_sequences=3).arrays
-    first, again, other = (LanguageProblem(OPTIONS, tokens, seed=seed) for seed in (1, 1, 2))
-    assert torch.equal(first.batch(3, 4).inputs, again.batch(3, 4).inputs)
-    assert not torch.equal(first.batch(3, 4).inputs, other.batch(3, 4).inputs)
-    assert torch.equal(first.init_model().head.weight, again.init_model().head.weight)
-    assert not torch.equal(first.init_model().head.weight, other.init_model().head.weight)
-
-
 def test_the_evaluation_subset_follows_from_the_seed_and_is_not_the_start_of_the_split():
     tokens = counted(200).arrays
     losses = []
@@ -90,15 +68,6 @@ def test_loss_of_a_sequence_is_the_mean_of_its_tokens_by_hand():
     assert loss.item() == pytest.approx((math.log(4 / 3) + math.log(4)) / 2)
 
 
-def test_losses_are_one_per_sequence_and_independent_of_the_others():
-    problem = counted(dtype="float64")
-    model = problem.init_model()
-    batch = problem.batch(0, 5)
-    singles = [Batch(*(part[i : i + 1] for part in batch)) for i in range(5)]
-    alone = torch.cat([problem.losses(model, single) for single in singles])
-    torch.testing.assert_close(problem.losses(model, batch), alone, atol=1e-14, rtol=0)
-
-
 def test_evaluation_by_hand_is_the_mean_over_all_windows_of_the_split():
     problem = counted(26)  # (26 - 1) // 8 = 3 windows, fewer than asked for
     problem.arrays = problem.arrays | {"validation": np.zeros(26, np.uint8)}
@@ -106,16 +75,6 @@ def test_evaluation_by_hand_is_the_mean_over_all_windows_of_the_split():
     torch.nn.init.zeros_(model.weight)
     # Uniform logits: every token costs ln 256, perplexity 256.
     assert problem.evaluate(model) == pytest.approx({"loss": math.log(256), "perplexity": 256})
-
-
-def test_evaluation_repeats_bit_for_bit_and_leaves_the_model_as_it_was():
-    problem = counted(evaluation_sequences=5, evaluation_batch=2)
-    model = problem.init_model()
-    before = {name: weight.clone() for name, weight in model.state_dict().items()}
-    assert problem.evaluate(model, "test") == problem.evaluate(model, "test")
-    assert model.training
-    assert all(torch.equal(before[name], weight) for name, weight in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_a_document_stays_in_its_split_when_others_come_and_go():
@@ -161,7 +120,7 @@ def test_bpe_training_gives_the_same_bytes_in_another_process():
     code = (
         "import hashlib; from regrad.problems.data.tokenizing import train_bpe;"
         "from regrad.problems.data.corpora import topic_documents;"
-        "print(hashlib.sha256(train_bpe(topic_documents(), 800)).hexdigest())"
+        "print(hashlib.sha256(train_bpe(topic_documents()[:60], 800)).hexdigest())"
     )
     command = [sys.executable, "-c", code]
     first, second = (subprocess.run(command, capture_output=True, text=True) for _ in range(2))
@@ -178,7 +137,9 @@ def test_building_twice_reads_the_same_tokens_from_the_cache(tmp_path, monkeypat
     assert first.datasets == ("python-topics",)
 
 
-def test_another_vocabulary_gets_another_cache_entry(tmp_path):
+def test_another_vocabulary_gets_another_cache_entry(tmp_path, monkeypatch):
+    few = topic_documents()[:60]
+    monkeypatch.setattr("regrad.problems.data.corpora.topic_documents", lambda: few)
     small, large = (
         load_tokens("python-topics", tmp_path, tokenizer="bpe", vocabulary=size)["train"]
         for size in (300, 400)
@@ -224,10 +185,3 @@ def test_a_bad_option_is_refused_in_one_line(values, message):
 def test_a_sequence_longer_than_the_corpus_is_refused():
     with pytest.raises(OptionError, match="sequence_length=50: the train split has only 85 tokens"):
         counted(sequence_length=50)
-
-
-def test_a_bad_step_or_seed_is_refused():
-    with pytest.raises(ValueError, match="step=-1"):
-        counted().batch(-1, 4)
-    with pytest.raises(ValueError, match="seed=-1 must be an integer >= 0"):
-        LanguageProblem(OPTIONS, counted().arrays, seed=-1).init_model()

@@ -65,18 +65,6 @@ def test_the_target_is_what_is_given_one_word_later():
     assert ((batch.targets == END).sum(dim=1) == 1).all()
 
 
-def test_the_seed_decides_network_and_order():
-    wide = prepare(VERSES, 2000, 5)  # an id a verse, where a small vocabulary knows no number
-    first, again, other = problem(1, wide), problem(1, wide), problem(2, wide)
-    for one, two in zip(first.init_model().parameters(), again.init_model().parameters(), strict=True):
-        assert torch.equal(one, two)
-    first.batch(100, 3)
-    assert torch.equal(first.batch(5, 3).source, again.batch(5, 3).source)
-    assert not torch.equal(first.batch(5, 3).source, other.batch(5, 3).source)
-    epoch = problem(0, wide).batch(0, len(wide["train_source"])).source.tolist()
-    assert sorted(epoch) == sorted(wide["train_source"].tolist())
-
-
 def test_a_verse_counts_by_the_mean_of_its_words_without_padding():
     """Equal logits over 30 words: ln 30 a word, whatever the length."""
     batch = Pairs(
