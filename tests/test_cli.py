@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 
 from regrad.cli import main
+from regrad.executors.choice import chosen
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import ENVIRONMENT, USAGE, Order, reproduce
 from regrad.pipeline.targets import exports, notebook_path
@@ -54,9 +55,9 @@ BAD = [
     (["--device", "gpu"], ["--device", "'gpu'", "auto, cpu, cuda"]),
     (["--device", "cpus"], ["--device", "did you mean 'cpu'?"]),
     (["--device", "cuda"], ["--device cuda", "auto, cpu"]),
-    (["--engine", "slrum"], ["--engine", "'slrum'", "did you mean 'slurm'?", "allowed: local, ray, slurm"]),
-    (["--engine", "Ray"], ["--engine", "'Ray'", "did you mean 'ray'?"]),
-    (["--engine"], ["--engine", "expected one argument"]),
+    (["--executor", "slrum"], ["--executor", "'slrum'", "did you mean 'slurm'?", "allowed: local, ray, slurm"]),
+    (["--executor", "Ray"], ["--executor", "'Ray'", "did you mean 'ray'?"]),
+    (["--executor"], ["--executor", "expected one argument"]),
     (["--bless"], ["--bless", "expected one argument"]),
     (["--bless", "small-gpu"], ["--bless", "small-gpu", "results/reference has no set"]),
     (["--bless", "small-cpu", "--minutes", "-1"], ["--minutes", "'-1'", "at least 0"]),
@@ -145,7 +146,7 @@ def test_help_is_exit_code_0(checkout, worked, capsys, words):
 def test_help_names_every_option_and_what_it_can_be(checkout, capsys):
     call(["--help"])
     text = capsys.readouterr().out
-    options = "--preset --quick --only --list --jobs --device --engine --fresh --dry-run --offline --no-pdf --help"
+    options = "--preset --quick --only --list --jobs --device --executor --fresh --dry-run --offline --no-pdf --help"
     for word in options.split():
         assert word in text
     for word in ("smoke, small, full, paper", "auto, cpu or cuda", "2 usage", "3 environment", "test", "lab"):
@@ -199,37 +200,48 @@ def test_a_good_call_becomes_an_order(checkout, worked, words, expected):
 
 
 @pytest.fixture
-def engines(monkeypatch):
-    """The engine's variables are put back; no setting of the caller's is in force."""
-    monkeypatch.setenv("REGRAD_ENGINE", "local")
+def executors(monkeypatch):
+    """The executor's variables are put back; no setting of the caller's is in force."""
+    monkeypatch.setenv("REGRAD_EXECUTOR", "local")
     for name in [n for n in os.environ if n.startswith("REGRAD_SLURM_")]:
         monkeypatch.delenv(name)
     return monkeypatch
 
 
-def test_an_engine_reaches_the_notebooks_through_the_environment(checkout, worked, engines):
-    engines.setenv("REGRAD_SLURM_CLUSTER", "local")
-    assert call(["--engine", "slurm"]) == 0
-    assert os.environ["REGRAD_ENGINE"] == "slurm"
+def test_an_executor_reaches_the_notebooks_through_the_environment(checkout, worked, executors):
+    executors.setenv("REGRAD_SLURM_CLUSTER", "local")
+    assert call(["--executor", "slurm"]) == 0
+    assert os.environ["REGRAD_EXECUTOR"] == "slurm"
     assert len(worked) == 1
-    assert call(["--engine", "local"]) == 0
-    assert os.environ["REGRAD_ENGINE"] == "local"
+    assert call(["--executor", "local"]) == 0
+    assert os.environ["REGRAD_EXECUTOR"] == "local"
+
+
+def test_the_former_names_of_option_and_variable_still_work(checkout, worked, executors):
+    executors.setenv("REGRAD_SLURM_CLUSTER", "local")
+    assert call(["--engine", "slurm"]) == 0
+    assert os.environ["REGRAD_EXECUTOR"] == "slurm"
+    executors.delenv("REGRAD_EXECUTOR")
+    executors.setenv("REGRAD_ENGINE", "ray")
+    assert chosen() == "ray"
+    executors.setenv("REGRAD_EXECUTOR", "local")
+    assert chosen() == "local"
 
 
 @pytest.mark.parametrize(
     ("name", "value", "words", "said"),
     [
-        ("REGRAD_ENGINE", "slrum", [], "REGRAD_ENGINE is 'slrum'; allowed: local, ray, slurm"),
-        ("REGRAD_ENGINE", "", ["--list"], "REGRAD_ENGINE is ''; allowed"),
-        ("REGRAD_SLURM_TIME", "1:00", ["--engine", "slurm"], "REGRAD_SLURM_TIME is '1:00'; allowed: an integer of at"),
-        ("REGRAD_SLURM_GPUS", "-1", ["--engine", "slurm", "--device", "cuda"], "REGRAD_SLURM_GPUS is '-1'"),
-        ("REGRAD_SLURM_GPUS", "0", ["--engine", "slurm", "--device", "cuda"], "--device cuda: "),
+        ("REGRAD_EXECUTOR", "slrum", [], "REGRAD_EXECUTOR is 'slrum'; allowed: local, ray, slurm"),
+        ("REGRAD_EXECUTOR", "", ["--list"], "REGRAD_EXECUTOR is ''; allowed"),
+        ("REGRAD_SLURM_TIME", "1:00", ["--executor", "slurm"], "REGRAD_SLURM_TIME is '1:00'; allowed: an integer"),
+        ("REGRAD_SLURM_GPUS", "-1", ["--executor", "slurm", "--device", "cuda"], "REGRAD_SLURM_GPUS is '-1'"),
+        ("REGRAD_SLURM_GPUS", "0", ["--executor", "slurm", "--device", "cuda"], "--device cuda: "),
     ],
 )
-def test_a_wrong_variable_of_an_engine_is_one_line_and_exit_code_2(
-    checkout, worked, capsys, engines, name, value, words, said
+def test_a_wrong_variable_of_an_executor_is_one_line_and_exit_code_2(
+    checkout, worked, capsys, executors, name, value, words, said
 ):
-    engines.setenv(name, value)
+    executors.setenv(name, value)
     assert call(words) == USAGE
     err = capsys.readouterr().err
     assert err.startswith(f"regrad: {said}")
@@ -237,21 +249,21 @@ def test_a_wrong_variable_of_an_engine_is_one_line_and_exit_code_2(
     assert worked == []
 
 
-@pytest.mark.parametrize(("engine", "package"), [("slurm", "submitit"), ("ray", "ray")])
-def test_an_engine_whose_package_is_missing_is_one_line_and_exit_code_3(
-    checkout, worked, capsys, engines, engine, package
+@pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])
+def test_an_executor_whose_package_is_missing_is_one_line_and_exit_code_3(
+    checkout, worked, capsys, executors, executor, package
 ):
-    engines.setattr("regrad.engines.choice.find_spec", lambda name: None)
-    assert call(["--engine", engine]) == ENVIRONMENT
-    line = f"regrad: the engine {engine} needs {package}, which is not installed: pip install regrad[{engine}]\n"
+    executors.setattr("regrad.executors.choice.find_spec", lambda name: None)
+    assert call(["--executor", executor]) == ENVIRONMENT
+    line = f"regrad: the executor {executor} needs {package}, which is not installed: pip install regrad[{executor}]\n"
     assert capsys.readouterr().err == line
     assert worked == []
 
 
-def test_a_machine_without_slurm_is_one_line_and_exit_code_3(checkout, worked, capsys, engines):
+def test_a_machine_without_slurm_is_one_line_and_exit_code_3(checkout, worked, capsys, executors):
     pytest.importorskip("submitit", reason="submitit is not installed")
-    engines.setenv("PATH", str(checkout))
-    assert call(["--engine", "slurm"]) == ENVIRONMENT
+    executors.setenv("PATH", str(checkout))
+    assert call(["--executor", "slurm"]) == ENVIRONMENT
     assert "needs sbatch, which is not on PATH" in capsys.readouterr().err
     assert worked == []
 

@@ -24,7 +24,7 @@ from regrad import blessing
 from regrad.atomic import write_atomically
 from regrad.blessing import Extension, Link
 from regrad.cli import main
-from regrad.engines.slurm_settings import settings
+from regrad.executors.slurm_settings import settings
 from regrad.optim.dgs import DGS
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sgg import SGG
@@ -60,7 +60,7 @@ class World:
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("generated", "report.pdf"))
         patch.chdir(self.root)
         patch.setenv("REGRAD_CACHE", str(folder / "cache"))
-        for name in ("RANK", "REGRAD_ENGINE", "REGRAD_REFERENCE", "REGRAD_IMAGENET"):
+        for name in ("RANK", "REGRAD_EXECUTOR", "REGRAD_REFERENCE", "REGRAD_IMAGENET"):
             patch.delenv(name, raising=False)
         patch.setattr("torch.cuda.is_available", lambda: False)
         patch.setattr("regrad.pipeline.devices.gpu_is_there", lambda: False)
@@ -243,13 +243,13 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(calls("--minutes", "3"), "--minutes 3", "Minutes of `--bless`."),
             Entry(calls("--bless", "small-cpu", "--minutes", "nan"), "'nan'", "At least 0, and finite."),
             Entry(calls("data", "--fetch", "nwes"), "'nwes'", "`./reproduce.sh data` lists the data sets."),
-            Entry(calls("ranks", "--preset", "smoke"), "torchrun", "See [engines](engines.md), torchrun."),
+            Entry(calls("ranks", "--preset", "smoke"), "torchrun", "See [executors](executors.md), torchrun."),
         ],
     ),
     "Variables": (
         "Before any work; exit code 2.",
         [
-            Entry(calls("--quick", "--dry-run", REGRAD_ENGINE="pbs"), "'pbs'", "See [engines](engines.md)."),
+            Entry(calls("--quick", "--dry-run", REGRAD_EXECUTOR="pbs"), "'pbs'", "See [executors](executors.md)."),
             Entry(
                 lambda world: (world.patch.setenv("REGRAD_CHECKPOINT_SECONDS", "-1"),
                                world.work(Order([], [], "smoke", "cpu")))[1],
@@ -261,7 +261,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
                 "'soon'", "Seconds after which a run without a new step is ended.",
             ),
             Entry(
-                calls("--quick", "--only", "overview", REGRAD_ENGINE="ray", REGRAD_RAY_GPUS="2"), "'2'",
+                calls("--quick", "--only", "overview", REGRAD_EXECUTOR="ray", REGRAD_RAY_GPUS="2"), "'2'",
                 "Share of a GPU that a run takes.",
             ),
             Entry(

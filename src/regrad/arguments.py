@@ -8,7 +8,7 @@ import math
 import sys
 from typing import NoReturn
 
-from regrad.engines.choice import ENGINES
+from regrad.executors.choice import EXECUTORS
 from regrad.exits import USAGE
 from regrad.results import PRESETS, suggestion
 
@@ -87,7 +87,8 @@ def parser() -> Parser:
     add("--minutes", type=minutes, metavar="M", help="with --bless: time for runs that are repeated whole (default: 1)")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
-    add("--engine", type=one_of(tuple(ENGINES)), help="where runs execute: local (default), ray or slurm")
+    add("--executor", type=one_of(tuple(EXECUTORS)), help="where runs execute: local (default), ray or slurm")
+    add("--engine", type=one_of(tuple(EXECUTORS)), dest="executor", help=argparse.SUPPRESS)  # what it was called
     add(
         "--from-reference",
         nargs="?",

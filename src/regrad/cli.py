@@ -10,7 +10,7 @@ from pathlib import Path
 from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser
 from regrad.blessing import BlessingError
 from regrad.cite import cite
-from regrad.engines.choice import VARIABLE, EngineError, check, chosen
+from regrad.executors.choice import VARIABLE, ExecutorError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import select
@@ -72,8 +72,8 @@ def reproduce(words: list[str], folders: Folders) -> int:
         use_reference(made, options, folders)
     from regrad.pipeline.devices import choose_device, default_preset
 
-    if options.engine:
-        os.environ[VARIABLE] = options.engine  # for the notebooks too, which run in processes of their own
+    if options.executor:
+        os.environ[VARIABLE] = options.executor  # for the notebooks too, which run in processes of their own
     try:
         chosen()
         device = choose_device(options.device)
@@ -105,7 +105,7 @@ def reproduce(words: list[str], folders: Folders) -> int:
         check(device)
     except ValueError as error:
         made.error(str(error))
-    except EngineError as error:
+    except ExecutorError as error:
         sys.stderr.write(f"regrad: {error}\n")
         return ENVIRONMENT
     sys.stderr.write(announce(folders, order))

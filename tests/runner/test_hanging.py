@@ -39,7 +39,7 @@ def test_without_the_environment_the_documented_seconds_are_in_force(monkeypatch
     for variable in (CHECKPOINT, HANG):
         monkeypatch.delenv(variable, raising=False)
     assert (seconds(CHECKPOINT), seconds(HANG)) == (300, 3600)
-    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text()
+    page = (Path(__file__).parents[2] / "docs" / "executors.md").read_text()
     assert "`REGRAD_CHECKPOINT_SECONDS`, default 300" in page
     assert "`REGRAD_HANG_SECONDS`, default 3600" in page
 

@@ -16,8 +16,8 @@ from rich.console import Console
 
 from regrad import blessing
 from regrad.blessing import Chain, Extension, Link
-from regrad.engines.choice import map_tasks
-from regrad.engines.local import worker_count
+from regrad.executors.choice import map_tasks
+from regrad.executors.local import worker_count
 from regrad.exits import DONE, FAILED
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of

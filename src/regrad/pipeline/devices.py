@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 
-from regrad.engines.choice import gives_gpus
+from regrad.executors.choice import gives_gpus
 
 
 def gpu_is_there() -> bool:
@@ -20,7 +20,7 @@ def choose_device(wanted: str) -> str:
 
     Raises:
         RuntimeError: ``cuda`` is wanted and there is none: refused before any work.
-        ValueError: A setting of the engine is wrong.
+        ValueError: A setting of the executor is wrong.
     """
     if wanted == "cuda" and gives_gpus():
         return "cuda"

@@ -12,8 +12,8 @@ from filelock import FileLock, Timeout
 from rich.console import Console
 
 from regrad.atomic import write_atomically
-from regrad.engines.choice import EngineError
-from regrad.engines.local import worker_count
+from regrad.executors.choice import ExecutorError
+from regrad.executors.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper, verdicts
@@ -114,7 +114,7 @@ class Reproduction:
         """Bring one notebook up to date, or say why that failed and go on."""
         try:
             self.make_notebook(target)
-        except (NotebookError, RunsFailedError, DataError, EngineError) as error:
+        except (NotebookError, RunsFailedError, DataError, ExecutorError) as error:
             self.failed.append(target.name)
             self.say(f"{target.name}: FAILED: {error}")
 

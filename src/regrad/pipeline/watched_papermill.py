@@ -2,7 +2,7 @@
 
 from papermill.cli import papermill
 
-from regrad.engines.local import watch_parent
+from regrad.executors.local import watch_parent
 
 if __name__ == "__main__":
     watch_parent()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from regrad.blessing import older_codes, read, with_checks
-from regrad.engines.choice import map_tasks
-from regrad.engines.local import worker_count
+from regrad.executors.choice import map_tasks
+from regrad.executors.local import worker_count
 from regrad.published import chosen
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.dependencies import fingerprint

@@ -20,7 +20,7 @@ class Watch:
 
     It raises `HangError` in the main thread. Where that is stuck in native code (a collective operation whose
     partner is gone), the process prints where it stands and ends, at the latest ``GRACE`` seconds and a tenth of
-    the limit later; runs that die with their process are tried again by the engine, then by the next call.
+    the limit later; runs that die with their process are tried again by the executor, then by the next call.
 
     Args:
         limit: Seconds; None asks the environment's ``REGRAD_HANG_SECONDS``.

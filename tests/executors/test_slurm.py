@@ -1,4 +1,4 @@
-"""The Slurm engine under submitit's debug and local executors, and against a Slurm of shell scripts."""
+"""The Slurm executor under submitit's debug and local executors, and against a Slurm of shell scripts."""
 
 import importlib.util
 import itertools
@@ -24,9 +24,9 @@ from slurm_tasks import (
     visit,
 )
 
-from regrad.engines import choice, slurm
-from regrad.engines.slurm import Chunk, chunks, map_slurm
-from regrad.engines.slurm_settings import settings
+from regrad.executors import choice, slurm
+from regrad.executors.slurm import Chunk, chunks, map_slurm
+from regrad.executors.slurm_settings import settings
 from regrad.runner.ensure import Bench, ensure
 from regrad.store import Store
 from tiny_runs import spec
@@ -94,7 +94,7 @@ def test_a_job_that_dies_costs_what_it_had_not_finished(local):
     assert any(name.endswith("_log.err") for name in left_over(local)), "its log is kept"
 
 
-def test_records_have_the_bytes_of_the_local_engine_and_a_dead_job_is_made_good(local, monkeypatch):
+def test_records_have_the_bytes_of_the_local_executor_and_a_dead_job_is_made_good(local, monkeypatch):
     specs = [spec(seed=seed) for seed in range(4)]
     expected = ensure(specs, Bench(local / "here", local / "cache", jobs=1))
     monkeypatch.setenv(choice.VARIABLE, "slurm")
@@ -111,7 +111,7 @@ def test_records_have_the_bytes_of_the_local_engine_and_a_dead_job_is_made_good(
 DRIVER = """
 import sys
 from pathlib import Path
-from regrad.engines.slurm import map_slurm
+from regrad.executors.slurm import map_slurm
 from slurm_tasks import Errand, visit
 list(map_slurm(visit, [Errand(number, Path(sys.argv[1]), 1.0) for number in range(8)], 2))
 """
@@ -249,7 +249,7 @@ def test_a_gpu_that_no_job_asks_for_is_refused_before_any_work(local, monkeypatc
 
 def test_a_machine_without_slurm_is_refused_before_any_work(folder, monkeypatch):
     monkeypatch.setenv("PATH", str(folder))
-    with pytest.raises(choice.EngineError, match="needs sbatch, which is not on PATH"):
+    with pytest.raises(choice.ExecutorError, match="needs sbatch, which is not on PATH"):
         slurm.check("cpu")
 
 
@@ -343,7 +343,7 @@ def test_the_jobs_of_a_killed_driver_are_cancelled_by_the_next_one(world, folder
 
 def test_what_sbatch_complains_of_is_one_line(world):
     (world / "sbatch").write_text("#!/bin/bash\necho 'sbatch: error: invalid partition\nspecified: gpu' >&2\nexit 1\n")
-    with pytest.raises(choice.EngineError) as raised:
+    with pytest.raises(choice.ExecutorError) as raised:
         list(map_slurm(square, [1, 2, 3], 2))
     assert "could not submit its jobs: " in str(raised.value)
     assert "sbatch: error: invalid partition specified: gpu" in str(raised.value)

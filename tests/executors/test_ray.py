@@ -1,6 +1,6 @@
 """The same runs on Ray: a local cluster or one that others started, with dead workers and dead drivers.
 
-The expected bytes are those of the local engine; the expected losses are none.
+The expected bytes are those of the local executor; the expected losses are none.
 """
 
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from regrad.engines import ray as engine
-from regrad.engines.choice import VARIABLE, EngineError, check, gives_gpus, map_tasks
-from regrad.engines.ray import RETRIES, disconnect, map_ray
+from regrad.executors import ray as executor
+from regrad.executors.choice import VARIABLE, ExecutorError, check, gives_gpus, map_tasks
+from regrad.executors.ray import RETRIES, disconnect, map_ray
 from regrad.runner.ensure import Bench, ensure
 from tiny_runs import spec
 
@@ -108,7 +108,7 @@ def test_a_task_that_kills_every_worker_is_given_up_and_costs_the_others_nothing
     assert [log.count(f"begin {n}") for n in range(5)] == [1, 1 + RETRIES, 1, 1, 1]
 
 
-def test_records_are_those_of_the_local_engine_byte_for_byte(monkeypatch, tmp_path, cache):
+def test_records_are_those_of_the_local_executor_byte_for_byte(monkeypatch, tmp_path, cache):
     specs = [spec(seed=seed) for seed in range(3)]
     local, remote = (Bench(tmp_path / name, cache, "cpu", 2) for name in ("local", "ray"))
     expected = ensure(specs, local)
@@ -216,7 +216,7 @@ def test_a_cluster_that_nobody_answers_for_is_named_in_one_line_at_once(monkeypa
     monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
     monkeypatch.setenv(VARIABLE, "ray")
     for attempt in (lambda: check("cpu"), lambda: list(map_tasks(square, [1], 1))):
-        with pytest.raises(EngineError, match=r"could not reach RAY_ADDRESS=127\.0\.0\.1:1: ") as caught:
+        with pytest.raises(ExecutorError, match=r"could not reach RAY_ADDRESS=127\.0\.0\.1:1: ") as caught:
             attempt()
         assert "\n" not in str(caught.value)
 
@@ -230,7 +230,7 @@ def test_a_share_of_a_gpu_is_a_number_from_0_to_1(monkeypatch, value):
 
 
 def test_gpus_of_a_cluster_must_be_asked_for(monkeypatch):
-    monkeypatch.setattr(engine, "knock", lambda: None)
+    monkeypatch.setattr(executor, "knock", lambda: None)
     monkeypatch.setenv(VARIABLE, "ray")
     assert not gives_gpus()
     check("cuda")  # on this machine every worker sees all GPUs
@@ -245,12 +245,12 @@ def test_gpus_of_a_cluster_must_be_asked_for(monkeypatch):
 
 @pytest.mark.parametrize("usual", ["/tmp", "/" + "long/" * 20 + "tmp"])
 def test_the_clusters_folder_leaves_room_for_the_names_of_sockets(monkeypatch, usual):
-    monkeypatch.setattr(engine.tempfile, "gettempdir", lambda: usual)
-    made = Path(engine.folder())
+    monkeypatch.setattr(executor.tempfile, "gettempdir", lambda: usual)
+    made = Path(executor.folder())
     made.rmdir()
-    assert len(str(made)) <= engine.LONGEST_FOLDER
+    assert len(str(made)) <= executor.LONGEST_FOLDER
 
 
 def test_a_node_that_lacks_our_folder_says_so(tmp_path):
-    with pytest.raises(EngineError, match=f"has no {tmp_path}/none: Ray's nodes must share files"):
-        engine.at(str(tmp_path / "none"), square, 3)
+    with pytest.raises(ExecutorError, match=f"has no {tmp_path}/none: Ray's nodes must share files"):
+        executor.at(str(tmp_path / "none"), square, 3)

@@ -9,7 +9,7 @@ import time
 import psutil
 import pytest
 
-from regrad.engines.local import map_local, worker_count
+from regrad.executors.local import map_local, worker_count
 
 
 def square(number):
@@ -54,7 +54,7 @@ def test_a_worker_that_is_killed_costs_unfinished_tasks_and_raises_nothing():
 
 PARENT = """
 import sys, time
-from regrad.engines.local import map_local
+from regrad.executors.local import map_local
 def wait(number):
     open(f"{sys.argv[1]}/{number}", "w").close()
     time.sleep(600)

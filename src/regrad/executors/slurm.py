@@ -19,8 +19,8 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from regrad.engines.choice import EngineError
-from regrad.engines.slurm_settings import Settings, settings
+from regrad.executors.choice import ExecutorError
+from regrad.executors.slurm_settings import Settings, settings
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -84,7 +84,7 @@ def check(device: str) -> None:
 
     Raises:
         ValueError: A setting is wrong, or a GPU is wanted and none is asked for.
-        EngineError: There is no Slurm here.
+        ExecutorError: There is no Slurm here.
     """
     found = settings()
     if device == "cuda" and found.gpus == 0:
@@ -92,7 +92,7 @@ def check(device: str) -> None:
     if found.cluster == "slurm":
         for program in ("sbatch", "srun", "sacct"):  # without sacct nobody learns that a job died
             if shutil.which(program) is None:
-                raise EngineError(f"the engine slurm needs {program}, which is not on PATH: is this a Slurm cluster?")
+                raise ExecutorError(f"executor slurm needs {program}, which is not on PATH: is this a Slurm cluster?")
 
 
 def gives_gpus() -> bool:
@@ -140,7 +140,7 @@ def map_slurm(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
         workers: Jobs at a time, at least 1.
 
     Raises:
-        EngineError: Nothing could be submitted; the message is what ``sbatch`` said.
+        ExecutorError: Nothing could be submitted; the message is what ``sbatch`` said.
     """
     if not tasks:
         return
@@ -174,7 +174,7 @@ def submit(made: Any, parts: list[Chunk[Task, Outcome]]) -> list[Any]:
         return made.submit_array(parts)
     except (FailedJobError, FailedSubmissionError, OSError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
-        raise EngineError(f"the engine slurm could not submit its jobs: {said}") from error
+        raise ExecutorError(f"the executor slurm could not submit its jobs: {said}") from error
 
 
 def collect(jobs: list[Any], cluster: str) -> Generator[Any, None, bool]:

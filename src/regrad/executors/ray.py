@@ -24,7 +24,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from regrad.engines.choice import VARIABLE, EngineError
+from regrad.executors.choice import VARIABLE, ExecutorError
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -69,7 +69,7 @@ def check(device: str) -> None:
 
     Raises:
         ValueError: A setting is wrong, or a GPU of a cluster is wanted and none is asked for.
-        EngineError: Nobody answers.
+        ExecutorError: Nobody answers.
     """
     if gpus() == 0 and device == "cuda" and elsewhere():
         raise ValueError(f"--device cuda: {GPUS} is 0; allowed with it on a cluster: more than 0, at most 1")
@@ -80,7 +80,7 @@ def knock() -> None:
     """Look whether somebody listens at ``RAY_ADDRESS``, where it names a port: Ray itself would ask for minutes.
 
     Raises:
-        EngineError: Nobody does.
+        ExecutorError: Nobody does.
     """
     host, colon, port = os.environ.get(ADDRESS, "").rpartition("://")[2].rpartition(":")
     if not (colon and port.isdecimal()):
@@ -88,7 +88,7 @@ def knock() -> None:
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=KNOCK_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise EngineError(f"the engine ray could not reach {ADDRESS}={os.environ[ADDRESS]}: {error}") from error
+        raise ExecutorError(f"the executor ray could not reach {ADDRESS}={os.environ[ADDRESS]}: {error}") from error
 
 
 def gives_gpus() -> bool:
@@ -107,14 +107,14 @@ def map_ray(function: Callable[[Task], Outcome], tasks: list[Task], workers: int
         workers: How many at a time, at least 1; on a cluster that others started its free CPUs decide.
 
     Raises:
-        EngineError: There is no such cluster, it has no GPU, or a node sees other files.
+        ExecutorError: There is no such cluster, it has no GPU, or a node sees other files.
     """
     if not tasks:
         return
     share = gpus()
     ray = connect(workers)
     if share and not elsewhere() and not ray.cluster_resources().get("GPU"):
-        raise EngineError(f"{GPUS} is {share:g}, and Ray finds no GPU on this machine")
+        raise ExecutorError(f"{GPUS} is {share:g}, and Ray finds no GPU on this machine")
     remote = ray.remote(num_cpus=1, num_gpus=share, max_retries=RETRIES)(at)
     waiting = iter(tasks)
     running: list[Any] = []
@@ -137,7 +137,7 @@ def at(folder: str, function: Callable[[Task], Outcome], task: Task) -> Outcome:
     try:
         os.chdir(folder)
     except OSError as error:
-        raise EngineError(f"{os.uname().nodename} has no {folder}: Ray's nodes must share files") from error
+        raise ExecutorError(f"{os.uname().nodename} has no {folder}: Ray's nodes must share files") from error
     return function(task)
 
 
@@ -165,7 +165,7 @@ def connect(workers: int) -> Any:
     """Return the module ``ray``, connected: as it is already, to ``RAY_ADDRESS``, or to a cluster started here.
 
     Raises:
-        EngineError: That failed.
+        ExecutorError: That failed.
     """
     asked = {"workers": workers, "variables": variables()}
     with environment(SILENT), handlers():
@@ -180,12 +180,12 @@ def connect(workers: int) -> Any:
                 ray.init(os.environ[ADDRESS], runtime_env={"env_vars": asked["variables"]}, **options)
             else:
                 start(ray, asked, options)
-        except EngineError:
+        except ExecutorError:
             raise
         except (OSError, RuntimeError, ValueError) as error:
             disconnect()
             where = f"reach {ADDRESS}={os.environ[ADDRESS]}" if elsewhere() else "start a cluster on this machine"
-            raise EngineError(f"the engine ray could not {where}: {' '.join(str(error).split())}") from error
+            raise ExecutorError(f"the executor ray could not {where}: {' '.join(str(error).split())}") from error
     return ray
 
 

@@ -1,10 +1,10 @@
-"""What each engine costs a run, and how much two workers of this machine gain over one.
+"""What each executor costs a run, and how much two workers of this machine gain over one.
 
     export OMP_NUM_THREADS=1
-    python benchmarks/engines.py --out results/reference/benchmarks/engines-cpu.json --docs docs/engines.md
+    python benchmarks/executors.py --out results/reference/benchmarks/executors-cpu.json --docs docs/executors.md
 
 Wall time (processes that wait for each other show in nothing else), so: on a machine with nothing else to do. In each
-round the engines come in a shuffled order; medians over rounds. Per engine:
+round the executors come in a shuffled order; medians over rounds. Per executor:
 
 * start: from nothing to the first outcomes, one empty task a worker (Slurm: submitit's local executor, whose jobs
   are processes of this machine, so a cluster's queue is not in it);
@@ -12,7 +12,7 @@ round the engines come in a shuffled order; medians over rounds. Per engine:
 * sweep: short training runs through the store, as studies do them, with workers that have torch loaded (Slurm's jobs
   load it anew, as they would on a cluster); efficiency is the sweep's time inline over workers x time.
 
-"inline" is the engine local with one worker, which starts no process.
+"inline" is the executor local with one worker, which starts no process.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from pathlib import Path
 
 import torch
 
-from regrad.engines.choice import VARIABLE, map_tasks
+from regrad.executors.choice import VARIABLE, map_tasks
 from regrad.report.benchmarks import write
 from regrad.results import Part, Schedule, Spec
 from regrad.runner.ensure import Bench, missing, perform
@@ -38,7 +38,7 @@ from regrad.runner.ensure import Bench, missing, perform
 ARMS = {"inline": ("local", 1), "local": ("local", 2), "ray": ("ray", 2), "slurm (local executor)": ("slurm", 2)}
 PACKAGES = {"local": "joblib", "ray": "ray", "slurm": "submitit"}
 WANTED = 0.9  # efficiency of two local workers
-BEGIN, END = "<!-- engines:begin -->", "<!-- engines:end -->"
+BEGIN, END = "<!-- executors:begin -->", "<!-- executors:end -->"
 
 
 def nothing(number: int) -> int:
@@ -72,7 +72,7 @@ def seconds(function: Callable[[int], int], count: int, workers: int) -> float:
 
 def sweep(workers: int, runs: int, steps: int, cache: Path) -> float:
     """Wall seconds of a sweep into an empty store."""
-    with tempfile.TemporaryDirectory(prefix="regrad-engines-") as store:
+    with tempfile.TemporaryDirectory(prefix="regrad-executors-") as store:
         tasks = missing([spec(seed, steps) for seed in range(runs)], Bench(Path(store), cache))
         begin = time.perf_counter()
         found = list(map_tasks(perform, tasks, workers))
@@ -83,18 +83,18 @@ def sweep(workers: int, runs: int, steps: int, cache: Path) -> float:
 
 
 def end_workers() -> None:
-    """Let no engine have workers left."""
+    """Let no executor have workers left."""
     from joblib.externals.loky import get_reusable_executor
 
     get_reusable_executor().shutdown(wait=True)
     if find_spec("ray"):
-        from regrad.engines.ray import disconnect
+        from regrad.executors.ray import disconnect
 
         disconnect()
 
 
 def measured(arm: str, options: argparse.Namespace, cache: Path) -> dict[str, float]:
-    """One round of one engine."""
+    """One round of one executor."""
     os.environ[VARIABLE], workers = ARMS[arm]
     end_workers()
     start = seconds(nothing, workers, workers)
@@ -126,7 +126,7 @@ def environment() -> dict[str, object]:
 
 
 def summary(rounds: dict[str, list[dict[str, float]]]) -> dict[str, object]:
-    """Every round and the medians of each engine."""
+    """Every round and the medians of each executor."""
     found: dict[str, object] = {}
     inline = [one["sweep"] for one in rounds["inline"]]
     for arm, ones in rounds.items():
@@ -140,9 +140,9 @@ def summary(rounds: dict[str, list[dict[str, float]]]) -> dict[str, object]:
 
 def table(record: dict) -> str:
     """The record's medians in Markdown; an overhead below the noise is 0."""
-    head = "| engine | workers | start, s | overhead a run, ms | sweep, s | efficiency |"
+    head = "| executor | workers | start, s | overhead a run, ms | sweep, s | efficiency |"
     lines = [head, "|---|---|---|---|---|---|"]
-    for arm, found in record["engines"].items():
+    for arm, found in record["executors"].items():
         of = found["median"]
         cells = f"{of['start']:.2f} | {max(0.0, 1e3 * of['overhead']):.2f} | {of['sweep']:.1f} | {of['efficiency']:.2f}"
         lines.append(f"| {arm} | {found['workers']} | {cells} |")
@@ -175,10 +175,10 @@ def main() -> None:
     torch.set_num_threads(1)
     place = environment()
     os.environ["REGRAD_SLURM_CLUSTER"] = "local"
-    arms = [arm for arm, (engine, _) in ARMS.items() if find_spec(PACKAGES[engine])]
+    arms = [arm for arm, (executor, _) in ARMS.items() if find_spec(PACKAGES[executor])]
     rounds: dict[str, list[dict[str, float]]] = {arm: [] for arm in arms}
     shuffle = random.Random(0)
-    with tempfile.TemporaryDirectory(prefix="regrad-engines-") as folder:
+    with tempfile.TemporaryDirectory(prefix="regrad-executors-") as folder:
         os.environ["REGRAD_SLURM_FOLDER"] = f"{folder}/slurm"
         os.environ[VARIABLE] = "local"
         sweep(1, 1, 1, Path(folder))  # reads the data and loads everything once
@@ -187,8 +187,8 @@ def main() -> None:
                 rounds[arm].append(measured(arm, options, Path(folder)))
     asked = {name: getattr(options, name) for name in ("rounds", "tasks", "runs", "steps")}
     asked["run_seconds"] = statistics.median(one["sweep"] for one in rounds["inline"]) / options.runs
-    record = {"environment": place, "asked": asked, "engines": summary(rounds)}
-    gain = record["engines"]["local"]["median"]["efficiency"]
+    record = {"environment": place, "asked": asked, "executors": summary(rounds)}
+    gain = record["executors"]["local"]["median"]["efficiency"]
     record["limits"] = {f"efficiency of two local workers >= {WANTED}": gain >= WANTED}
     print(table(record))
     print(json.dumps(record["limits"]))

@@ -1,20 +1,20 @@
-"""docs/engines.md shows the committed benchmark's table, and names every engine and variable."""
+"""docs/executors.md shows the committed benchmark's table, and names every executor and variable."""
 
 import importlib.util
 import json
 from pathlib import Path
 
-from regrad.engines.choice import ENGINES
-from regrad.engines.ray import ADDRESS, GPUS
+from regrad.executors.choice import EXECUTORS
+from regrad.executors.ray import ADDRESS, GPUS
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-RECORD = ROOT / "results" / "reference" / "benchmarks" / "engines-cpu.json"
+PAGE = (ROOT / "docs" / "executors.md").read_text(encoding="utf-8")
+RECORD = ROOT / "results" / "reference" / "benchmarks" / "executors-cpu.json"
 MEDIANS = {"start": 5.25, "overhead": 0.0015, "sweep": 10.0, "efficiency": 0.95}
 
 
 def benchmark():
-    found = importlib.util.spec_from_file_location("engines_benchmark", ROOT / "benchmarks" / "engines.py")
+    found = importlib.util.spec_from_file_location("executors_benchmark", ROOT / "benchmarks" / "executors.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
     return module
@@ -24,7 +24,7 @@ def record():
     return {
         "environment": {"cpu": "a CPU", "cores": 2, "torch": "2.13.0"},
         "asked": {"rounds": 5, "runs": 8, "steps": 400, "run_seconds": 2.5},
-        "engines": {"ray": {"workers": 2, "median": MEDIANS}},
+        "executors": {"ray": {"workers": 2, "median": MEDIANS}},
     }
 
 
@@ -57,6 +57,6 @@ def test_the_page_shows_the_committed_measurement():
     assert shown == expected
 
 
-def test_the_page_names_every_engine_and_variable():
-    for name in (*ENGINES, ADDRESS, GPUS):
+def test_the_page_names_every_executor_and_variable():
+    for name in (*EXECUTORS, ADDRESS, GPUS):
         assert f"`{name}`" in PAGE

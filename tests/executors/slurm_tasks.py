@@ -1,4 +1,4 @@
-"""What jobs do in the tests of the Slurm engine; a job imports it by name. Files say what was begun and done."""
+"""What jobs do in the tests of the Slurm executor; a job imports it by name. Files say what was begun and done."""
 
 import os
 import signal
