@@ -92,7 +92,8 @@ def check(device: str) -> None:
     if found.cluster == "slurm":
         for program in ("sbatch", "srun", "sacct"):  # without sacct nobody learns that a job died
             if shutil.which(program) is None:
-                raise ExecutorError(f"executor slurm needs {program}, which is not on PATH: is this a Slurm cluster?")
+                lacks = f"the executor slurm needs {program}, which is not on PATH"
+                raise ExecutorError(f"{lacks}: is this a Slurm cluster?")
 
 
 def gives_gpus() -> bool:
