@@ -12,7 +12,10 @@ HEAVY = {"torch", "numpy", "scipy", "statsmodels", "pandas", "matplotlib"}
 
 def test_every_study_can_be_planned_without_any_library_of_numbers_or_figures():
     """So that ``--list`` and an unchanged reproduction answer at once."""
-    code = "import sys\nfrom regrad.studies.catalogue import STUDIES\nfor study in STUDIES: study.plan\nprint(*sys.modules)"
+    code = (
+        "import sys\nfrom regrad.studies.catalogue import STUDIES\n"
+        "for study in STUDIES: study.plan\nprint(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert HEAVY & set(done.stdout.split()) == set()
 

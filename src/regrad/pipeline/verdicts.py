@@ -6,7 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from regrad import blessing
 from regrad.atomic import write_atomically
+from regrad.blessing import Chain
+from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
 from regrad.report.costs import Cost, compute_table, cost
 from regrad.report.costs import numbers as cost_numbers
@@ -21,6 +24,7 @@ from regrad.report.manifest import read_manifest
 from regrad.report.tables import significant
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
+from regrad.runner.dependencies import fingerprint
 from regrad.statistics.power import detectable_effect
 from regrad.store import Store
 from regrad.studies.catalogue import PAPERS, STUDIES
@@ -93,6 +97,14 @@ def words(rows: list[dict[str, Any]]) -> dict[str, str]:
     return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
 
 
+def made_by(folders: Folders, records: list[Record], device: str) -> str:
+    """Return how the runs behind the report stand to today's code: the reproducibility statement's sentence."""
+    chains = blessing.chains(folders.runs)
+    links = [link for chain in chains for link in chain.links]
+    runs = [Published(record, fingerprint(record.spec, device)) for record in records]
+    return f"The runs behind this copy: {sentence(runs, Chain(links))}."
+
+
 def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]:
     """Write the claims file and the report's share of it; return the verdicts."""
     rows = gather(folders, preset=preset, device=device)
@@ -107,6 +119,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     if spent:
         source = f"times of results/reference/{PUBLISHED}"
         exporter.table("tab-compute", plain_table(pd.DataFrame(spent["table"])), source=source)
-    exporter.numbers(words(rows) | (spent["numbers"] if spent else {}))
+    checks = {"checks/runs": escape_tex(made_by(folders, records, device))}
+    exporter.numbers(words(rows) | checks | (spent["numbers"] if spent else {}))
     exporter.finish()
     return rows
