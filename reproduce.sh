@@ -89,9 +89,11 @@ case $command in
 test)
     shift
     ensure_environment
-    [ $# != 0 ] || install_chromium
+    export OMP_NUM_THREADS=1 # a worker a core
+    workers=(--numprocesses auto --maxprocesses 8 --dist worksteal)
+    [ $# != 0 ] || { install_chromium && set -- "${workers[@]}"; }
     case ${1:-} in
-    --slow) shift && set -- -m slow "$@" ;;
+    --slow) shift && set -- -m slow "${workers[@]}" "$@" ;;
     --reliability) shift && set -- -m reliability tests/reliability "$@" ;;
     esac
     exec "$PYTHON" -m pytest "$@"

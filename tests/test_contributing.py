@@ -123,6 +123,7 @@ def test_the_walk_leaves_every_published_run_fresh_and_asks_for_the_newcomers_on
     assert set(new) == {"tanh_sgd"}
 
 
+@pytest.mark.slow
 def test_after_the_walk_the_newcomer_trains_and_stands_in_figure_tables_and_ledger(walked):
     folder, _ = walked
     found = json.loads(python(folder, "-c", REPORT).splitlines()[-1])
@@ -140,6 +141,7 @@ def test_after_the_walk_the_newcomer_trains_and_stands_in_figure_tables_and_ledg
     assert (claim["verdict"], claim["p_holm"]) == ("inconclusive", pytest.approx(1 / 16))
 
 
+@pytest.mark.slow
 def test_after_the_walk_the_newcomer_passes_the_tests_of_every_optimizer(walked):
     folder, _ = walked
     out = python(folder, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/test_conformance.py", "-k", "TanhSGD")

@@ -19,6 +19,7 @@ from regrad.runner.ensure import Bench, RunsFailedError, ensure
 from regrad.store import Store
 from tiny_runs import FINGERPRINT, record, spec
 
+pytestmark = pytest.mark.slow  # a minute for the report; what the records say is tested everywhere else too
 ROOT = Path(__file__).parents[1]
 PARTS = ("notebooks", "paper", "results/reference", "README.md", "CITATION.cff", "pyproject.toml")
 

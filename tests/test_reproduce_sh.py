@@ -118,7 +118,7 @@ def test_a_changed_lock_is_installed_again(checkout, file):
         (("data", "--fetch", "news"), "-m|regrad|data|--fetch|news|"),
         (("tset",), "-m|regrad|tset|"),
         (("test", "-k", "a or b"), "-m|pytest|-k|a or b|"),
-        (("test", "--slow", "-x"), "-m|pytest|-m|slow|-x|"),
+        (("test", "--slow", "-x"), "-m|pytest|-m|slow|--numprocesses|auto|--maxprocesses|8|--dist|worksteal|-x|"),
         (("test", "--reliability", "-x"), "-m|pytest|-m|reliability|tests/reliability|-x|"),
         (("lab", "--no-browser"), "-m|jupyter|lab|--notebook-dir=.|notebooks/00_overview.ipynb|--no-browser|"),
     ],

@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 REFUSED = ("SGG AdamW", "SGG SGD")
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow)])
 def found(request, tmp_path_factory):
     """What a group of ranks, started by torchrun, ended with."""
     out = tmp_path_factory.mktemp("ranks") / "found.pt"

@@ -76,6 +76,7 @@ def files(bench):
     return {p.name: p.read_bytes() for p in bench.store.glob("??/*.json") if "circumstances" not in p.name}
 
 
+@pytest.mark.slow
 def test_seven_tasks_are_done_once_each_in_workers_of_one_thread_that_see_our_folder(monkeypatch, tmp_path):
     answer = signal.getsignal(signal.SIGTERM)
     assert sorted(map_ray(square, list(range(7)), 2)) == [0, 1, 4, 9, 16, 25, 36]
@@ -87,12 +88,14 @@ def test_seven_tasks_are_done_once_each_in_workers_of_one_thread_that_see_our_fo
     assert signal.getsignal(signal.SIGTERM) is answer, "Ray's own would end the pipeline without its message"
 
 
+@pytest.mark.slow
 def test_what_a_function_raises_is_raised_here_and_the_next_call_works():
     with pytest.raises(LookupError, match="no 3"):
         list(map_ray(refuse, [3], 2))
     assert list(map_ray(square, [3], 2)) == [9]
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_in_mid_sweep_loses_nothing_and_repeats_no_finished_task(tmp_path):
     tasks = [(tmp_path, number, "once" if number == 3 else "never") for number in range(7)]
     assert sorted(map_ray(fragile, tasks, 2)) == list(range(7))
@@ -101,6 +104,7 @@ def test_a_worker_that_dies_in_mid_sweep_loses_nothing_and_repeats_no_finished_t
     assert [log.count(f"end {n}") for n in range(7)] == [1] * 7
 
 
+@pytest.mark.slow
 def test_a_task_that_kills_every_worker_is_given_up_and_costs_the_others_nothing(tmp_path):
     tasks = [(tmp_path, number, "ever" if number == 1 else "never") for number in range(5)]
     assert sorted(map_ray(fragile, tasks, 2)) == [0, 2, 3, 4]
@@ -108,6 +112,7 @@ def test_a_task_that_kills_every_worker_is_given_up_and_costs_the_others_nothing
     assert [log.count(f"begin {n}") for n in range(5)] == [1, 1 + RETRIES, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_records_are_those_of_the_local_executor_byte_for_byte(monkeypatch, tmp_path, cache):
     specs = [spec(seed=seed) for seed in range(3)]
     local, remote = (Bench(tmp_path / name, cache, "cpu", 2) for name in ("local", "ray"))
@@ -153,6 +158,7 @@ def identities(bench):
     return {p.name: (p.stat().st_ino, p.stat().st_mtime_ns) for p in bench.store.glob("??/*.json")}
 
 
+@pytest.mark.slow
 def test_a_driver_that_is_killed_takes_its_workers_along_and_the_next_repeats_no_finished_run(tmp_path, cache):
     bench = Bench(tmp_path / "runs", cache)
     first = driver(bench.store, cache)
@@ -186,6 +192,7 @@ time.sleep(600)
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_that_others_started_elsewhere_gets_our_modules_folder_and_settings(tmp_path):
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "PYTHONPATH": ""}
     head = subprocess.Popen(
@@ -251,6 +258,7 @@ def test_the_clusters_folder_leaves_room_for_the_names_of_sockets(monkeypatch, u
     assert len(str(made)) <= executor.LONGEST_FOLDER
 
 
+@pytest.mark.slow
 def test_a_node_that_lacks_our_folder_says_so(tmp_path):
     with pytest.raises(ExecutorError, match=f"has no {tmp_path}/none: Ray's nodes must share files"):
         executor.at(str(tmp_path / "none"), square, 3)

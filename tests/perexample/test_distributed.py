@@ -26,7 +26,7 @@ def expected():
         torch.set_default_dtype(torch.float32)
 
 
-@pytest.mark.parametrize("world", [2, 4])
+@pytest.mark.parametrize("world", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_ranks_together_equal_one_process(expected, world, tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -47,7 +47,10 @@ def runs_of(root):
     return Store(root / "results" / "runs")
 
 
-@pytest.mark.parametrize(("way", "ranks"), [("ddp", 2), ("ddp", 4), ("fully_shard", 2), ("fully_shard", 4)])
+SLOW = [pytest.param(*case, marks=pytest.mark.slow) for case in (("ddp", 4), ("fully_shard", 2), ("fully_shard", 4))]
+
+
+@pytest.mark.parametrize(("way", "ranks"), [("ddp", 2), *SLOW])
 def test_ranks_together_write_the_record_of_one_process_or_refuse_by_name(alone, tmp_path, way, ranks):
     wanted, cache = alone
     done = together(tmp_path, cache, way, [*SHARED, "six of a batch"], ranks)
@@ -78,6 +81,7 @@ def test_ranks_together_write_the_record_of_one_process_or_refuse_by_name(alone,
     assert abs(losses[-1] - losses[0]) > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["ddp", "fully_shard"])
 def test_one_rank_asked_to_stop_stops_all_after_the_same_step_and_they_go_on_bit_for_bit(alone, tmp_path, way):
     wanted, cache = alone
@@ -95,6 +99,7 @@ def test_one_rank_asked_to_stop_stops_all_after_the_same_step_and_they_go_on_bit
     assert runs_of(stopped).path(one).read_bytes() == runs_of(undisturbed).path(one).read_bytes()
 
 
+@pytest.mark.slow
 def test_parts_of_different_steps_are_not_gone_on_from(alone, tmp_path):
     wanted, cache = alone
     name = "micro_adam"
