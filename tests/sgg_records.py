@@ -10,8 +10,9 @@ from regrad.studies.sgg.sizes import PRESETS, Budget, Sizes, finetuning
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 5.5
-# SGG ends 0.1 below its base; the matched base is 0.04 below it; the mean of S is 1.2 from the first recluster on.
-SGG_EFFECT, MATCHED_EFFECT, MEAN_SCALE = -0.1, -0.04, 1.2
+# SGG ends 0.1 below its base; the matched base is 0.04 below it; from the first recluster on the mean of S is 1.2 at
+# the best rate and 2 at the others.
+SGG_EFFECT, MATCHED_EFFECT, BEST_SCALE, OTHER_SCALE = -0.1, -0.04, 1.2, 2.0
 EFFECTS = {c.wrapped.name: SGG_EFFECT for c in (*COMPARISONS, ROBUSTNESS)}
 EFFECTS |= {c.matched.name: MATCHED_EFFECT for c in COMPARISONS if c.matched}
 MODEL_SIZES = {arm.name: k for sizes in PRETRAINING.values() for k, c in enumerate(sizes, 1) for arm in c.arms}
@@ -34,12 +35,15 @@ def jitter(arm: str, seed: int) -> float:
     return 0.0005 * (zlib.crc32(f"{arm} {seed}".encode()) % 7)
 
 
+def octaves(spec: Spec) -> float:
+    """How far the learning rate is from the best."""
+    return abs(math.log2(spec.optimizer.lr / (1e-3 if spec.problem.name == "minilm" else 1e-2)))
+
+
 def last_loss(spec: Spec) -> float:
     """The loss that a run ends at."""
     arm = spec.tags["arm"]
-    middle = 1e-3 if spec.problem.name == "minilm" else 1e-2
-    off = 0.1 * abs(math.log2(spec.optimizer.lr / middle)) ** 2
-    return 2.0 + EFFECTS.get(arm, 0.0) + off + 0.01 * (spec.seed % 1000) + jitter(arm, spec.seed)
+    return 2.0 + EFFECTS.get(arm, 0.0) + 0.1 * octaves(spec) ** 2 + 0.01 * (spec.seed % 1000) + jitter(arm, spec.seed)
 
 
 def record(spec: Spec) -> Record:
@@ -55,7 +59,7 @@ def record(spec: Spec) -> Record:
             curves["test_accuracy"] = Curve(x=x[-1:], y=[1 - last / 10])
     if "scale_range" in measured or arm in SCHEDULES:
         steps = [float(k * spec.steps // 20) for k in range(1, 21)]
-        values = {"mean": MEAN_SCALE, "low": 0.9, "high": 1.5}
+        values = {"mean": BEST_SCALE if octaves(spec) < 0.1 else OTHER_SCALE, "low": 0.9, "high": 1.5}
         curves |= {f"scale/{which}": Curve(x=steps, y=[value] * 20) for which, value in values.items()}
     return Record(
         run_id=run_id(spec, FINGERPRINT),

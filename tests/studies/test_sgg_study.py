@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from regrad.results import Part
 from regrad.runner.build import build_optimizer
 from regrad.runner.dependencies import data_sources, entries
 from regrad.studies.sgg import plan as study
-from regrad.studies.sgg.arms import PRETRAINING
+from regrad.studies.sgg.arms import ABLATIONS, COMPARISONS, PRETRAINING, ROBUSTNESS, SMALLEST, VARIANTS
 from regrad.studies.sgg.runtime.hidden_schedule import HiddenSchedule
 from regrad.studies.sgg.runtime.measures import ScaleRange
 from regrad.studies.sgg.sizes import PRESETS
@@ -36,6 +37,58 @@ def lr(spec):
     return spec.optimizer.lr
 
 
+# -- the arms
+
+
+def options(arm):
+    """Of the arm's optimizer at learning rate 0.1 where a run reclusters every ten steps, with the optimizer's name."""
+    part = study.optimizer(arm, 0.1, 10)
+    base = part.base
+    return {"name": part.name, **part.options} | ({"base": {"name": base.name, **base.options}} if base else {})
+
+
+ADAMW = {"name": "adamw", "lr": 0.1, "weight_decay": 0.0}
+AROUND_ADAMW = {"name": "sgg", "base": ADAMW, "interval": 10}
+
+
+@pytest.mark.parametrize(
+    ("arm", "expected"),
+    [
+        (SMALLEST.plain, ADAMW),
+        (SMALLEST.wrapped, AROUND_ADAMW),
+        (SMALLEST.matched, ADAMW),
+        (PRETRAINING["lora"][0].plain, ADAMW),
+        (PRETRAINING["came"][0].plain, {"name": "came", "lr": 0.1, "weight_decay": 0.0}),
+        (
+            PRETRAINING["lamb"][0].wrapped,
+            {"name": "sgg", "base": {"name": "lamb", "lr": 0.1}, "interval": 10},
+        ),
+        (VARIANTS["no SGG"], ADAMW),
+        (VARIANTS["variant=paper"], AROUND_ADAMW),
+        (
+            VARIANTS["variant=public-v2"],
+            AROUND_ADAMW | {"variant": "public_v2", "beta3": 0.999, "centre_decay": 0.999},
+        ),
+        (VARIANTS["schedule=0.999"], ADAMW | {"name": "hidden_schedule", "decay": 0.999, "interval": 10}),
+        (ABLATIONS["K=4"], AROUND_ADAMW | {"clusters": 4}),
+        (ABLATIONS["grouping=gmm"], AROUND_ADAMW | {"name": "sgg_compared", "grouping": "gmm"}),
+        (ABLATIONS["T=half"], AROUND_ADAMW | {"interval": 5}),
+        (ABLATIONS["T=printed"], AROUND_ADAMW | {"interval": 500}),
+    ],
+    ids=lambda value: getattr(value, "name", ""),
+)
+def test_an_arm_s_optimizer_is_the_one_it_is_named_after(arm, expected):
+    assert options(arm) == expected
+
+
+def test_no_two_arms_share_a_name_and_no_two_ablations_an_optimizer():
+    arms = [arm for c in (*COMPARISONS, ROBUSTNESS) for arm in c.arms]
+    names = [arm.name for arm in (*arms, *VARIANTS.values(), *ABLATIONS.values())]
+    assert len(set(names)) == len(names)
+    changed = [options(arm) for arm in (SMALLEST.wrapped, *ABLATIONS.values())]
+    assert all(one not in changed[:k] for k, one in enumerate(changed))
+
+
 # -- the plan
 
 
@@ -45,6 +98,46 @@ def test_sgg_and_its_base_are_tuned_on_the_same_rates():
     expected = [pytest.approx(1e-2 * 2**k, rel=1e-5) for k in (-1.5, -0.5, 0.5, 1.5)]
     for arm in ("adamw:1", "adamw+sgg:1", "adamw:3", "adamw+sgg:3", "lora:1", "lora+sgg:1"):
         assert sorted(lr(s) for s in of(specs, arm=arm, phase="tune")) == expected
+
+
+BASES = {"adamw": (1e-2, 3), "adafactor": (1e-1, 2), "lamb": (4e-2, 2), "came": (5e-3, 2), "lora": (1e-2, 1)}
+
+
+def test_bases_are_compared_at_the_sizes_and_rates_meant_for_them():
+    """Preset small: three sizes for AdamW, two for the others, one of low rank; grids of four around these rates."""
+    tune = of(study.specs("small", []), phase="tune")
+    hidden, centers = {}, {}
+    for s in of(tune, part="pretraining"):
+        hidden.setdefault(s.tags["arm"], (s.problem.options["hidden"], s.problem.options.get("rank")))
+        centers.setdefault(s.tags["arm"], []).append(math.log(lr(s)))
+    assert [hidden[f"adamw:{k}"] for k in (1, 2, 3)] == [(16, None), (32, None), (64, None)]
+    assert hidden["lora:1"] == hidden["lora+sgg:1"] == (16, 4)
+    assert set(hidden) == {f"{b}{w}:{k}" for b in BASES for w in ("", "+sgg") for k in range(1, BASES[b][1] + 1)}
+    for base, (center, _) in BASES.items():
+        assert math.exp(fmean(centers[f"{base}+sgg:1"])) == pytest.approx(center, rel=1e-4)
+    ranks = {s.tags["arm"]: s.problem.options["rank"] for s in of(tune, part="finetuning")}
+    assert ranks["minilm-full"] is None
+    assert (ranks["minilm-r4"], ranks["minilm-r8+sgg"]) == (4, 8)
+
+
+@pytest.mark.parametrize(
+    ("arm", "phase", "measures", "final"),
+    [
+        ("adamw:1", "tune", [], 0.1),
+        ("adamw:1", "fresh", ["test"], 0.1),
+        ("adamw+sgg:1", "tune", ["scale_range"], 0.1),
+        ("adamw+sgg:1", "fresh", ["test", "scale_range"], 0.1),
+        ("no SGG", "fresh", ["test"], 0.1),
+        ("schedule=0.9", "fresh", ["test", "scale_range"], 0.1),
+        ("robust-sgg", "grid", [], 0.1),
+        ("minilm-r4+sgg", "fresh", ["test"], 0.0),
+        ("dpo+sgg", "tune", ["scale_range"], 0.0),
+        ("caption+matched", "fresh", ["test"], 0.0),
+    ],
+)
+def test_scales_are_recorded_where_a_control_or_a_figure_needs_them(records, arm, phase, measures, final):
+    spec = next(s for s in (r.spec for r in records) if (s.tags["arm"], s.tags["phase"]) == (arm, phase))
+    assert ([part.name for part in spec.measures], spec.schedule.final) == (measures, final)
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -97,7 +190,7 @@ def test_an_ablation_changes_one_setting_of_the_default(records):
 def test_the_robustness_grid_sees_equal_tokens_and_pairs_its_arms():
     specs = study.robustness(PRESETS["small"])
     assert len(specs) == 3 * 5 * 2 * 2
-    assert {s.steps * s.batch_size for s in specs} == {3200}
+    assert {(s.steps * s.batch_size, s.evaluations) for s in specs} == {(3200, 2)}
     arms = ("robust-adamw", "robust-sgg")
     plain, wrapped = (sorted((lr(s), s.batch_size, s.seed) for s in of(specs, arm=a)) for a in arms)
     assert plain == wrapped
