@@ -36,13 +36,13 @@ def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
     A share 1/T of the steps reclusters, T the printed interval.
     """
     parts, every = benchmark["models"][model]["training"], benchmark["interval"]
-    backward, found = parts["forward_backward"], {}
+    backward, steps = parts["forward_backward"], {}
     for base in ("adamw", "fused"):
         ordinary, recluster = parts[f"{base}+sgg ordinary"], parts[f"{base}+sgg recluster"]
-        found[base] = [b + step for b, step in zip(backward, parts[base], strict=True)]
+        steps[base] = [b + step for b, step in zip(backward, parts[base], strict=True)]
         rounds = zip(backward, ordinary, recluster, strict=True)
-        found[f"{base}+sgg"] = [b + ((every - 1) * o + r) / every for b, o, r in rounds]
-    return found
+        steps[f"{base}+sgg"] = [b + ((every - 1) * o + r) / every for b, o, r in rounds]
+    return steps
 
 
 def overhead(benchmark: Benchmark, base: str) -> str:
@@ -67,22 +67,22 @@ def cost_table(benchmark: Benchmark) -> pd.DataFrame:
     for base in next(iter(benchmark["models"].values()))["bases"]:
         line = {"base": base}
         for model, measured in benchmark["models"].items():
-            found = measured["bases"][base]
-            line[f"{model}: ms"] = f"{found['ms']['plain']['median']:.1f}"
-            line[f"{model}: ord."] = f"{found['ordinary_ratio']:.2f}"
-            line[f"{model}: recl."] = f"{found['recluster_in_steps']:.1f}"
-            line[f"{model}: am."] = f"{found['amortised_ratio']:.2f}"
+            cost = measured["bases"][base]
+            line[f"{model}: ms"] = f"{cost['ms']['plain']['median']:.1f}"
+            line[f"{model}: ord."] = f"{cost['ordinary_ratio']:.2f}"
+            line[f"{model}: recl."] = f"{cost['recluster_in_steps']:.1f}"
+            line[f"{model}: am."] = f"{cost['amortised_ratio']:.2f}"
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def clusterings_table(benchmark: Benchmark) -> pd.DataFrame:
     """Return the milliseconds of a step that reclusters, a clustering algorithm a line."""
-    found = benchmark["clusterings"]["ms"]
-    fastest = min(times["median"] for times in found.values())
+    clusterings = benchmark["clusterings"]["ms"]
+    fastest = min(times["median"] for times in clusterings.values())
     return pd.DataFrame(
         {"clustering": CLUSTERINGS[name], "ms": f"{t['median']:,.0f}", "over least": f"{t['median'] / fastest:.1f}"}
-        for name, t in found.items()
+        for name, t in clusterings.items()
     )
 
 
@@ -90,9 +90,8 @@ def cost_numbers(benchmark: Benchmark) -> dict[str, str]:
     """Return what the prose cites."""
     model = largest(benchmark)
     bases = benchmark["models"][model]["bases"]
-    everywhere = [m["bases"] for m in benchmark["models"].values()]
     state = benchmark["models"][model]["state"]["bytes_per_scaled_entry"]
-    plain = [found["SGD"]["ordinary_ratio"] for found in everywhere]
+    sgd = [measured["bases"]["SGD"]["ordinary_ratio"] for measured in benchmark["models"].values()]
     return {
         "sgg/cost/machine": source(benchmark),
         "sgg/cost/interval": str(benchmark["interval"]),
@@ -100,7 +99,7 @@ def cost_numbers(benchmark: Benchmark) -> dict[str, str]:
         "sgg/cost/weights": f"{benchmark['models'][model]['entries'] / 1e6:.0f} million",
         "sgg/cost/adamw": f"{bases['AdamW']['amortised_ratio']:.2f}",
         "sgg/cost/fused": f"{bases['AdamW fused']['amortised_ratio']:.2f}",
-        "sgg/cost/sgd": f"{min(plain):.2f} to {max(plain):.2f}",
+        "sgg/cost/sgd": f"{min(sgd):.2f} to {max(sgd):.2f}",
         "sgg/cost/recluster": f"{bases['AdamW']['recluster_in_steps']:.1f}",
         "sgg/cost/training-adamw": overhead(benchmark, "adamw"),
         "sgg/cost/training-fused": overhead(benchmark, "fused"),

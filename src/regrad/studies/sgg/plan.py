@@ -6,13 +6,12 @@ tuning run. The other parts follow from SGG around AdamW at the smallest size: `
 one thing at its learning rate, ``robustness`` crosses learning rates with batch sizes.
 """
 
-from statistics import fmean
-
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
 from regrad.studies.grids import log_grid, tuning_then_fresh
 from regrad.studies.sgg.arms import ABLATIONS, COMPARISONS, ROBUSTNESS, SMALLEST, VARIANTS, Comparison, SGGArm
+from regrad.studies.sgg.outcomes import SGGOutcomes
 from regrad.studies.sgg.sizes import PRESETS, Sizes, Task
 from regrad.studies.sgg.study import STUDY
 
@@ -52,13 +51,6 @@ def make(task: Task, arm: SGGArm, lr: float, seed: int, phase: str) -> Spec:
     )
 
 
-def mean_scale(record: Record) -> float:
-    """Return the mean over a run of S, itself a mean over entries; it is 1 until the first recluster."""
-    points = record.curves["scale/mean"].y if "scale/mean" in record.curves else []
-    # Recorded every interval, right after a recluster: each value holds for the steps that follow, the last for none.
-    return fmean([1.0, *points[:-1]])
-
-
 def compared(comparison: Comparison, sizes: Sizes, records: list[Record]) -> list[Spec]:
     """Return the runs of a comparison: both arms tuned alike, then the base at the matched rate."""
     task, arms = sizes.tasks[comparison.name], {arm.name: arm for arm in (comparison.plain, comparison.wrapped)}
@@ -70,13 +62,14 @@ def compared(comparison: Comparison, sizes: Sizes, records: list[Record]) -> lis
     own = [record for record in records if record.spec.tags["arm"] in arms]
     seeds, extensions = task.budget.seeds, sizes.extensions
     specs = tuning_then_fresh(dict.fromkeys(arms, grid), of_task, own, seeds=seeds, extensions=extensions)
-    if comparison.matched:
-        for spec in fresh(specs, comparison.wrapped):
-            # The factor comes from tuning runs alone: a fresh run must not choose the rate of its own control.
-            tuning = [r for r in own if (r.spec.tags["arm"], r.spec.tags["phase"]) == (comparison.wrapped.name, "tune")]
-            factor = fmean(mean_scale(r) for r in tuning if r.spec.optimizer.lr == spec.optimizer.lr)
-            rate = float(f"{spec.optimizer.lr * factor:.6g}")
-            specs.append(make(task, comparison.matched, rate, spec.seed, "fresh"))
+    if comparison.matched is None:
+        return specs
+    # The factor comes from tuning runs alone: a fresh run must not choose the rate of its own control.
+    tuning = SGGOutcomes(own).tuning.arm(comparison.wrapped.name).grouped(lambda record: record.spec.optimizer.lr)
+    for spec in fresh(specs, comparison.wrapped):
+        factor = tuning[spec.optimizer.lr].mean_scale() or 1.0
+        rate = float(f"{spec.optimizer.lr * factor:.6g}")
+        specs.append(make(task, comparison.matched, rate, spec.seed, "fresh"))
     return specs
 
 
