@@ -91,7 +91,10 @@ test)
     ensure_environment
     export OMP_NUM_THREADS=1 # a worker a core
     workers=(--numprocesses auto --maxprocesses 8 --dist worksteal)
-    [ $# != 0 ] || { install_chromium && set -- "${workers[@]}"; }
+    if [ $# = 0 ]; then
+        install_chromium
+        set -- "${workers[@]}"
+    fi
     case ${1:-} in
     --slow) shift && set -- -m slow "${workers[@]}" "$@" ;;
     --reliability) shift && set -- -m reliability tests/reliability "$@" ;;

@@ -195,4 +195,4 @@ def test_a_browser_that_is_missing_is_installed_for_the_whole_suite_only_and_fai
     assert done.returncode == 0
     assert (tmp_path / "apt").read_text() == "update -qq\n"
     assert done.stderr.splitlines()[-1] == "regrad: this could not be installed; going on without the browser's tests"
-    assert "[ $# != 0 ] || install_chromium" in text
+    assert "if [ $# = 0 ]; then\n        install_chromium\n" in text
