@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
-VARIABLE, FORMER = "REGRAD_EXECUTOR", "REGRAD_ENGINE"  # its name until version 0.2, which still works
+VARIABLE, FORMER = "REGRAD_EXECUTOR", "REGRAD_ENGINE"  # its name before version 0.2, which still works
 EXECUTORS = {
     "local": "regrad.executors.local:map_local",
     "ray": "regrad.executors.ray:map_ray",
