@@ -38,7 +38,7 @@ class ScaledArm(Arm):
     def scaler_part(self, warmup: int) -> Part | None:
         """Return the scaler as a spec of a preset names it, whose averages need ``warmup`` steps."""
         if self.max_norm is not None:
-            return clipped(clipper="fixed", max_norm=self.max_norm)
+            return clipped("fixed", max_norm=self.max_norm)
         if self.scaler is None or not self.warms_up:
             return self.scaler
         return Part(name=self.scaler.name, options=self.scaler.options | {"warmup_steps": warmup})
@@ -49,14 +49,9 @@ def alsdgc(variant: str, **options: JsonValue) -> Part:
     return Part(name="alsdgc", options={"variant": variant, **options})
 
 
-def clipped(**options: JsonValue) -> Part:
-    """Return a clipper, a loss scale, or both."""
-    return Part(name="clipped", options=options)
-
-
-def autoclip(percent: float) -> Part:
-    """Return clipping at a percentile of the norms so far."""
-    return clipped(clipper="autoclip", percent=percent)
+def clipped(clipper: str = "", **options: JsonValue) -> Part:
+    """Return a clipper, or a constant or dynamic loss scale."""
+    return Part(name="clipped", options={"clipper": clipper, **options} if clipper else options)
 
 
 # fmt: off
@@ -77,15 +72,16 @@ TABLE = (
     ScaledArm("placebo", "frozen", PINK, "X", factor=2.0,
               scaler=alsdgc("V2", frozen=True, init_scale=2.0**16, init_threshold=1.0)),
     ScaledArm("grad_scaler", "GradScaler", BLACK, "P", scaler=clipped(loss_scale="dynamic")),
-    ScaledArm("autoclip-10", "AutoClip 10", BLACK, "v", family="rival", scaler=autoclip(10.0), factor=2.0),
-    ScaledArm("autoclip-50", "AutoClip 50", BLACK, "^", family="rival", scaler=autoclip(50.0)),
-    ScaledArm("autoclip-90", "AutoClip 90", BLACK, "<", family="rival", scaler=autoclip(90.0)),
-    ScaledArm("zclip", "ZClip", PINK, "h", family="rival", scaler=clipped(clipper="zclip")),
-    ScaledArm("zclip-capped", "ZClip, capped", PINK, "p", family="rival", scaler=clipped(clipper="zclip", capped=True)),
-    ScaledArm("agc", "AGC", ORANGE, "P", family="rival", scaler=clipped(clipper="agc")),
+    ScaledArm("autoclip-10", "AutoClip 10", BLACK, "v", factor=2.0, family="rival",
+              scaler=clipped("autoclip", percent=10.0)),
+    ScaledArm("autoclip-50", "AutoClip 50", BLACK, "^", family="rival", scaler=clipped("autoclip", percent=50.0)),
+    ScaledArm("autoclip-90", "AutoClip 90", BLACK, "<", family="rival", scaler=clipped("autoclip", percent=90.0)),
+    ScaledArm("zclip", "ZClip", PINK, "h", family="rival", scaler=clipped("zclip")),
+    ScaledArm("zclip-capped", "ZClip, capped", PINK, "p", family="rival", scaler=clipped("zclip", capped=True)),
+    ScaledArm("agc", "AGC", ORANGE, "P", family="rival", scaler=clipped("agc")),
     ScaledArm("adagc", "AdaGC", ORANGE, "h", family="rival", optimizer="adagc", center=5e-3),
     ScaledArm("lamb", "LAMB", YELLOW, "P", family="rival", optimizer="lamb", center=2e-2),
-    ScaledArm("emaclip", "EMA clipping", SKY, "P", family="rival", scaler=clipped(clipper="ema"), warms_up=True),
+    ScaledArm("emaclip", "EMA clipping", SKY, "P", family="rival", scaler=clipped("ema"), warms_up=True),
     ScaledArm("scale-1", "scale 1", GREY, "v", family="constant", scaler=clipped(loss_scale=1.0)),
     ScaledArm("scale-128", "scale 128", GREY, "^", family="constant", scaler=clipped(loss_scale=128.0)),
     ScaledArm("scale-1024", "scale 1024", GREY, "<", family="constant", scaler=clipped(loss_scale=1024.0)),

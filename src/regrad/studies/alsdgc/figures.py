@@ -1,6 +1,5 @@
 """Figures of the study of ALSDGC: its rules, its tasks, learning rates, adaptation, bad batches."""
 
-import math
 from collections.abc import Iterable, Mapping
 from itertools import accumulate
 from statistics import fmean
@@ -9,21 +8,13 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regrad.report.marks import error_bar
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import BLUE, GREY, ORANGE, RED, ramp
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Record
-from regrad.statistics.intervals import Interval
 from regrad.studies.alsdgc.arms import ARMS, MOST_ARMS, NORMS, RUNGS
-from regrad.studies.alsdgc.quantities import (
-    best_fixed,
-    multiple,
-    rates_by_seed,
-    runs,
-    spike_steps,
-    tasks,
-    widths,
-)
+from regrad.studies.alsdgc.quantities import best_fixed, multiple, rates_by_seed, runs, spike_steps, tasks, widths
 from regrad.studies.alsdgc.sizes import TITLES
 
 # The other fixed norms are in the table; the best of them is the zero line.
@@ -35,24 +26,35 @@ def fig_theorems(curves: Mapping[str, Any]) -> Figure:
     """What the printed rules do: the clock, the threshold, SGD's multiplied rate and Adam's step, overflows."""
     with canvas(width=PAGE_INCHES, height=1.9, ncols=4) as (figure, axes):
         axes[0].step(range(41), curves["scale"][:41], color=RED, where="post")
-        axes[0].set(yscale="log", xlabel="step", ylabel="loss scale s", title="the scale is a clock")
+        axes[0].set(xlabel="step", ylabel="loss scale s", title="the scale is a clock")
         axes[0].set_yscale("log", base=2)
-        for place, (lr, path) in enumerate(curves["threshold"].items()):
-            color = ramp(place + 2, 6)
-            axes[1].plot(path, color=color, label=f"η = {lr:g}")
-            axes[1].axhline(curves["rest"][lr], **{**REFERENCE, "color": color})
-            axes[2].plot(curves["multiplier"][lr], color=color, lw=1.6 - 0.5 * place)
-        axes[1].set(yscale="log", xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
-        axes[1].legend(loc="upper left")
-        axes[2].plot(curves["adam"], color=ORANGE)
-        axes[2].text(0.97, 0.62, "SGD (any η)", transform=axes[2].transAxes, ha="right", fontsize=6)
-        axes[2].text(0.97, 0.14, "Adam", transform=axes[2].transAxes, ha="right", fontsize=6, color=ORANGE)
-        axes[2].set(yscale="log", xlabel="step", ylabel="step / expected", title="steps are multiplied")
+        draw_thresholds(axes[1], curves)
+        draw_multipliers(axes[2], curves)
         for name, color, label in (("overflow", RED, "no interval"), ("overflow_interval", BLUE, "GradScaler's")):
             axes[3].plot(list(accumulate(curves[name])), color=color, label=label)
         axes[3].set(xlabel="step", ylabel="overflows so far", title="every second step overflows")
         axes[3].legend(loc="upper left")
     return figure
+
+
+def draw_thresholds(axis: Axes, curves: Mapping[str, Any]) -> None:
+    """Draw the threshold by learning rate, and where it comes to rest."""
+    for place, (lr, path) in enumerate(curves["threshold"].items()):
+        color = ramp(place + 2, 6)
+        axis.plot(path, color=color, label=f"η = {lr:g}")
+        axis.axhline(curves["rest"][lr], **{**REFERENCE, "color": color})
+    axis.set(yscale="log", xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
+    axis.legend(loc="upper left")
+
+
+def draw_multipliers(axis: Axes, curves: Mapping[str, Any]) -> None:
+    """Draw SGD's step over what its learning rate promises, the same at all of them, and Adam's."""
+    for place, lr in enumerate(curves["threshold"]):
+        axis.plot(curves["multiplier"][lr], color=ramp(place + 2, 6), lw=1.6 - 0.5 * place)
+    axis.plot(curves["adam"], color=ORANGE)
+    axis.text(0.97, 0.62, "SGD (any η)", transform=axis.transAxes, ha="right", fontsize=6)
+    axis.text(0.97, 0.14, "Adam", transform=axis.transAxes, ha="right", fontsize=6, color=ORANGE)
+    axis.set(yscale="log", xlabel="step", ylabel="step / expected", title="steps are multiplied")
 
 
 def fig_tasks(records: Iterable[Record]) -> Figure:
@@ -78,19 +80,11 @@ def draw_gaps(axis: Axes, outcomes: Outcomes, task: str, shown: list[str]) -> No
     reference = runs(outcomes, task, best_fixed(outcomes, task))
     for place, arm in enumerate(shown):
         if interval := runs(outcomes, task, arm).gap(reference):
-            draw_gap(axis, place, interval, arm)
+            bar, style = error_bar(interval), ARMS[arm].style
+            axis.errorbar(interval.estimate, place, 0, bar, style["marker"], color=style["color"], capsize=1.5, ms=3)
         elif arm in outcomes.part(task).arms:
             axis.text(0.5, place, "diverged", fontsize=5, transform=axis.get_yaxis_transform())
     axis.axvline(0, **REFERENCE)
-
-
-def draw_gap(axis: Axes, place: float, interval: Interval, arm: str) -> None:
-    """Draw a paired difference with its interval; a single seed has none."""
-    spread = None
-    if math.isfinite(interval.low) and math.isfinite(interval.high):
-        spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
-    color, marker = ARMS[arm].color, ARMS[arm].marker
-    axis.errorbar(interval.estimate, place, xerr=spread, fmt=marker, color=color, capsize=1.5, ms=3)
 
 
 def fig_widths(records: Iterable[Record]) -> Figure:

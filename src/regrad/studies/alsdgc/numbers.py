@@ -5,12 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import significant
+from regrad.report.tables import interval_text, significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
 from regrad.studies.alsdgc.arms import ARMS
 from regrad.studies.alsdgc.quantities import best_fixed, recovery, runs, target, tasks, widths
-from regrad.studies.alsdgc.tables import gap, text_of
+from regrad.studies.alsdgc.tables import gap
 
 NO_GAP = "no number, as one of the two diverged at every seed"
 
@@ -50,7 +50,7 @@ def control_numbers(outcomes: Outcomes) -> dict[str, str]:
     """Return what the prose cites of float16 and of Adam."""
 
     def less(part: str, arm: str, reference: str) -> str:
-        return text_of(gap(outcomes, arm, part, than=reference), NO_GAP)
+        return interval_text(gap(outcomes, arm, part, than=reference), NO_GAP)
 
     texts = {
         "fp16/v0-diverged": share(outcomes, "fp16", "V0"),
@@ -85,7 +85,7 @@ def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
         "best-norm": f"{ARMS[best].max_norm:g}",
         "none-diverged": share(outcomes, task, "none"),
         "V0-diverged": share(outcomes, task, "V0"),
-    } | {name: text_of(gap(outcomes, arm, task, than=than), NO_GAP) for name, (arm, than) in gaps.items()}
+    } | {name: interval_text(gap(outcomes, arm, task, than=than), NO_GAP) for name, (arm, than) in gaps.items()}
 
 
 def share(outcomes: Outcomes, part: str, arm: str) -> str:

@@ -10,6 +10,7 @@ arms and steps, do ``fp16-resnet`` and ``fp16-rnn``. Preset paper has ImageNet w
 
 import os
 from collections.abc import Iterable
+from functools import partial
 
 from pydantic import JsonValue
 
@@ -66,12 +67,8 @@ def tuned_part(sizes: Sizes, part: str, records: Iterable[Record]) -> list[Spec]
     """Return the tuning and fresh-seed runs of a task that can be named so far."""
     task = sizes.tasks[part]
     grids = {arm: log_grid(center(arm, task), sizes.points, 2.0) for arm in task.arms}
-
-    def make_run(arm: str, lr: float, seed: int, phase: str) -> Spec:
-        return make(sizes, part, arm, lr, seed, phase)
-
     own = [record for record in records if record.spec.tags["part"] == part]
-    return tuning_then_fresh(grids, make_run, own, seeds=sizes.seeds, extensions=sizes.extensions)
+    return tuning_then_fresh(grids, partial(make, sizes, part), own, seeds=sizes.seeds, extensions=sizes.extensions)
 
 
 def best_norm(records: Iterable[Record], part: str) -> str | None:
@@ -114,11 +111,11 @@ def variations(sizes: Sizes, fresh: Spec) -> list[Spec]:
 
 def adam_control(sizes: Sizes, seed: int) -> list[Spec]:
     """Return Adam at one untuned learning rate, at twice it, and under V0, V1 and the placebo."""
-    specs = []
-    for arm in ADAM_ARMS:
-        lr = sizes.adam_rate * ARMS[arm].lr_factor
-        specs.append(variant(make(sizes, "plain", arm, lr, seed, "fresh"), "adam", optimizer=optimizer("adam", lr)))
-    return specs
+    rates = {arm: sizes.adam_rate * ARMS[arm].lr_factor for arm in ADAM_ARMS}
+    return [
+        variant(make(sizes, "plain", arm, lr, seed, "fresh"), "adam", optimizer=optimizer("adam", lr))
+        for arm, lr in rates.items()
+    ]
 
 
 def half_precision(sizes: Sizes, fresh: Spec) -> list[Spec]:
@@ -127,11 +124,8 @@ def half_precision(sizes: Sizes, fresh: Spec) -> list[Spec]:
     part, arms, steps = "fp16", FP16_ARMS, fresh.steps
     if task in HALF_TASKS:  # float16 is slow on a CPU: two thirds of the steps
         part, arms, steps = f"fp16-{task}", HALF_ARMS, max(1, 2 * fresh.steps // 3)
-    scalers = {arm: ARMS[arm].scaler_part(sizes.warmup) for arm in arms}
-    return [
-        variant(fresh, part, {"arm": arm}, precision="fp16", scaler=scaler, steps=steps)
-        for arm, scaler in scalers.items()
-    ]
+    half = partial(variant, fresh, part, precision="fp16", steps=steps)
+    return [half({"arm": arm}, scaler=ARMS[arm].scaler_part(sizes.warmup)) for arm in arms]
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:

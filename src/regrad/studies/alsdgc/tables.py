@@ -1,13 +1,12 @@
 """Tables of the study of ALSDGC: records in, data frames out."""
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from statistics import fmean
 
 import pandas as pd
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import significant, with_interval
+from regrad.report.tables import interval_text, significant, typical
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.statistics.tuning import Choice
@@ -24,29 +23,16 @@ CONTROLS = (
 )
 
 
-def text_of(interval: Interval | None, absent: str = "") -> str:
-    """Return an estimate with its interval, or what is printed where there is none."""
-    return with_interval(interval.estimate, interval.low, interval.high) if interval else absent
-
-
 def gap(outcomes: Outcomes, arm: str, part: str, *, than: str) -> Interval | None:
     """Return the paired interval of an arm's test loss less another's; None for itself or without a shared seed."""
     return None if arm == than else runs(outcomes, part, arm).gap(runs(outcomes, part, than))
 
 
-def typical(values: Sequence[float]) -> str:
-    """Return the geometric mean in words; a miss (inf) is counted beside it, never averaged."""
-    finite = [value for value in values if math.isfinite(value)]
-    missed = len(values) - len(finite)
-    text = significant(math.exp(fmean(map(math.log, finite))), 3) if finite else ""
-    return text + (f" ({missed} missed)" if missed else "")
-
-
 def outcome_cells(outcomes: Outcomes, part: str, arm: str, *, than: str, called: str) -> dict[str, str]:
     """Return an arm's test loss, and its difference to the arm ``than``, which the column calls ``called``."""
     return {
-        "test loss [95 %]": text_of(runs(outcomes, part, arm).mean(), "diverged"),
-        f"minus {called} [95 %]": text_of(gap(outcomes, arm, part, than=than)),
+        "test loss [95 %]": interval_text(runs(outcomes, part, arm).mean(), "diverged"),
+        f"minus {called} [95 %]": interval_text(gap(outcomes, arm, part, than=than)),
     }
 
 
