@@ -51,12 +51,26 @@ def test_nothing_but_fresh_seeds_of_a_task_sees_the_test_split():
             assert r.spec.measures == ()
 
 
+def test_the_rungs_record_what_their_scaler_does():
+    fresh = [r.spec for r in RECORDS if kind(r) == ("plain", "fresh")]
+    read = {spec.tags["arm"] for spec in fresh if "scaler_readings" in [m.name for m in spec.measures]}
+    assert read == {"V0", "V1", "V2", "V3", "V4"}
+
+
+def test_a_whole_optimizer_stands_in_for_the_task_s():
+    names = {r.spec.tags["arm"]: r.spec.optimizer.name for r in RECORDS if r.spec.tags["part"] == "plain"}
+    assert names.pop("adagc") == "adagc"
+    assert names.pop("lamb") == "lamb"
+    assert set(names.values()) == {"sgd"}
+
+
 def test_parts_beside_the_tasks_change_what_they_are_about_and_keep_the_seed():
     fresh = {(r.spec.tags["arm"], r.spec.seed): r.spec for r in RECORDS if kind(r) == ("plain", "fresh")}
     followed = {"none", "clip-1", "clip-3", "V0", "V4", "placebo"}
     for part in ("width", "fractions", "spikes"):
         found = [r.spec for r in RECORDS if r.spec.tags["part"] == part]
         assert {s.tags["arm"] for s in found} == followed
+        assert Counter(s.tags["arm"] for s in found)["V4"] == 5 * {"width": 4, "fractions": 2, "spikes": 1}[part]
         for spec in found:
             base = fresh[spec.tags["arm"], spec.seed]
             assert spec.scaler == base.scaler

@@ -30,11 +30,10 @@ def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
 def numbers(records: Iterable[Record]) -> dict[str, str]:
     """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
-    different = Outcomes({record.run_id: record for record in outcomes}.values())
     edges = [c.edge is not None for task in tasks(outcomes) for c in outcomes.part(task).choices().values()]
     texts = {
-        "runs": str(len(different)),
-        "diverged": str(different.diverged),
+        "runs": str(len(outcomes)),
+        "diverged": str(outcomes.diverged),
         "fresh-seeds": str(len(runs(outcomes, "plain", "none"))),
         "edges": str(sum(edges)),
         "arms": str(len(outcomes.part("plain").arms)),
