@@ -100,8 +100,8 @@ def data_rows(outcomes: Outcomes) -> list[Row]:
         whole = runs(outcomes, "plain", arm).ends()
         for seed, less in runs(outcomes, "fractions", arm).grouped(lambda run: run.spec.seed).items():
             failed = seed not in whole or less.diverged > 0
-            value = None if failed else fmean(run.metrics["test_loss"] for run in less) - whole[int(seed)]
-            rows.append(row(name, int(seed), "data_penalty/plain", value, failed=failed))
+            value = None if failed else fmean(run.metrics["test_loss"] for run in less) - whole[seed]
+            rows.append(row(name, seed, "data_penalty/plain", value, failed=failed))
     return rows
 
 

@@ -77,7 +77,7 @@ def multiple(record: Record) -> float:
 def rates_by_seed(outcomes: Outcomes, arm: str) -> dict[int, list[Record]]:
     """Return an arm's runs over learning rates on the plain network, the fresh-seed runs among them, by seed."""
     over_rates = outcomes.part("width", "plain").arm(arm).results.grouped(lambda run: run.spec.seed)
-    return {int(seed): sorted(of_seed, key=multiple) for seed, of_seed in over_rates.items() if len(of_seed) > 1}
+    return {seed: sorted(of_seed, key=multiple) for seed, of_seed in over_rates.items() if len(of_seed) > 1}
 
 
 def width(runs_of_seed: list[Record]) -> float:
