@@ -110,7 +110,7 @@ def test_no_dependency_is_declared_that_nothing_uses():
     used |= {canonicalize_name(n) for n in ("pytorch-optimizer", "zclip", "playwright")}  # named in strings
     used |= {"expecttest"}  # torch's own tests import it
     unused = set(declared("reproduce", "dev")) - used
-    assert unused <= {"jinja2", "seaborn", "pyyaml"}
+    assert unused <= {"jinja2", "pyyaml"}
 
 
 def test_torch_is_the_only_pin_that_the_code_depends_on_and_older_ones_are_allowed():
