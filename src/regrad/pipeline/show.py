@@ -1,20 +1,12 @@
 """What the command line prints before it works: targets, what they lack, how long it may take."""
 
-from regrad.pipeline.estimates import Work
+from regrad.pipeline.estimates import gpu_hours
 from regrad.pipeline.explain import State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order
 from regrad.pipeline.targets import exports, notebook_path
 from regrad.runner.ensure import Bench
 from regrad.studies.study import Study
-
-HOURS_TO_ANNOUNCE = 0.1
-
-
-def works(folders: Folders, order: Order) -> list[tuple[str, Work]]:
-    """Return what each target still has to do."""
-    bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
-    return [(target.name, Work(target, order.preset, bench)) for target in order.targets]
 
 
 def standings(folders: Folders, order: Order) -> list[tuple[Study, State]]:
@@ -44,6 +36,7 @@ def announce(folders: Folders, order: Order) -> str:
     """Return the first line of a reproduction, with GPU hours where they matter."""
     text = f"regrad: preset {order.preset} on {order.device}, results in {folders.root}\n"
     if order.preset == "paper":
-        hours = sum(work.gpu_hours() for _, work in works(folders, order))
+        bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
+        hours = sum(gpu_hours(study, order.preset, bench) for study in order.targets)
         text += f"regrad: at least {hours:.0f} GPU hours for tuning, by 6 operations a parameter and token\n"
     return text
