@@ -13,6 +13,8 @@ UNTRAINED = 2.3
 SIZES = PRESETS["smoke"]._replace(seeds=(1, 5), points=3)
 # Final losses at the best rate; what a factor 10 off the optimum adds.
 LOSS = {arm: 0.5 + 0.05 * k for k, arm in enumerate(ARMS)}
+# What a network or a reset adds, so that no cell of a factorial has another's numbers.
+CELL = {"resnet32": 0.2, "soft": 0.04, "hard": 0.08}
 OFF = {"sgd": 0.4, "adam": 0.2, "E1": 0.1, "S1": 0.3}
 
 
@@ -29,12 +31,15 @@ def final_loss(spec: Spec) -> float:
     if tags["phase"] == "tune":
         off = abs(math.log10(spec.optimizer.lr / ARMS[tags["arm"]].center))
         return LOSS[tags["arm"]] + 0.1 * off + jitter(spec)
-    return LOSS[tags["arm"]] + jitter(spec)
+    return LOSS[tags["arm"]] + CELL.get(tags["model"], 0) + CELL.get(tags.get("reset"), 0) + jitter(spec)
 
 
-def record(spec: Spec, lost: bool = False) -> Record:
-    """What ``spec`` leaves behind: a straight line of losses; a lost run stops after its first evaluation."""
-    last = final_loss(spec)
+def record(spec: Spec, *, lost: bool = False, risen: bool = False) -> Record:
+    """What ``spec`` leaves behind: a straight line of losses.
+
+    A lost run stops after its first evaluation; a risen one ends a nat above its untrained model.
+    """
+    last = UNTRAINED + 1 if risen else final_loss(spec)
     count = spec.evaluations
     x = [spec.steps * k / count for k in range(count + 1)]
     y = [UNTRAINED + (last - UNTRAINED) * k / count for k in range(count + 1)]

@@ -8,8 +8,9 @@ import pytest
 import dgs_records
 from regrad.report.ledger.load import load
 from regrad.report.ledger.verdicts import decide
+from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import cost as dgs_cost
-from regrad.studies.dgs.rows import speed
+from regrad.studies.dgs.quantities import image_runs, target
 from regrad.studies.dgs.speed import censored, fig_speed, largest_rise, rises, speed_numbers, survival
 
 ROOT = Path(__file__).parents[2]
@@ -41,10 +42,18 @@ def test_the_largest_rise_is_between_neighbours_and_never_negative():
 def test_constructed_runs_fall_in_a_straight_line_and_some_miss():
     numbers = speed_numbers(RECORDS)
     assert numbers["dgs/speed/rises"] == "0"
-    times = [speed(RECORDS, arm, model) for arm in ("adam", "S1") for model in ("resnet20", "resnet32")]
-    assert all(len(found) == 5 for found in times)
-    assert set(rises(RECORDS, "S1", "resnet32")) == {0, 1, 2, 3, 4}
+    for arm in ("adam", "S1"):
+        for model in ("resnet20", "resnet32"):
+            runs = image_runs(Outcomes(RECORDS), arm, model)
+            assert set(runs.steps_to(target(Outcomes(RECORDS)))) == {0, 1, 2, 3, 4}
+            assert rises(runs) == [0.0] * 5
     assert len(fig_speed(RECORDS).axes) == 3
+
+
+def test_a_run_that_ended_above_its_untrained_model_rose_and_one_that_became_non_finite_has_no_rise():
+    spec = RECORDS[0].spec
+    assert rises([dgs_records.record(spec, risen=True)])[0] > 0
+    assert rises([dgs_records.record(spec, lost=True)]) == []
 
 
 MEASURED = {

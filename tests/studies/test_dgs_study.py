@@ -20,7 +20,7 @@ from regrad.runner.build import build_optimizer, resolve
 from regrad.runner.dependencies import entries
 from regrad.runner.measures import Checkpoint
 from regrad.runner.registry import PROBLEMS
-from regrad.studies.dgs.arms import ARMS, SCALED, arms_in
+from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, arms_in
 from regrad.studies.dgs.plan import plan, specs
 from regrad.studies.dgs.runtime.measures import ReadingGeometry, Spikes
 from regrad.studies.dgs.runtime.proofs import proof_rows, repaired
@@ -72,6 +72,27 @@ def test_the_factorial_of_resets_is_full_and_differs_in_optimizer_and_schedule_o
         base = plain[spec.tags["model"], spec.tags["arm"], spec.seed]
         assert spec.optimizer.options["base"] == base.optimizer.model_dump()
         assert spec.problem == base.problem
+
+
+def test_off_the_optimum_nothing_changes_but_the_learning_rate_and_what_is_recorded():
+    planned = plan(SIZES, list(study_records()))
+    assert len({spec.key() for spec in planned}) == len(planned)
+    fresh = [spec for spec in planned if (spec.tags["part"], spec.tags["phase"]) == ("images", "fresh")]
+    plain = {(spec.tags["model"], spec.tags["arm"], spec.seed): spec for spec in fresh}
+    moved = [spec for spec in planned if spec.tags["part"] == "stability"]
+    assert len(moved) == 4 * 5 * len(SIZES.multiples)
+    for spec in moved:
+        base = plain["resnet20", spec.tags["arm"], spec.seed]
+        assert spec.optimizer == base.optimizer.with_lr(base.optimizer.lr * float(spec.tags["multiple"]))
+        assert (spec.measures, spec.problem) == ((), base.problem)
+
+
+def test_fresh_runs_record_what_their_figures_and_tables_need():
+    fresh = [r.spec for r in study_records() if r.spec.tags["phase"] == "fresh"]
+    for spec in fresh:
+        names = {"momentum": ["test", "reading_geometry"]}.get(spec.tags["arm"], ["test"])
+        wanted = {"images": names, "spiking": ["test", "spikes"]}.get(spec.tags["part"], ["test"])
+        assert [part.name for part in spec.measures] == wanted
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -143,6 +164,18 @@ def test_a_reset_halves_or_drops_the_state_before_the_step(reset, kept):
     assert float(optimizer.base.state[param]["momentum_buffer"]) == pytest.approx(0.5 * 1.5 * kept + 1)
 
 
+def test_a_soft_reset_halves_adams_averages_and_not_its_count_of_steps():
+    param = nn.Parameter(torch.zeros(1))
+    optimizer = Resetting(torch.optim.Adam([param], lr=0.0), reset="soft", steps=4)
+    for _ in range(3):
+        param.grad = torch.ones(1)
+        optimizer.step()
+    state = optimizer.base.state[param]
+    # two steps: 1 - 0.9 squared; halved, and one step more
+    assert float(state["exp_avg"]) == pytest.approx(0.9 * 0.5 * (1 - 0.9**2) + 0.1)
+    assert int(state["step"]) == 3
+
+
 def test_a_reset_leaves_the_learning_rate_of_the_groups_to_the_scheduler():
     param = nn.Parameter(torch.zeros(1))
     optimizer = Resetting(torch.optim.SGD([param], lr=0.3), reset="hard", steps=10)
@@ -156,6 +189,11 @@ def test_a_reset_leaves_the_learning_rate_of_the_groups_to_the_scheduler():
 def test_a_reset_without_a_meaning_is_refused(options):
     with pytest.raises(ValueError, match=r"reset|steps"):
         Resetting(torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1), **options)
+
+
+def test_an_arm_that_reads_dgs_in_a_way_says_so_in_its_optimizer():
+    readings = {arm.name: arm.part(0.1).options.get("reading") for arm in ARMS.values() if arm.optimizer == "dgs"}
+    assert readings == {arm.name: reading for reading, arm in READINGS.items()}
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -7,29 +7,30 @@ from typing import Any
 from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
-from regrad.studies.dgs import tables as dgs_tables
+from regrad.studies.dgs import tables
 from regrad.studies.dgs.claims import claim_rows, proofs
 from regrad.studies.dgs.cost import benchmark, cost_numbers, cost_table, source
 from regrad.studies.dgs.cost import claim_rows as cost_rows
 from regrad.studies.dgs.numbers import numbers
 from regrad.studies.dgs.speed import speed_numbers
+from regrad.studies.dgs.study import STUDY
 
 
 def named_proofs(root: Path) -> list[str]:
     """Return the tests that the ledger names as proofs of this study's claims."""
-    return proofs(root / "paper" / "claims.toml", "dgs")
+    return proofs(root / "paper" / "claims.toml", STUDY.name)
 
 
 def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]], root: Path) -> dict[str, str]:
     """Return every table of the section in LaTeX, by name."""
     return {
-        "tab-dgs-audit": to_latex(dgs_tables.audit_table(failures), columns="p{52mm}lp{66mm}"),
-        "tab-dgs-images": to_latex(dgs_tables.images_table(records)),
-        "tab-dgs-reset": to_latex(dgs_tables.reset_table(records), columns="llrrrr"),
-        "tab-dgs-spiking-lars": to_latex(dgs_tables.spiking_table(records, "lars"), columns="lllrrrr"),
-        "tab-dgs-spiking-adam": to_latex(dgs_tables.spiking_table(records, "adam"), columns="lllrrrr"),
-        "tab-dgs-beyond": to_latex(dgs_tables.beyond_table(records), columns="lllrrr"),
-        "tab-dgs-tuning": to_latex(dgs_tables.tuning_table(records), columns="llrrrrrr"),
+        "tab-dgs-audit": to_latex(tables.audit_table(failures), columns="p{52mm}lp{66mm}"),
+        "tab-dgs-images": to_latex(tables.images_table(records)),
+        "tab-dgs-reset": to_latex(tables.reset_table(records), columns="llrrrr"),
+        "tab-dgs-spiking-lars": to_latex(tables.spiking_table(records, "lars"), columns="lllrrrr"),
+        "tab-dgs-spiking-adam": to_latex(tables.spiking_table(records, "adam"), columns="lllrrrr"),
+        "tab-dgs-beyond": to_latex(tables.beyond_table(records), columns="lllrrr"),
+        "tab-dgs-tuning": to_latex(tables.tuning_table(records), columns="llrrrrrr"),
         "tab-dgs-cost": to_latex(cost_table(benchmark(root))),
     }
 
@@ -49,4 +50,4 @@ def verdicts(
 ) -> list[dict[str, Any]]:
     """Return the verdicts: from runs, from the proofs that passed, and from the benchmark's rounds."""
     rows = claim_rows(records, passed) + cost_rows(benchmark(root))
-    return decide(root / "paper" / "claims.toml", "dgs", rows, preset=preset, records=records)
+    return decide(root / "paper" / "claims.toml", STUDY.name, rows, preset=preset, records=records)

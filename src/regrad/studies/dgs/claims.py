@@ -1,62 +1,91 @@
 """The rows that the claims on DGS are decided from."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from regrad.report.ledger.load import load
 from regrad.report.ledger.schema import Construction
+from regrad.report.outcomes import Outcomes
 from regrad.results import Record
-from regrad.studies.dgs.rows import MODELS, TASKS, arms, cells, factorial, off_optimum, runs, speed
+from regrad.studies.dgs.quantities import (
+    MODEL_NAMES,
+    RESETS,
+    SCORES,
+    image_runs,
+    off_optimum,
+    reset_runs,
+    spiking_cells,
+    spiking_runs,
+    target,
+)
+
+Row = dict[str, Any]
 
 
 def proofs(ledger: Any, study: str) -> list[str]:
     """Return the tests that the study's claims name as proofs, each once."""
-    found = [t.proof for c in load(ledger) if c.study == study for t in c.test if isinstance(t, Construction)]
-    return list(dict.fromkeys(found))
+    names = [t.proof for c in load(ledger) if c.study == study for t in c.test if isinstance(t, Construction)]
+    return list(dict.fromkeys(names))
 
 
-def claim_rows(records: Sequence[Record], passed: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
     """Return what the claims are decided from: runs, and the proofs that passed."""
+    outcomes = Outcomes(records)
     # the tests on runs select by arm and metric, so that a proof needs both
-    found = [{**row, "arm": row["proof"], "metric": "proof"} for row in passed]
-    for model in MODELS:
-        for arm in arms(records, "images"):
-            name = f"{arm}@{model}"
-            found += of(runs(records, "images", arm, model=model), name, "test_accuracy")
-            found += plain(speed(records, arm, model), name, "steps_to_target")
-        for arm in arms(records, "reset"):
-            for reset in ("soft", "hard"):
-                found += of(factorial(records, arm, model, reset), f"{arm}@{model}/{reset}", "test_accuracy")
-    for model, reset in cells(records):
-        for arm in arms(records, "spiking"):
-            ran = runs(records, "spiking", arm, model=model, reset=reset)
-            found += of(ran, f"{arm}@{model}/{reset}", "test_accuracy", "spiking_accuracy")
-            found += of(ran, f"{arm}@{model}/{reset}", "test_spikes", "spikes")
-    for arm in arms(records, "stability"):
-        found += plain(off_optimum(records, arm), arm, "off_optimum_loss")
-    for task in TASKS:
-        metric = "test_loss" if task == "language" else "test_accuracy"
-        for arm in arms(records, task):
-            found += of(runs(records, task, arm), f"{arm}@{task}", metric)
-    return found
+    rows = [{**row, "arm": row["proof"], "metric": "proof"} for row in passed]
+    rows += [*image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
+    for arm in outcomes.part("stability").arms:
+        rows += number_rows(off_optimum(outcomes, arm), arm, "off_optimum_loss")
+    for task, score in SCORES.items():
+        for arm in outcomes.part(task).arms:
+            rows += end_rows(outcomes.part(task).fresh.arm(arm), f"{arm}@{task}", score.metric)
+    return rows
 
 
-def of(found: dict[int, Record], arm: str, metric: str, name: str = "") -> list[dict[str, Any]]:
-    """Return the rows of one metric, accuracies in per cent; a run that became non-finite has diverged."""
-    factor = 100.0 if metric.endswith("accuracy") else 1.0
-    about = {"arm": arm, "metric": name or metric}
+def image_rows(outcomes: Outcomes) -> Iterator[Row]:
+    """Yield accuracies and steps to the target of every arm on both networks."""
+    loss = target(outcomes)
+    for model in MODEL_NAMES:
+        for arm in outcomes.part("images").arms:
+            runs = image_runs(outcomes, arm, model)
+            yield from end_rows(runs, f"{arm}@{model}", "test_accuracy")
+            yield from number_rows(runs.steps_to(loss), f"{arm}@{model}", "steps_to_target")
+
+
+def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
+    """Yield accuracies under our resets of the optimizer."""
+    for model in MODEL_NAMES:
+        for arm in outcomes.part("reset").arms:
+            for reset in RESETS[1:]:
+                yield from end_rows(reset_runs(outcomes, arm, model, reset), f"{arm}@{model}/{reset}", "test_accuracy")
+
+
+def spiking_rows(outcomes: Outcomes) -> Iterator[Row]:
+    """Yield accuracies and spikes of the spiking networks."""
+    for model, reset in spiking_cells(outcomes):
+        for arm in outcomes.part("spiking").arms:
+            runs = spiking_runs(outcomes, arm, model, reset)
+            yield from end_rows(runs, f"{arm}@{model}/{reset}", "test_accuracy", "spiking_accuracy")
+            yield from end_rows(runs, f"{arm}@{model}/{reset}", "test_spikes", "spikes")
+
+
+def end_rows(runs: Outcomes, arm: str, metric: str, name: str = "") -> list[Row]:
+    """Return the rows of a final number, accuracies in per cent; a diverged run has none.
+
+    Args:
+        runs: Of one arm.
+        arm: What the ledger calls it.
+        metric: The number.
+        name: What the ledger calls that, where it is not ``metric``.
+    """
+    ends, about = runs.ends(metric), {"arm": arm, "metric": name or metric}
     return [
-        about
-        | {"seed": seed, "diverged": record.diverged}
-        | {"value": factor * record.metrics[metric] if metric in record.metrics else None}
-        for seed, record in found.items()
+        about | {"seed": seed, "diverged": run.diverged, "value": ends.get(seed)} for seed, run in runs.by_seed.items()
     ]
 
 
-def plain(values: dict[int, float], arm: str, metric: str) -> list[dict[str, Any]]:
-    """Return the rows of numbers by seed; an infinite one is a miss or a diverged run."""
+def number_rows(values: Mapping[int, float], arm: str, metric: str) -> list[Row]:
+    """Return the rows of numbers by seed; an infinite one is a miss."""
     about = {"arm": arm, "metric": metric, "diverged": False}
-    return [
-        about | {"seed": seed, "value": value if math.isfinite(value) else None} for seed, value in values.items()
-    ]
+    return [about | {"seed": seed, "value": value if math.isfinite(value) else None} for seed, value in values.items()]

@@ -12,7 +12,9 @@ from regrad.report.benchmarks import read
 Benchmark = Mapping[str, Any]
 CLAIM_NETWORK = "ResNet-20"
 # Arms of the claim: name in the ledger, name in the record.
-ARMS = {"S1": "steps", "adam": "Adam"}
+CLAIM_ARMS = {"S1": "steps", "adam": "Adam"}
+# Columns over SGD: heading, name in the record.
+RATIOS = {"Adam": "Adam", "Adam (0, 0)": "Adam(0, 0)", "E1": "equation", "S1": "steps"}
 
 
 def benchmark(root: Path) -> dict[str, Any]:
@@ -32,7 +34,7 @@ def claim_rows(measured: Benchmark) -> list[dict[str, Any]]:
     rounds = measured["networks"][CLAIM_NETWORK]["rounds"]
     return [
         {"arm": arm, "seed": k, "value": value / 1e6, "diverged": False, "metric": "step_seconds"}
-        for arm, name in ARMS.items()
+        for arm, name in CLAIM_ARMS.items()
         for k, value in enumerate(rounds[name])
     ]
 
@@ -44,8 +46,8 @@ def cost_table(measured: Benchmark) -> pd.DataFrame:
         micros = row["microseconds"]
         line = {"parameters of": name, "weights (M)": f"{row['parameters'] / 1e6:.2f}"}
         line["SGD (ms)"] = f"{micros['SGD'] / 1e3:.2f}"
-        for title, arm in (("Adam", "Adam"), ("Adam (0, 0)", "Adam(0, 0)"), ("E1", "equation"), ("S1", "steps")):
-            line[title] = f"{micros[arm] / micros['SGD']:.2f}"
+        for heading, arm in RATIOS.items():
+            line[heading] = f"{micros[arm] / micros['SGD']:.2f}"
         lines.append(line)
     return pd.DataFrame(lines)
 

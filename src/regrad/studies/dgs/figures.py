@@ -2,142 +2,124 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.style import PAGE_INCHES, canvas, method
-from regrad.results import Record, rows
-from regrad.statistics.intervals import paired_interval
-from regrad.studies.dgs.document import TABLES
-from regrad.studies.dgs.rows import COMPARED, MODEL_NAMES, arms, cells, choices, ends, runs, target
-from regrad.studies.micro_adam.rows import diverged, of_part
+from regrad.report.marks import error_bar
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import PAGE_INCHES, canvas
+from regrad.report.tuning import draw_tuning
+from regrad.results import Record
+from regrad.statistics.intervals import Interval
+from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, DGSArm
+from regrad.studies.dgs.quantities import COMPARED, MODEL_NAMES, image_runs, spiking_cells, spiking_runs, target
+from regrad.studies.dgs.tables import PRINTED
 
-LETTERS = {
-    "equation": "E1",
-    "equation_per_tensor": "E1L",
-    "equation_tensor_norms": "E1T",
-    "equation_magnitude_rate": "E4",
-    "steps": "S1",
-    "steps_per_tensor": "S1T",
-}
 GREY = "#909090"
+# Step lengths by their name in the published curves: arm, label, line style.
+STEP_LENGTHS = {"E1": ("E1", "E1, γ = 1", "-"), "E1 1/n": ("E1", "E1, γ = 1/n", "--"), "S1": ("S1", "S1", "-")}
 
 
 def fig_theorems(curves: Mapping[str, Any], records: Sequence[Record]) -> Figure:
     """Update against gradient, cosine with the gradient on the network, and step length against size."""
     with canvas(width=PAGE_INCHES, height=2.3, ncols=3) as (figure, axes):
         draw_sizes(axes[0], curves)
-        draw_cosines(axes[1], records)
+        draw_cosines(axes[1], Outcomes(records))
         for name, norms in curves["norms"].items():
-            style = method(name.split()[0])
-            style["label"] = {"E1": "E1, γ = 1", "E1 1/n": "E1, γ = 1/n", "S1": "S1"}[name]
-            axes[2].plot(curves["counts"], norms, **style, ls="--" if "1/n" in name else "-")
+            arm, label, dashes = STEP_LENGTHS[name]
+            axes[2].plot(curves["counts"], norms, **ARMS[arm].style | {"label": label}, ls=dashes)
         axes[2].set(xscale="log", yscale="log", xlabel="parameters n", ylabel="‖Δ‖₂ at η = 0.001")
         axes[2].legend()
     return figure
 
 
-def draw_sizes(axis: Any, curves: Mapping[str, Any]) -> None:
+def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
     """Draw |update| against |gradient| of one entry, each form at 1 where the gradient is 1."""
     x = curves["magnitudes"]
     middle = min(range(len(x)), key=lambda k: abs(math.log(x[k])))
-    for reading in ("equation", "equation_magnitude_rate", "steps"):
-        y = curves["sizes"][reading]
-        style = method(LETTERS[reading]) | {"marker": None, "label": LETTERS[reading]}
-        axis.plot(x, [v / y[middle] for v in y], **style)
-    y = curves["sizes"]["inverse"]
-    axis.plot(x, [v / y[middle] for v in y], color=GREY, ls=":", label="the sentence (not printed)")
+    looks: dict[str, dict[str, Any]] = {
+        ARMS[name].reading: {"color": ARMS[name].color, "label": name} for name in ("E1", "E4", "S1")
+    }
+    looks["inverse"] = {"color": GREY, "label": "the sentence (not printed)", "ls": ":"}
+    for form, look in looks.items():
+        y = curves["sizes"][form]
+        axis.plot(x, [value / y[middle] for value in y], **look)
     axis.set(xscale="log", yscale="log", xlabel="|g| of an entry", ylabel="|Δ| of that entry, at |g| = 1: 1")
     axis.legend()
 
 
-def draw_cosines(axis: Any, records: Sequence[Record]) -> None:
+def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
     """Draw the cosine of each reading's update with the gradient, at checkpoints of momentum SGD's runs."""
-    found = runs(records, "images", "momentum", model="resnet20").values()
-    for place, (reading, letter) in enumerate(LETTERS.items()):
-        values = [y for r in found if f"cosine/{reading}" in r.curves for y in r.curves[f"cosine/{reading}"].y]
-        style = method(letter)
-        axis.scatter(values, [place] * len(values), color=style["color"], marker=style["marker"], s=10, alpha=0.6)
-    axis.set(yticks=range(len(LETTERS)), yticklabels=LETTERS.values(), xlim=(0, 1.04), ylim=(len(LETTERS) - 0.5, -0.5))
+    curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
+    for place, (reading, arm) in enumerate(READINGS.items()):
+        values = [y for of_run in curves if f"cosine/{reading}" in of_run for y in of_run[f"cosine/{reading}"].y]
+        axis.scatter(values, [place] * len(values), color=arm.color, marker=arm.marker, s=10, alpha=0.6)
+    names = [arm.name for arm in READINGS.values()]
+    axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1.04), ylim=(len(names) - 0.5, -0.5))
     axis.set_xlabel("cosine of Δ and gradient, ResNet-20")
 
 
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
     """Final validation loss of tuning runs against learning rate; rings: chosen. Right, learning curves."""
+    outcomes = Outcomes(records)
+    images = outcomes.part("images")
+    arms = [ARMS[name] for name in images.arms]
     with canvas(width=PAGE_INCHES, height=2.6, ncols=3, sharey=True) as (figure, axes):
-        names = arms(records, "images")
-        for axis, small in zip(axes[:2], (True, False), strict=True):  # readings have capital letters
-            for arm in [a for a in names if a.islower() == small]:
-                draw_tuning(axis, records, arm)
-            axis.set(xscale="log", xlabel="learning rate (log scale)")
+        panels = ([arm for arm in arms if not arm.reading], [arm for arm in arms if arm.reading])
+        for axis, shown in zip(axes[:2], panels, strict=True):
+            for arm in shown:
+                draw_tuning(axis, images, arm.name, arm.style | ({"ls": "--"} if arm.by_tensor else {}))
             axis.legend(ncols=2)
-        for arm in [a for a in (*COMPARED, "sgd", "E1") if a in names]:
-            draw_curve(axes[2], records, arm)
-        axes[2].axhline(target(records), color=GREY, lw=0.7, ls="--")
-        axes[2].set(xlabel="steps; dashed: the target")
-        axes[2].legend()
+        draw_curves(axes[2], outcomes)
         axes[0].set(ylabel="validation loss (nats, log scale)", yscale="log")
-        untrained = max(r.curves["validation_loss"].y[0] for r in of_part(records, "images") if r.curves)
+        untrained = max(run.curves["validation_loss"].y[0] for run in images if run.curves)
         axes[0].set_ylim(None, min(axes[0].get_ylim()[1], 1.25 * untrained))
     return figure
 
 
-def draw_tuning(axis: Any, records: Sequence[Record], arm: str) -> None:
-    """Draw an arm's tuning runs as a line, and a ring around the chosen learning rate."""
-    style, choice = method(arm), choices(records, "images")[arm]
-    tuning = [r for r in rows(of_part(records, "images"), "validation_loss", "tune") if r["arm"] == arm]
-    finite = sorted((lr, choice.means[lr]) for lr in {r["lr"] for r in tuning} if math.isfinite(choice.means[lr]))
-    dashed = {"ls": "--"} if arm in ("E1L", "E1T", "S1T") else {}
-    axis.plot([lr for lr, _ in finite], [y for _, y in finite], **style, **dashed)
-    if choice.best is not None:
-        axis.plot(choice.best, choice.means[choice.best], "o", mfc="none", mec=style["color"], ms=8, mew=1)
-
-
-def draw_curve(axis: Any, records: Sequence[Record], arm: str) -> None:
-    """Draw the mean validation loss of an arm's fresh seeds on ResNet-20."""
-    kept = [r for r in runs(records, "images", arm, model="resnet20").values() if not diverged(r)]
-    curves = [record.curves["validation_loss"] for record in kept]
-    if curves:
-        axis.plot(curves[0].x, [fmean(ys) for ys in zip(*(c.y for c in curves), strict=True)], **method(arm))
+def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
+    """Draw the mean validation loss of some arms' fresh seeds on ResNet-20, and the target."""
+    for name in (*COMPARED, "sgd", "E1"):
+        steps, losses = image_runs(outcomes, name, "resnet20").mean_curve()
+        if steps:
+            axis.plot(steps, losses, **ARMS[name].style)
+    axis.axhline(target(outcomes), color=GREY, lw=0.7, ls="--")
+    axis.set(xlabel="steps; dashed: the target")
+    axis.legend()
 
 
 def fig_bars(records: Sequence[Record]) -> Figure:
     """The document's two bar charts beside their counterparts: accuracy of spiking networks, ours below."""
+    outcomes = Outcomes(records)
     with canvas(width=PAGE_INCHES, height=3.4, nrows=2, ncols=2, sharex="col") as (figure, axes):
-        for column, base in enumerate(("lars", "adam")):
-            theirs, ours, labels = [], [], []
-            for model, reset in [cell for cell in cells(records) if (base, *cell) in TABLES]:
-                theirs += [cell.accuracy for cell in TABLES[base, model, reset]]
-                for arm in (base, f"{base}+dgs"):
-                    ours.append(ends(runs(records, "spiking", arm, model=model, reset=reset), "test_accuracy"))
-                labels += [f"{MODEL_NAMES[model]}\n{reset}\n{kind}" for kind in ("baseline", "DGS")]
-            draw_bars(axes[0][column], theirs, base)
-            draw_bars(axes[1][column], [fmean(v.values()) if v else math.nan for v in ours], base)
-            for place, values in enumerate(ours):
-                draw_spread(axes[1][column], place, list(values.values()))
-            axes[1][column].set(xticks=range(len(labels)), xticklabels=labels)
-            axes[0][column].set_title(f"{method(base)['label']}: printed in the document, CIFAR-10")
-            axes[1][column].set_title("ours: spiking networks at this scale")
+        for (base, scaled), (theirs, ours) in zip(SCALED.items(), axes.T, strict=True):
+            arm = ARMS[base]
+            cells = [cell for cell in spiking_cells(outcomes) if (base, *cell) in PRINTED]
+            draw_bars(theirs, [printed.accuracy for cell in cells for printed in PRINTED[base, *cell]], arm)
+            runs = [spiking_runs(outcomes, name, *cell) for cell in cells for name in (base, scaled.name)]
+            draw_means(ours, [of_arm.mean("test_accuracy") for of_arm in runs], arm)
+            kinds = [(MODEL_NAMES[model], reset, kind) for model, reset in cells for kind in ("baseline", "DGS")]
+            ours.set(xticks=range(len(kinds)), xticklabels=map("\n".join, kinds))
+            theirs.set_title(f"{arm.label}: printed in the document, CIFAR-10")
+            ours.set_title("ours: spiking networks at this scale")
         for row in axes:
             row[0].set_ylabel("accuracy (%)")
     return figure
 
 
-def draw_bars(axis: Any, values: Sequence[float], base: str) -> None:
+def draw_means(axis: Axes, means: Sequence[Interval | None], base: DGSArm) -> None:
+    """Draw bars with 95 % intervals over seeds, where there are any."""
+    draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base)
+    for place, mean in enumerate(means):
+        if mean and (spread := error_bar(mean)):
+            axis.errorbar(place, mean.estimate, yerr=spread, color="#303030", capsize=2, lw=0.8)
+
+
+def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm) -> None:
     """Draw bars, every second one (DGS) in the colour of the four steps, with their values."""
-    colors = [method(base)["color"], method("S1")["color"]] * (len(values) // 2)
+    colors = [base.color, ARMS["S1"].color] * (len(values) // 2)
     bars = axis.bar(range(len(values)), values, color=colors, width=0.6)
     axis.bar_label(bars, fmt="{:.4g}", fontsize=6, padding=1)
     axis.margins(y=0.15)
-
-
-def draw_spread(axis: Any, place: float, values: list[float]) -> None:
-    """Draw the 95 % interval over seeds, where there is one."""
-    if not values:
-        return
-    interval = paired_interval(values)
-    if math.isfinite(interval.low) and math.isfinite(interval.high):
-        spread = [[interval.estimate - interval.low], [interval.high - interval.estimate]]
-        axis.errorbar(place, interval.estimate, yerr=spread, color="#303030", capsize=2, lw=0.8)

@@ -5,53 +5,53 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
-from regrad.report.style import method
-from regrad.report.tables import significant
+from regrad.report.outcomes import Outcomes
+from regrad.report.tables import interval_text, significant
 from regrad.results import Record
-from regrad.studies.dgs.rows import (
-    MODELS,
-    TASKS,
-    arms,
-    choices,
-    ends,
-    runs,
-    target,
-)
-from regrad.studies.dgs.tables import gap, interval_text, mean
-from regrad.studies.micro_adam.rows import diverged, of_part
+from regrad.studies.dgs.arms import ARMS, TASKS
+from regrad.studies.dgs.quantities import MODEL_NAMES, image_runs, target
 
 NONE = "no number, as every pair has a diverged run"
 
 
 def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> dict[str, str]:
     """Return what the prose cites, by key."""
-    first = next(iter(runs(records, "images", "adam", model="resnet20").values()))
-    other = next(iter(runs(records, "images", "adam", model="resnet32").values()))
-    parts = ("images", "spiking", *TASKS)
-    found = {
-        "dgs/runs": str(len({r.run_id for r in records})),
-        "dgs/diverged": str(sum(diverged(r) for r in {r.run_id: r for r in records}.values())),
-        "dgs/seeds": str(len(runs(records, "images", "adam", model="resnet20"))),
-        "dgs/data": str(first.spec.problem.options["images"]),
-        "dgs/depths": " and ".join(str(r.spec.problem.options["depth"]) for r in (first, other)),
-        "dgs/width": str(first.spec.problem.options["width"]),
-        "dgs/parameters": f"{first.parameters:,}",
-        "dgs/parameters32": f"{other.parameters:,}",
-        "dgs/steps": f"{first.spec.steps:,}",
-        "dgs/batch": str(first.spec.batch_size),
-        "dgs/target": f"{target(records):.2f}",
-        "dgs/edges": str(sum(c.edge is not None for p in parts for c in choices(records, p).values())),
+    outcomes = Outcomes(records)
+    choices = [c for part in ("images", "spiking", *TASKS) for c in outcomes.part(part).choices().values()]
+    used = next(row["largest difference to SGD"] for row in repaired if row["scaling lines"] == "used")
+    return {
+        "dgs/runs": str(len(outcomes)),
+        "dgs/diverged": str(outcomes.diverged),
+        "dgs/target": f"{target(outcomes):.2f}",
+        "dgs/edges": str(sum(choice.edge is not None for choice in choices)),
         "dgs/repaired-steps": str(repaired[0]["steps"]),
-        "dgs/used-difference": significant(
-            next(r["largest difference to SGD"] for r in repaired if r["scaling lines"] == "used"), 2
-        ),
+        "dgs/used-difference": significant(used, 2),
+        **image_sizes(outcomes),
+        **spiking_sizes(outcomes),
+        **comparisons(outcomes),
+        **geometry(outcomes),
     }
-    return found | spiking(records) | comparisons(records) | geometry(records)
 
 
-def spiking(records: Sequence[Record]) -> dict[str, str]:
+def image_sizes(outcomes: Outcomes) -> dict[str, str]:
+    """Return the size of the runs on images."""
+    first, deeper = (image_runs(outcomes, "adam", model) for model in MODEL_NAMES)
+    spec, other = first.records[0].spec, deeper.records[0].spec
+    return {
+        "dgs/seeds": str(len(first)),
+        "dgs/data": str(spec.problem.options["images"]),
+        "dgs/depths": " and ".join(str(s.problem.options["depth"]) for s in (spec, other)),
+        "dgs/width": str(spec.problem.options["width"]),
+        "dgs/parameters": f"{first.parameters:,}",
+        "dgs/parameters32": f"{deeper.parameters:,}",
+        "dgs/steps": f"{spec.steps:,}",
+        "dgs/batch": str(spec.batch_size),
+    }
+
+
+def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
     """Return the size of the spiking networks' runs."""
-    spec = next(r.spec for r in of_part(records, "spiking"))
+    spec = outcomes.part("spiking").records[0].spec
     return {
         "dgs/spiking/steps": str(spec.steps),
         "dgs/spiking/batch": str(spec.batch_size),
@@ -60,30 +60,29 @@ def spiking(records: Sequence[Record]) -> dict[str, str]:
     }
 
 
-def comparisons(records: Sequence[Record]) -> dict[str, str]:
+def comparisons(outcomes: Outcomes) -> dict[str, str]:
     """Return accuracies and paired differences of DGS to LARS and Adam."""
-    found = {}
-    for model in MODELS:
-        accuracy = {
-            arm: ends(runs(records, "images", arm, model=model), "test_accuracy") for arm in arms(records, "images")
-        }
+    texts = {}
+    for model in MODEL_NAMES:
+        runs = {arm: image_runs(outcomes, arm, model) for arm in outcomes.part("images").arms}
         for arm in ("E1", "S1"):
             for control in ("lars", "adam"):
-                text = interval_text(gap(accuracy[arm], accuracy[control]), NONE, 1)
-                found[f"dgs/{model}/{arm}-{control}"] = text
+                gap = runs[arm].gap(runs[control], "test_accuracy")
+                texts[f"dgs/{model}/{arm}-{control}"] = interval_text(gap, NONE, 1)
+        means = {arm: own.mean("test_accuracy") for arm, own in runs.items()}
         for arm in ("lars", "adam", "E1", "S1"):
-            found[f"dgs/{model}/{arm}"] = interval_text(mean(accuracy[arm]), NONE, 1)
-        best = {arm: fmean(values.values()) for arm, values in accuracy.items() if values}
-        found[f"dgs/{model}/best"] = str(method(max(best, key=lambda arm: best[arm]))["label"]) if best else NONE
-    return found
+            texts[f"dgs/{model}/{arm}"] = interval_text(means[arm], NONE, 1)
+        estimates = {arm: mean.estimate for arm, mean in means.items() if mean}
+        best = max(estimates, key=lambda arm: estimates[arm], default=None)
+        texts[f"dgs/{model}/best"] = ARMS[best].label if best else NONE
+    return texts
 
 
-def geometry(records: Sequence[Record]) -> dict[str, str]:
+def geometry(outcomes: Outcomes) -> dict[str, str]:
     """Return the measured cosines with the gradient and the slopes of log update on log gradient."""
-    found: dict[str, list[float]] = {}
-    for record in runs(records, "images", "momentum", model="resnet20").values():
-        for name, curve in record.curves.items():
-            if name.startswith(("cosine/", "slope/")):
-                found.setdefault(name, []).extend(curve.y)
-    keys = {"cosine/equation", "cosine/steps", "slope/equation", "slope/steps"}
-    return {f"dgs/{key}": f"{fmean(found[key]):.2f}" if found.get(key) else str(math.nan) for key in sorted(keys)}
+    curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
+    texts = {}
+    for key in ("cosine/equation", "cosine/steps", "slope/equation", "slope/steps"):
+        values = [y for of_run in curves if key in of_run for y in of_run[key].y]
+        texts[f"dgs/{key}"] = f"{fmean(values):.2f}" if values else str(math.nan)
+    return texts

@@ -1,15 +1,17 @@
 """How fast and how smoothly runs of the DGS study get to the target: survival curves, and rises of the loss."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from math import isfinite
-from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.style import PAGE_INCHES, canvas, method
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Record
-from regrad.studies.dgs.rows import MODEL_NAMES, arms, runs, speed
+from regrad.studies.dgs.arms import ARMS, DGSArm
+from regrad.studies.dgs.quantities import MODEL_NAMES, image_runs, target
 
 RISE = 0.05  # nats; a smaller one between evaluations is within the noise of a few hundred images
 SHOWN = ("sgd", "momentum", "adam", "lars", "sign", "E1", "S1")
@@ -37,10 +39,9 @@ def largest_rise(record: Record) -> float:
     return max([0.0, *(later - earlier for earlier, later in pairwise(losses))])
 
 
-def rises(records: Sequence[Record], arm: str, model: str) -> dict[int, float]:
-    """Return each fresh seed's largest rise; a run that became non-finite has none."""
-    ran = runs(records, "images", arm, model=model)
-    return {seed: largest_rise(record) for seed, record in ran.items() if not record.diverged}
+def rises(runs: Iterable[Record]) -> list[float]:
+    """Return each run's largest rise; one that became non-finite has none."""
+    return [largest_rise(run) for run in runs if run.finite]
 
 
 def censored(times: Mapping[int, float]) -> int:
@@ -50,54 +51,65 @@ def censored(times: Mapping[int, float]) -> int:
 
 def fig_speed(records: Sequence[Record]) -> Figure:
     """Share of seeds not yet at the target by step, on both networks; right, the largest rise of the loss."""
-    found = arms(records, "images")
-    shown = [arm for arm in SHOWN if arm in found]
+    outcomes = Outcomes(records)
+    loss, ran = target(outcomes), outcomes.part("images").arms
+    shown = [ARMS[name] for name in SHOWN if name in ran]
     with canvas(width=PAGE_INCHES, height=2.3, ncols=3) as (figure, axes):
         for axis, (model, name) in zip(axes[:2], MODEL_NAMES.items(), strict=True):
             for place, arm in enumerate(shown):
-                draw_survival(axis, records, (arm, model), 0.008 * (place - len(shown) / 2))
+                draw_survival(
+                    axis, arm, image_runs(outcomes, arm.name, model), (loss, 0.008 * (place - len(shown) / 2))
+                )
             axis.set(xlabel="steps", title=name, ylim=(-0.06, 1.08))
         axes[0].set_ylabel("share of seeds not at the target")
-        for place, arm in enumerate(shown):
-            for shift, model in ((-0.15, "resnet20"), (0.15, "resnet32")):
-                values = list(rises(records, arm, model).values())
-                color, fill = method(arm)["color"], "none" if model == "resnet32" else method(arm)["color"]
-                axes[2].scatter(values, [place + shift] * len(values), s=9, edgecolors=color, facecolors=fill, lw=0.6)
-        axes[2].set(yticks=range(len(shown)), yticklabels=[method(arm)["label"] for arm in shown])
-        axes[2].invert_yaxis()
-        axes[2].set_xscale("symlog", linthresh=0.1)
-        ticks, limits = [0, 1, 1e2, 1e4, 1e6], (-0.05, max(2.0, axes[2].get_xlim()[1]))
-        axes[2].set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32", xticks=ticks, xlim=limits)
-        axes[2].minorticks_off()
+        draw_rises(axes[2], shown, outcomes)
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(shown))
     return figure
 
 
-def draw_survival(axis: Any, records: Sequence[Record], which: tuple[str, str], shift: float) -> None:
-    """Draw an arm's curve on a network, a cross at its end if a seed was censored; ``shift`` keeps lines apart."""
-    arm, model = which
-    times = speed(records, arm, model)
-    ran = runs(records, "images", arm, model=model)
-    if not times:
+def draw_survival(axis: Axes, arm: DGSArm, runs: Outcomes, level: tuple[float, float]) -> None:
+    """Draw an arm's curve on a network, a cross at its end if a seed was censored.
+
+    Args:
+        axis: Where to draw.
+        arm: The arm.
+        runs: Its runs on fresh seeds.
+        level: The loss to reach, and how far the curve is moved up, which keeps lines apart.
+    """
+    if not len(runs):
         return
-    end = float(max(record.spec.steps for record in ran.values()))
+    loss, shift = level
+    times = runs.steps_to(loss)
+    end = float(max(run.spec.steps for run in runs))
     corners = survival(list(times.values()), end)
-    style = method(arm)
     shares = [share + shift for _, share in corners]
-    axis.step([time for time, _ in corners], shares, where="post", color=style["color"], label=style["label"])
+    axis.step([time for time, _ in corners], shares, where="post", color=arm.color, label=arm.label)
     if censored(times):
-        axis.plot(end, shares[-1], "x", color=style["color"], ms=4, mew=0.9, clip_on=False)
+        axis.plot(end, shares[-1], "x", color=arm.color, ms=4, mew=0.9, clip_on=False)
+
+
+def draw_rises(axis: Axes, arms: Sequence[DGSArm], outcomes: Outcomes) -> None:
+    """Draw the largest rise of every run, a line an arm; open marks for the deeper network."""
+    for place, arm in enumerate(arms):
+        for shift, model, fill in ((-0.15, "resnet20", arm.color), (0.15, "resnet32", "none")):
+            values = rises(image_runs(outcomes, arm.name, model))
+            axis.scatter(values, [place + shift] * len(values), s=9, edgecolors=arm.color, facecolors=fill, lw=0.6)
+    axis.set(yticks=range(len(arms)), yticklabels=[arm.label for arm in arms])
+    axis.invert_yaxis()
+    axis.set_xscale("symlog", linthresh=0.1)
+    ticks, limits = [0, 1, 1e2, 1e4, 1e6], (-0.05, max(2.0, axis.get_xlim()[1]))
+    axis.set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32", xticks=ticks, xlim=limits)
+    axis.minorticks_off()
 
 
 def speed_numbers(records: Sequence[Record]) -> dict[str, str]:
     """Return what the prose cites: censored runs, and how many runs ever rose by more than 0.05 nats."""
-    every = [(arm, model) for arm in arms(records, "images") for model in MODEL_NAMES]
-    times = [speed(records, *which) for which in every]
-    rose = sum(rise > RISE for which in every for rise in rises(records, *which).values())
+    outcomes = Outcomes(records)
+    loss, arms = target(outcomes), outcomes.part("images").arms
+    every = [image_runs(outcomes, arm, model) for arm in arms for model in MODEL_NAMES]
     return {
-        "dgs/speed/runs": str(sum(map(len, times))),
-        "dgs/speed/censored": str(sum(map(censored, times))),
-        "dgs/speed/rises": str(rose),
+        "dgs/speed/runs": str(sum(map(len, every))),
+        "dgs/speed/censored": str(sum(censored(runs.steps_to(loss)) for runs in every)),
+        "dgs/speed/rises": str(sum(rise > RISE for runs in every for rise in rises(runs))),
         "dgs/speed/rise": f"{RISE:g}",
     }
-

@@ -1,94 +1,106 @@
-"""Tables of the DGS study: records in, data frame out."""
+"""Tables of the DGS study: records in, data frame out.
 
+The document's own result tables stand beside ours as printed. Source: A. Mann (IJRASET 2024), section "Results",
+tables A and B; read in a scanned copy of the text.
+"""
+
+import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from regrad.report.style import method
-from regrad.report.tables import significant
+from regrad.report.outcomes import Outcomes
+from regrad.report.tables import interval_text, significant, typical
+from regrad.report.tuning import tuning_row
 from regrad.results import Record
-from regrad.statistics.intervals import Interval, paired_interval
-from regrad.studies.dgs.document import TABLES, Cell
-from regrad.studies.dgs.rows import (
+from regrad.statistics.intervals import paired_interval
+from regrad.studies.dgs.arms import ARMS, SCALED, TASKS
+from regrad.studies.dgs.quantities import (
     MODEL_NAMES,
     RESETS,
-    TASKS,
-    arms,
-    cells,
-    choices,
-    differences,
-    ends,
-    factorial,
-    lost,
+    SCORES,
+    image_runs,
     off_optimum,
-    runs,
-    speed,
+    reset_runs,
+    spiking_cells,
+    spiking_runs,
+    target,
 )
-from regrad.studies.micro_adam.tables import interval_text, typical
-
-TASK_NAMES = {"language": "language model", "transfer": "transfer", "own": "own network"}
-CENTIMETRES = {"expression": 5.2, "error": 2.0, "reason": 6.6}
 
 
-def mean(values: Mapping[int, float]) -> Interval | None:
-    """Return the interval over seeds, None without a finite run."""
-    return paired_interval(list(values.values())) if values else None
+class Cell(NamedTuple):
+    """One row of a printed table: accuracy in per cent, "# of Spikes (K)"."""
+
+    accuracy: float
+    spikes: int
 
 
-def gap(mine: Mapping[int, float], others: Mapping[int, float]) -> Interval | None:
-    """Return the interval of the paired difference, None without a shared seed."""
-    found = differences(dict(mine), dict(others))
-    return paired_interval(found) if found else None
+# (baseline of our counterpart, model, reset) -> rows "Baseline" and "DGS"
+PRINTED: dict[tuple[str, str, str], tuple[Cell, Cell]] = {
+    ("lars", "resnet20", "soft"): (Cell(92.91, 497), Cell(96.05, 492)),
+    ("lars", "resnet32", "hard"): (Cell(90.52, 555), Cell(93.57, 563)),
+    ("adam", "resnet20", "soft"): (Cell(72.83, 641), Cell(75.2, 634)),
+    ("adam", "resnet32", "hard"): (Cell(61.96, 769), Cell(68.03, 759)),
+}
+
+
+def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
+    """Return the mean of one arm's final number with its interval, and how many runs diverged and are not in it."""
+    text = interval_text(runs.mean(metric), "diverged", digits)
+    return f"{text} ({runs.diverged} div.)" if 0 < runs.diverged < len(runs) else text
 
 
 def images_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return each arm's accuracy on both networks, its steps to the target and what a wrong rate costs it."""
-    best = choices(records, "images")
+    outcomes = Outcomes(records)
+    loss, choices = target(outcomes), outcomes.part("images").choices()
     lines = []
-    for arm in arms(records, "images"):
-        line = {"arm": method(arm)["label"], "LR": significant(best[arm].best or float("nan"), 2)}
+    for arm, choice in choices.items():
+        line = {"arm": ARMS[arm].label, "LR": significant(choice.best or math.nan, 2)}
         for model, name in MODEL_NAMES.items():
-            found = runs(records, "images", arm, model=model)
-            line[f"{name}, % [95 %]"] = interval_text(mean(ends(found, "test_accuracy")), "diverged", 1)
-            line["steps " + name[-2:]] = typical(list(speed(records, arm, model).values()))
-            line["div. " + name[-2:]] = f"{lost(found)}/{len(found)}"
-        line["off optimum"] = interval_text(mean(off_optimum(records, arm)), "", 2)
+            runs = image_runs(outcomes, arm, model)
+            line[f"{name}, % [95 %]"] = interval_text(runs.mean("test_accuracy"), "diverged", 1)
+            line["steps " + name[-2:]] = typical(list(runs.steps_to(loss).values()))
+            line["div. " + name[-2:]] = f"{runs.diverged}/{len(runs)}"
+        rises = list(off_optimum(outcomes, arm).values())
+        line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
         lines.append(line)
     return pd.DataFrame(lines)
 
 
 def reset_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the full factorial: accuracy by model and reset of the optimizer, and DGS minus Adam."""
+    outcomes = Outcomes(records)
     lines = []
     for model, name in MODEL_NAMES.items():
         for reset in RESETS:
+            runs = {arm: reset_runs(outcomes, arm, model, reset) for arm in outcomes.part("reset").arms}
             line = {"network": name, "reset": reset}
-            accuracy = {
-                arm: ends(factorial(records, arm, model, reset), "test_accuracy") for arm in arms(records, "reset")
-            }
-            line |= {method(arm)["label"]: interval_text(mean(a), "diverged", 1) for arm, a in accuracy.items()}
-            line["S1 minus Adam"] = interval_text(gap(accuracy["S1"], accuracy["adam"]), "", 1)
+            for arm, own in runs.items():
+                line[ARMS[arm].label] = mean_text(own, "test_accuracy", 1)
+            line["S1 minus Adam"] = interval_text(runs["S1"].gap(runs["adam"], "test_accuracy"), "", 1)
             lines.append(line)
     return pd.DataFrame(lines)
 
 
 def spiking_table(records: Sequence[Record], base: str) -> pd.DataFrame:
     """Return one of the document's tables with our spiking networks beside its numbers."""
+    outcomes = Outcomes(records)
     lines = []
-    for model, reset in cells(records):
-        printed: tuple[Cell | None, Cell | None] = TABLES.get((base, model, reset), (None, None))
-        for arm, theirs in zip((base, f"{base}+dgs"), printed, strict=True):
-            found = runs(records, "spiking", arm, model=model, reset=reset)
+    for model, reset in spiking_cells(outcomes):
+        printed: tuple[Cell | None, Cell | None] = PRINTED.get((base, model, reset), (None, None))
+        for arm, theirs in zip((ARMS[base], SCALED[base]), printed, strict=True):
+            runs = spiking_runs(outcomes, arm.name, model, reset)
             lines.append(
                 {
                     "network": MODEL_NAMES[model],
                     "reset": reset,
-                    "arm": method(arm)["label"],
+                    "arm": arm.label,
                     "theirs, %": f"{theirs.accuracy:g}" if theirs else "",
                     "theirs, K": str(theirs.spikes) if theirs else "",
-                    "ours, % [95 %]": interval_text(mean(ends(found, "test_accuracy")), "diverged", 1),
-                    "ours, K [95 %]": interval_text(mean(ends(found, "test_spikes")), "diverged", 2),
+                    "ours, % [95 %]": mean_text(runs, "test_accuracy", 1),
+                    "ours, K [95 %]": mean_text(runs, "test_spikes", 2),
                 }
             )
     return pd.DataFrame(lines)
@@ -96,22 +108,22 @@ def spiking_table(records: Sequence[Record], base: str) -> pd.DataFrame:
 
 def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return what the abstract names beyond CIFAR: loss of the language model, accuracies of the two others."""
+    outcomes = Outcomes(records)
     lines = []
-    for task in TASKS:
-        metric = "test_loss" if task == "language" else "test_accuracy"
-        accuracy = {arm: ends(runs(records, task, arm), metric) for arm in arms(records, task)}
-        digits = 3 if task == "language" else 1
-        for arm, values in accuracy.items():
+    for task, score in SCORES.items():
+        runs = outcomes.part(task).fresh
+        for arm, choice in outcomes.part(task).choices().items():
+            own, adam = runs.arm(arm), runs.arm("adam")
             lines.append(
                 {
-                    "task": TASK_NAMES[task],
-                    "unit": "nats per byte" if task == "language" else "%",
-                    "arm": method(arm)["label"],
-                    "LR": significant(choices(records, task)[arm].best or float("nan"), 2),
-                    "test [95 %]": interval_text(mean(values), "diverged", digits),
-                    "minus Adam [95 %]": interval_text(gap(values, accuracy["adam"]), "", digits)
-                    if arm != "adam"
-                    else "",
+                    "task": score.task,
+                    "unit": score.unit,
+                    "arm": ARMS[arm].label,
+                    "LR": significant(choice.best or math.nan, 2),
+                    "test [95 %]": mean_text(own, score.metric, score.digits),
+                    "minus Adam [95 %]": ""
+                    if arm == "adam"
+                    else interval_text(own.gap(adam, score.metric), "", score.digits),
                 }
             )
     return pd.DataFrame(lines)
@@ -119,38 +131,30 @@ def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
     """Return the tuning of each arm on each task: grid, trials, choice, edge, diverged runs."""
+    outcomes = Outcomes(records)
     return pd.DataFrame(
-        {
-            "task": part,
-            "arm": method(arm)["label"],
-            "lowest LR": significant(min(choice.means), 2),
-            "highest LR": significant(max(choice.means), 2),
-            "trials": choice.trials,
-            "best LR": significant(choice.best or float("nan"), 2),
-            "on edge": choice.edge or "no",
-            "div.": sum(choice.diverged.values()),
-        }
+        {"task": part, "arm": ARMS[arm].label, **tuning_row(choice)}
         for part in ("images", "spiking", *TASKS)
-        for arm, choice in ((arm, choices(records, part)[arm]) for arm in arms(records, part))
+        for arm, choice in outcomes.part(part).choices().items()
     )
 
 
 def audit_table(failures: Iterable[Mapping[str, str]]) -> pd.DataFrame:
     """Return the places where the program as printed stops."""
-    return pd.DataFrame([{key: failure[key] for key in CENTIMETRES} for failure in failures])
+    return pd.DataFrame([{key: failure[key] for key in ("expression", "error", "reason")} for failure in failures])
 
 
-def repaired_table(found: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def repaired_table(variants: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return how far each variant of the repaired program is from plain SGD."""
     words = {"printed": "as printed, not read", "removed": "removed", "used": "used, which the program does not do"}
     return pd.DataFrame(
         {
-            "scaling lines": words[row["scaling lines"]],
-            "steps": row["steps"],
-            "largest difference to SGD": significant(row["largest difference to SGD"], 2),
-            "bit-identical": "yes" if row["bit-identical"] else "no",
+            "scaling lines": words[variant["scaling lines"]],
+            "steps": variant["steps"],
+            "largest difference to SGD": significant(variant["largest difference to SGD"], 2),
+            "bit-identical": "yes" if variant["bit-identical"] else "no",
         }
-        for row in found
+        for variant in variants
     )
 
 
