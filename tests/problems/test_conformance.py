@@ -151,7 +151,7 @@ def test_an_evaluation_is_of_the_numbers_promised_and_leaves_the_model_as_it_was
 
 @every_problem
 def test_an_evaluation_sees_as_many_different_examples_as_asked_for_in_parts_of_any_size(made):
-    whole, parts = made(), made(evaluation_batch=4)
+    whole, parts = made(), made(evaluation_batch=5)
     places = whole.evaluation_places("validation")
     assert len(np.unique(places)) == places.size
     assert len(places) == min(11, whole.size("validation"))
