@@ -136,6 +136,12 @@ def test_the_rows_have_every_metric_that_the_claims_ask_for():
     assert found == asked
 
 
+def test_tuning_runs_are_no_results():
+    speed = [row for row in claim_rows(RECORDS) if row["metric"] in ("test_loss", "steps_to_target")]
+    assert {row["seed"] for row in speed} == {0, 1, 2, 3, 4}
+    assert len(speed) == 2 * 5 * len(arms_in("language"))
+
+
 def test_losses_that_fall_with_c_reproduce_c4_and_smoke_decides_nothing():
     found = verdicts(RECORDS)
     assert {found[name]["verdict"] for name in ("C4", "C4b", "C5")} == {"reproduced"}
