@@ -245,6 +245,21 @@ def test_numbers_have_printable_keys_and_say_what_was_run():
     assert found["adam/decay-gap"].startswith("0.2")
 
 
+def test_a_run_that_several_parts_share_is_counted_once():
+    """At B = 8 the three rules are Adam's own five runs; of 120 stability runs 8 + 16 + 8 diverge."""
+    found = numbers(RECORDS)
+    assert found["adam/runs"] == str(len(RECORDS) - 3 * 5)
+    assert found["adam/diverged"] == "32"
+    assert found["adam/edges"] == "0"
+    assert (found["adam/share-largest"], found["adam/largest-batch"]) == ("0.67", "16")
+
+
+def test_a_rule_that_diverges_at_a_size_has_no_spread():
+    lost = study_records(lambda s: (s.tags["arm"], s.batch_size) == ("lr~B^1", 16))
+    assert list(tables.scaling_table(lost)["LR ~ B"].iloc[-2:]) == ["diverged", "infinite"]
+    assert numbers(lost)["adam/spread/1"] == "no finite spread"
+
+
 CASES = {
     "as usual": None,
     "MicroAdamVar always diverges": lambda s: s.optimizer.options["preconditioner"] == "variance",
@@ -273,6 +288,36 @@ def test_everything_is_drawn_and_counted_whatever_diverged(lost, tmp_path):
     assert {v["verdict"] for v in verdicts(records).values()} <= {
         *("reproduced", "not reproduced", "inconclusive", "not tested")
     }
+
+
+def test_the_figure_of_stability_shows_rates_a_hair_apart_and_clipped_arms_dashed():
+    axis, limits = figures.fig_stability(RECORDS).axes
+    lines = {line.get_label(): line for line in axis.lines}
+    assert lines["MicroAdamVar"].get_xdata().tolist() == [2, 8, 32]
+    assert lines["MicroAdamVar"].get_ydata().tolist() == pytest.approx([0, 1, 1], abs=0.05)
+    assert lines["Adam"].get_ydata().tolist() == pytest.approx([0, 0, 0], abs=0.05)
+    assert {label for label, line in lines.items() if line.get_linestyle() == "--"} == {
+        *("MicroAdam, clipped", "MicroAdamVar, clipped")
+    }
+    assert [text.get_text() for text in limits.get_yticklabels()] == list(lines)
+
+
+def test_the_figure_of_c_compares_every_other_plain_arm_with_adam():
+    losses, gaps = figures.fig_coefficient(RECORDS).axes
+    assert [text.get_text() for text in losses.get_xticklabels()] == ["0", "1/B", "0.25", "1", "4", "∞"]
+    assert (len(losses.containers), len(gaps.containers)) == (6, 5)
+
+
+def test_batch_sizes_are_drawn_over_equal_tokens():
+    """64 examples of 16 bytes; the first of four evaluations is at a quarter, the split is also taken before."""
+    *rules, _ = batches.fig_scaling(RECORDS).axes
+    for line in (line for axis in rules for line in axis.lines):
+        assert line.get_xdata()[[0, -1]].tolist() == pytest.approx([0.256, 1.024])
+    over_time = batches.fig_split(RECORDS).axes[0].lines
+    drawn = {line.get_label(): line for line in over_time if line.get_label().startswith("B = ")}
+    assert list(drawn) == ["B = 4", "B = 8", "B = 16"]
+    assert drawn["B = 16"].get_xdata().tolist() == pytest.approx([0, 1.024])
+    assert drawn["B = 16"].get_ydata().tolist() == pytest.approx([2 / 3, 2 / 3])
 
 
 def test_one_seed_is_drawn_without_intervals():
