@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+import torch
 
 from regrad.report.benchmarks import read
 from regrad.report.ledger.evaluate import evaluate_all
@@ -63,11 +64,60 @@ def test_times_are_divided_by_the_best_ordinary_step_of_the_round_and_a_compiled
     assert max(r["value"] for r in rows if r["metric"] == "seconds") == pytest.approx(1.002)
 
 
+def test_a_claim_on_vmap_is_decided_from_its_own_rounds():
+    rows = [r["value"] for r in claims.claim_rows(record(rounds=2)) if (r["arm"], r["metric"]) == ("vmap", "seconds")]
+    assert rows == pytest.approx([1.3, 1.301])
+
+
+def test_a_workload_is_a_panel_with_a_marker_an_arm_and_a_cross_for_the_ordinary_step():
+    panel, *empty = figures.fig_cost(record()).axes
+    drawn = [(line.get_marker(), line.get_markersize(), line.get_xydata().tolist()[0]) for line in panel.lines]
+    # vmap in 1.3 times the time and three times the memory; what failed or is ordinary has no marker.
+    assert drawn == [
+        ("+", 9, [1.0, 1.0]),
+        ("D", 6, [pytest.approx(1.051), 0.95]),
+        ("o", 4, [pytest.approx(1.301), 3.0]),
+    ]
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("time ratio", "memory ratio")
+    assert not any(axis.axison for axis in empty)
+
+
+def test_a_panel_with_a_slow_arm_has_a_logarithmic_axis_and_arms_are_named_once():
+    benchmark = record()
+    benchmark["workloads"]["slow in places"] = record(surgery=6.0)["workloads"][claims.WORKLOAD]
+    figure = figures.fig_cost(benchmark)
+    assert [axis.get_xscale() for axis in figure.axes[:2]] == ["linear", "log"]
+    assert figure.axes[1].get_title() == "slow\nin places"
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["surgery (ours)", "vmap"]
+
+
 def test_the_table_has_a_line_a_workload_and_a_dash_for_what_did_not_run():
     (line,) = tables.cost_table(record()).to_dict("records")
     assert line["surgery"] == "1.05 / 0.95"
     assert line["weights (M)"] == "1.25"
-    assert line["Opacus"] == line["BackPACK"] == "-"
+    assert line["Opacus"] == line["BackPACK"] == line["chunked"] == "-"
+
+
+def test_the_chunks_of_a_table_are_those_that_were_timed():
+    benchmark = record()
+    benchmark["workloads"][claims.WORKLOAD]["vmap, chunks of 16"] = arm([1.4], 120)
+    (line,) = tables.cost_table(benchmark).to_dict("records")
+    assert line["chunked"] == "1.40 / 1.20"
+
+
+def test_the_prose_cites_our_time_and_memory():
+    key = "engine/decoder-B16-V256"
+    assert numbers.numbers(record()) == {
+        "engine/machine": numbers.source(record()),
+        f"{key}/time": "1.05",
+        f"{key}/memory": "0.95",
+    }
+
+
+def test_the_largest_difference_of_two_answers_is_absolute_and_over_all_parameters():
+    first = {"a": torch.tensor([1.0, 2.0]), "b": torch.tensor([3.0])}
+    second = {"a": torch.tensor([1.0, 4.5]), "b": torch.tensor([2.0])}
+    assert numbers.largest_difference(first, second) == 2.5
 
 
 def test_the_stamp_names_machine_and_rounds():
@@ -75,6 +125,8 @@ def test_the_stamp_names_machine_and_rounds():
     several = record()
     several["workloads"]["MLP B64"] = record(rounds=5)["workloads"][claims.WORKLOAD]
     assert numbers.source(several).endswith("medians of 5 to 20 rounds")
+    several["environment"] |= {"time": "CUDA events", "device": "A Card"}
+    assert numbers.source(several).startswith("A Card, torch")
 
 
 def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_are_its_medians():

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import pytest
 
-from regrad.report.export import Exporter, rendered
+from regrad.report.export import rendered
 from regrad.report.ledger.verdicts import decide, scale_label
 from regrad.report.tables import to_latex
 from regrad.results import Curve
@@ -15,16 +15,13 @@ from regrad.studies.sign_placement.arms import ARMS, arms_of
 from regrad.studies.sign_placement.claims import claim_rows
 from regrad.studies.sign_placement.noise import predicted_snr, values_by_parameter
 from regrad.studies.sign_placement.numbers import numbers
+from regrad.studies.sign_placement.runtime.gradient_noise import GradientNoise
 from regrad.studies.sign_placement.study import STUDY
 from sign_records import LAYERS, LOSS, SHARE, noise_curves, record, study_records
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
-DRAW = {
-    "lr": figures.fig_learning_rates,
-    "curves": figures.fig_curves,
-    "dose": figures.fig_dose,
-    "noise": figures.fig_noise,
-}
+EMA = "sign of the moving average"
+DRAW = (figures.fig_learning_rates, figures.fig_curves, figures.fig_dose, figures.fig_noise)
 CASES = {
     "whole": {},
     "one seed": {"seeds": 1},
@@ -39,16 +36,32 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("name", DRAW)
-def test_every_figure_is_drawn_whatever_diverged_or_is_missing(name, case):
-    figure = DRAW[name](study_records(**CASES[case]))
-    assert len(rendered(figure, "png", {"Software": None})) > 1000
+def lines(axis):
+    """The labelled lines of an axis as lists of points."""
+    return {line.get_label(): line.get_xydata().tolist() for line in axis.lines if line.get_label()[0] != "_"}
+
+
+def estimates(axis):
+    """Where the estimates with error bars stand."""
+    return [bar[0].get_xydata()[0].tolist() for bar in axis.containers]
+
+
+def contents(figure):
+    """What a reader sees of a figure, without its layout."""
+    drawn = [legend.get_text() for key in figure.legends for legend in key.get_texts()]
+    for axis in figure.axes:
+        drawn += [line.get_xydata().tolist() for line in axis.lines]
+        drawn += [sorted(points.get_offsets().tolist()) for points in axis.collections]
+        drawn += [text.get_text() for text in (*axis.get_xticklabels(), *axis.get_yticklabels())]
+        drawn += [axis.get_xlim(), axis.get_ylim(), axis.get_xlabel(), axis.get_ylabel()]
+    return repr(drawn)
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_tables_numbers_and_rows_are_made_whatever_diverged_or_is_missing(case):
+def test_everything_is_made_whatever_diverged_or_is_missing(case):
     records = study_records(**CASES[case])
+    for draw in DRAW:
+        draw(records)
     for frame in (tables.results_table(records), tables.tuning_table(records)):
         assert list(frame["placement"]) == [arm.label for arm in arms_of(records)]
         assert "tabular" in to_latex(frame)
@@ -58,24 +71,80 @@ def test_tables_numbers_and_rows_are_made_whatever_diverged_or_is_missing(case):
     assert claim_rows(records)
 
 
+@pytest.mark.parametrize("case", ["whole", "all diverged"])
+@pytest.mark.parametrize("draw", DRAW)
+def test_figures_can_be_written(draw, case):
+    assert len(rendered(draw(study_records(**CASES[case])), "png", {"Software": None})) > 1000
+
+
 def test_drawing_reads_records_and_changes_none():
     records = study_records()
     before = [r.model_dump_json() for r in records]
-    for draw in DRAW.values():
+    for draw in DRAW:
         draw(records)
     assert [r.model_dump_json() for r in records] == before
 
 
-def test_the_order_of_the_records_does_not_change_a_figure_or_a_number():
+def test_the_order_of_the_records_and_what_was_drawn_before_change_nothing():
     records = study_records()
-    for draw in DRAW.values():
-        one, other = (rendered(draw(r), "png", {"Software": None}) for r in (records, records[::-1]))
-        assert one == other, draw.__name__
+    first = [contents(draw(records)) for draw in DRAW]
+    assert [contents(draw(records[::-1])) for draw in DRAW] == first
     assert numbers(records) == numbers(records[::-1])
 
 
 def test_arms_are_in_the_order_of_the_sign():
     assert [arm.name for arm in arms_of(study_records()[::-1])] == ["example", "group-4", "batch", "ema"]
+
+
+def test_every_arm_has_its_own_colour_marker_and_label():
+    styles = [tuple(arm.style.values()) for arm in ARMS.values()]
+    for column in zip(*styles, strict=True):
+        assert len(set(column)) == len(styles), column
+    assert all(arm.label == f"sign of {arm.signed}" for arm in ARMS.values())
+
+
+def test_the_figure_of_learning_rates_by_hand():
+    """A notch from the best rate costs 0.1; a ring marks the best."""
+    (axis,) = figures.fig_learning_rates(study_records()).axes
+    assert lines(axis)[EMA] == [[0.001, pytest.approx(2.1)], [0.002, 2.0], [0.004, pytest.approx(2.1)]]
+    assert [0.002, 2.0] in [line.get_xydata().tolist()[0] for line in axis.lines if len(line.get_xydata()) == 1]
+    assert list(lines(axis)) == [ARMS[arm].label for arm in LOSS]
+
+
+def test_the_figure_of_curves_by_hand():
+    """Lines are means over seeds 0 to 2; the axis holds the losses from the second evaluation on: 3.0 down to 2.0."""
+    (axis,) = figures.fig_curves(study_records()).axes
+    assert lines(axis)[EMA] == [[0.0, 5.5], [5.0, 4.0], [15.0, 3.0], [25.0, pytest.approx(2.01)]]
+    assert axis.get_ylim() == pytest.approx((2.0 - 0.03, 3.0))
+    band = axis.collections[-1].get_paths()[0].vertices
+    assert sorted({y for x, y in band.tolist() if x == 25.0}) == pytest.approx([2.0, 2.02])
+
+
+def test_a_diverged_run_is_in_no_line_and_not_in_the_limits():
+    records = [r for r in study_records(diverged=("ema/2",)) if r.spec.tags["arm"] == "ema"]
+    (axis,) = figures.fig_curves(records).axes
+    assert lines(axis)[EMA][-1] == [25.0, pytest.approx(2.005)]
+    assert axis.get_ylim()[1] == 3.0
+
+
+def test_the_figure_of_doses_by_hand():
+    losses, gaps = figures.fig_dose(study_records()).axes
+    assert estimates(losses) == [[place, pytest.approx(loss)] for place, loss in enumerate((2.41, 2.31, 2.21, 2.01))]
+    assert estimates(gaps) == [[place, pytest.approx(gap)] for place, gap in enumerate((0.4, 0.3, 0.2))]
+    assert [text.get_text() for text in losses.get_xticklabels()] == ["1", "4", "16", "EMA"]
+
+
+def test_the_figure_of_noise_by_hand():
+    """Of a layer's two checkpoints, 4 and 4 + 0.01 times its place, the median is the mean."""
+    snr, kurtosis, agreement, shares = figures.fig_noise(study_records()).axes
+    assert estimates(kurtosis) == [[pytest.approx(4 + 0.005 * place), place] for place in range(len(LAYERS))]
+    assert estimates(snr)[0] == [0.1, 0]
+    assert estimates(agreement)[0] == [0.9, 0]
+    assert [text.get_text() for text in snr.get_yticklabels()] == ["embedding", "0 attn query", "norm"]
+    assert snr.get_ylim() == (2.5, -0.5)
+    assert [(snr.get_xscale(), kurtosis.get_xscale())] == [("symlog", "log")]
+    points = {dots.get_label(): dots.get_offsets().tolist() for dots in shares.collections}
+    assert points[EMA] == [pytest.approx([0.8 - 0.01 * place] * 2) for place in range(len(LAYERS))]
 
 
 def test_claim_rows_by_hand():
@@ -91,31 +160,30 @@ def test_claim_rows_by_hand():
 
 
 def test_tuning_runs_never_become_claim_rows():
-    seeds = {r["seed"] for r in claim_rows(study_records(seeds=3))}
-    assert seeds == {0, 1, 2}
+    assert {r["seed"] for r in claim_rows(study_records(seeds=3))} == {0, 1, 2}
 
 
-def test_a_diverged_run_is_a_claim_row_without_a_value():
-    rows = claim_rows(study_records(diverged=("batch/1",)))
-    (lost,) = [r for r in rows if r["diverged"]]
-    assert (lost["arm"], lost["seed"], lost["value"]) == ("batch", 1, None)
+def test_a_diverged_run_is_a_claim_row_without_a_value_and_predicts_nothing():
+    rows = claim_rows(study_records(diverged=("batch/1", "ema/0")))
+    lost = [(r["arm"], r["seed"], r["value"]) for r in rows if r["diverged"]]
+    assert lost == [("batch", 1, None), ("ema", 0, None)]
+    assert {r["seed"] for r in rows if r["metric"] == "predicted_snr"} == {1, 2}
 
 
 def test_predicted_snr_by_hand():
     # Shares 0.75 and 0.85 at the two checkpoints: mean 0.8, and the normal distribution reaches 0.8 at 0.8416.
-    found = predicted_snr(record("ema", 0.002, 0, "fresh"))
-    assert found["ema"] == pytest.approx(0.841621, abs=1e-6)
+    snr = predicted_snr(record("ema", 0.002, 0, "fresh"))
+    assert snr["ema"] == pytest.approx(0.841621, abs=1e-6)
     # 0.6 at 0.2533: the earliest sign.
-    assert found["example"] == pytest.approx(0.253347, abs=1e-6)
-    assert set(found) == set(SHARE)
+    assert snr["example"] == pytest.approx(0.253347, abs=1e-6)
+    assert set(snr) == set(SHARE)
 
 
 def test_a_share_of_one_is_a_large_number_and_not_infinite():
     made = record("ema", 0.002, 0, "fresh")
     whole = Curve(x=[0.0], y=[1.0])
     made = made.model_copy(update={"curves": made.curves | {"noise/all/resampled_right/ema": whole}})
-    found = predicted_snr(made)
-    assert 5 < found["ema"] < math.inf
+    assert 5 < predicted_snr(made)["ema"] < math.inf
 
 
 def test_numbers_by_hand():
@@ -138,20 +206,26 @@ def test_numbers_by_hand():
         "sign/predicted-order": "the moving average $>$ the batch mean $>$ 4-example means $>$ each example",
     }
     assert {key: values[key] for key in expected} == expected
+    assert "sign/ema/gap" not in values
+
+
+def test_an_optimum_at_the_end_of_a_grid_is_counted():
+    best = [r for r in study_records() if r.spec.tags["phase"] == "fresh" or r.spec.optimizer.lr >= 0.002]
+    assert numbers(best)["sign/edges"] == "1"  # only ema's grid begins below 0.002
 
 
 def test_an_interval_by_hand():
     # Losses 2.00, 2.01, 2.02: mean 2.01, standard deviation 0.01, t(2, 97.5 %) = 4.30265:
     # half-width 4.30265 · 0.01/√3 = 0.02484.
-    (line,) = (
-        tables.results_table(study_records(seeds=3))
-        .query("placement == 'sign of the moving average'")
-        .to_dict("records")
-    )
-    assert line["test loss [95 %]"] == "2.010 [1.985, 2.035]"
-    assert line["minus EMA [95 %]"] == ""
-    assert line["SNR"] == "0.842"
-    assert line["div."] == "0/3"
+    table = tables.results_table(study_records(seeds=3)).set_index("placement")
+    assert table.loc[EMA].to_dict() == {
+        "LR": "0.0020",
+        "test loss [95 %]": "2.010 [1.985, 2.035]",
+        "minus EMA [95 %]": "",
+        "SNR": "0.842",
+        "div.": "0/3",
+    }
+    assert table.loc["sign of the batch mean", "minus EMA [95 %]"] == "0.200 [0.200, 0.200]"
 
 
 def test_diverged_runs_are_counted_and_enter_no_mean():
@@ -159,7 +233,7 @@ def test_diverged_runs_are_counted_and_enter_no_mean():
     values = numbers(records)
     assert values["sign/diverged"] == "1"
     assert values["sign/batch/gap"] == "0.200 [0.200, 0.200]"  # the pair of the diverged run is left out
-    line = tables.results_table(records).set_index("placement").loc["sign of the moving average"]
+    line = tables.results_table(records).set_index("placement").loc[EMA]
     # 2.00 and 2.01: standard deviation 0.00707, t(1, 97.5 %) = 12.706: half-width 0.0635.
     assert (line["test loss [95 %]"], line["div."]) == ("2.005 [1.941, 2.069]", "1/3")
 
@@ -175,15 +249,15 @@ def test_an_arm_that_diverged_everywhere_has_no_rate_and_no_loss():
 
 
 def test_a_tuning_table_shows_grid_trials_and_edges():
-    line = tables.tuning_table(study_records()).set_index("placement").loc["sign of the moving average"]
+    line = tables.tuning_table(study_records()).set_index("placement").loc[EMA]
     assert (line["lowest LR"], line["highest LR"], line["best LR"]) == ("0.0010", "0.0040", "0.0020")
     assert (line["trials"], line["decades"], line["on edge"]) == (3, "0.60", "no")
 
 
 def test_per_layer_values_come_from_every_seed_and_checkpoint_of_the_reference():
-    found = values_by_parameter(study_records(seeds=3), "kurtosis")
-    assert list(found) == list(LAYERS)
-    assert found[LAYERS[1]] == [4.0, 4.01] * 3
+    values = values_by_parameter(study_records(seeds=3), "kurtosis")
+    assert list(values) == list(LAYERS)
+    assert values[LAYERS[1]] == [4.0, 4.01] * 3
     assert values_by_parameter(study_records(), "gaussian/batch")[LAYERS[0]][0] == SHARE["batch"]
 
 
@@ -212,14 +286,12 @@ def test_losses_in_the_opposite_order_do_not_reproduce_the_claims(monkeypatch):
         first, second = LOSS[arm], LOSS[other]
         monkeypatch.setitem(LOSS, arm, second)
         monkeypatch.setitem(LOSS, other, first)
-    found = verdicts(study_records(seeds=8))
-    assert {v["verdict"] for v in found.values()} == {"not reproduced"}
+    assert {v["verdict"] for v in verdicts(study_records(seeds=8)).values()} == {"not reproduced"}
 
 
 @pytest.mark.parametrize(("preset", "seeds"), [("smoke", 5), ("small", 4)])
 def test_too_small_a_preset_or_too_few_seeds_decide_nothing(preset, seeds):
-    found = verdicts(study_records(seeds=seeds), preset)
-    assert {v["verdict"] for v in found.values()} == {"not tested"}
+    assert {v["verdict"] for v in verdicts(study_records(seeds=seeds), preset).values()} == {"not tested"}
 
 
 def test_the_claims_are_decided_from_the_arms_of_the_study():
@@ -233,24 +305,8 @@ def test_the_scale_label_counts_parameters_and_tokens():
     assert scale_label(study_records()) == "at 115,008 parameters, 12,800 tokens"
 
 
-def test_every_arm_has_its_own_colour_marker_and_label():
-    styles = [tuple(arm.style.values()) for arm in ARMS.values()]
-    for column in zip(*styles, strict=True):
-        assert len(set(column)) == len(styles), column
-
-
-def test_the_pictures_do_not_depend_on_what_was_drawn_before(tmp_path):
-    records = study_records()
-    exporter = Exporter(tmp_path, notebook="x", preset="smoke", records=records)
-    first = exporter.figure("fig-a", figures.fig_dose, records).png
-    figures.fig_noise(records)
-    assert exporter.figure("fig-b", figures.fig_dose, records).png == first
-
-
 def test_the_constructed_records_have_the_curves_that_the_runner_writes():
     """Names as ``GradientNoise`` gives them, so that these tests test the true thing."""
-    from regrad.studies.sign_placement.runtime.gradient_noise import GradientNoise
-
     placements = GradientNoise(16, 4, 0.9, (4,)).placements
     assert set(placements) == set(SHARE)
     made = {name.split("/", 2)[2] for name in noise_curves() if "/all/" not in name}
@@ -261,5 +317,5 @@ def test_the_constructed_records_have_the_curves_that_the_runner_writes():
 def test_a_run_that_diverged_before_its_first_evaluation_has_no_curve_to_draw():
     records = study_records(diverged=("batch/1",))
     records = [r.model_copy(update={"curves": {}}) if r.diverged else r for r in records]
-    for draw in DRAW.values():
+    for draw in DRAW:
         draw(records)

@@ -14,12 +14,6 @@ PAGE_INCHES = 7.0
 
 # Label, colour, marker of each method, the same in all figures of all papers.
 METHODS: dict[str, tuple[str, str, str]] = {
-    "example": ("sign of each example", RED, "o"),
-    "group-2": ("sign of 2-example means", ORANGE, "v"),
-    "group-4": ("sign of 4-example means", YELLOW, "^"),
-    "group-8": ("sign of 8-example means", PINK, "<"),
-    "batch": ("sign of the batch mean", GREEN, "s"),
-    "ema": ("sign of the moving average", BLUE, "D"),
     "adam": ("Adam", BLUE, "D"),
     "sgd": ("SGD", GREY, "v"),
     "momentum": ("SGD, momentum", BLACK, "^"),
