@@ -1,1 +1,11 @@
-"""Makes the plain modules of this folder importable from the folders below it."""
+"""Makes the plain modules of this folder importable from the folders below it; what takes long is made once."""
+
+import pytest
+
+import site_world
+
+
+@pytest.fixture(scope="session")
+def small_site(tmp_path_factory):
+    """The folder of the pages of a small constructed site; not to be changed."""
+    return site_world.build(tmp_path_factory.mktemp("checkout"))

@@ -10,7 +10,7 @@ import yaml
 from regrad.cite import REPORT, entries, report_entry, scalars
 from regrad.cli import main
 from regrad.report.ledger.load import load
-from regrad.studies.papers import PAPERS
+from regrad.studies.catalogue import PAPERS
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "CITATION.cff").read_text(encoding="utf-8")

@@ -57,7 +57,7 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_equal_bytes(tmp_pat
 @pytest.mark.parametrize(
     ("cells", "said"),
     [
-        pytest.param(["1 / 0", FINISH], "ZeroDivisionError: division by zero", id="a cell fails"),
+        pytest.param(["raise ValueError('one\\ntwo')", FINISH], "ValueError: one", id="a cell fails"),
         pytest.param(["import os", "os._exit(0)", FINISH], "died", id="the kernel exits"),
         pytest.param(["import os", "os.kill(os.getpid(), 9)", FINISH], "died", id="the kernel is killed"),
         pytest.param(
@@ -68,8 +68,6 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_equal_bytes(tmp_pat
         pytest.param(
             ["import sys", "sys.exit(0)", FINISH], "code cell 5 of 5 did not run", id="a cell leaves with success"
         ),
-        pytest.param(["x = 1"], "must end with exporter.finish", id="the last cell does not export"),
-        pytest.param(["raise ValueError('one\\ntwo')", FINISH], "ValueError: one", id="an error of two lines"),
     ],
 )
 def test_a_notebook_that_does_not_reach_its_end_is_an_error_and_the_last_good_output_stays(

@@ -14,7 +14,8 @@ from regrad.pipeline import site
 from regrad.pipeline.site_figures import shown
 from regrad.pipeline.site_sources import caption, inputs, repository, source_at
 from regrad.results import run_set
-from site_world import CLAIMS, FACTS, STAMP, build, picture, png, world
+from regrad.studies.catalogue import PAPERS
+from site_world import CLAIMS, FACTS, STAMP, picture, png, world
 
 OURS = (Path(site.__file__).parent / "templates" / "_script.html").read_text().strip()
 
@@ -35,17 +36,12 @@ def elements(path):
     return Elements(path.read_text(encoding="utf-8")).found
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    return build(tmp_path_factory.mktemp("checkout"))
-
-
 def pages(folder):
     return sorted(folder.rglob("*.html"))
 
 
-def test_no_script_of_a_notebook_survives_and_no_page_loads_anything_from_elsewhere(built):
-    for path in pages(built):
+def test_no_script_of_a_notebook_survives_and_no_page_loads_anything_from_elsewhere(small_site):
+    for path in pages(small_site):
         text, found = path.read_text(encoding="utf-8"), elements(path)
         assert re.findall(r"<script.*?>(.*?)</script>", text, re.S)[0].strip() == OURS
         assert [tag for tag, _ in found].count("script") == 1, path
@@ -57,23 +53,31 @@ def test_no_script_of_a_notebook_survives_and_no_page_loads_anything_from_elsewh
         assert "display:none" not in text
 
 
-def test_what_a_hostile_cell_says_is_still_shown_as_text(built):
-    text = (built / "00_start.html").read_text(encoding="utf-8")
+def test_what_a_hostile_cell_says_is_still_shown_as_text(small_site):
+    text = (small_site / "00_start.html").read_text(encoding="utf-8")
     assert "&lt;script&gt;alert(1)" in text
     assert "no picture" in text
     assert "<td>1</td>" in text
 
 
-def test_equal_input_gives_equal_bytes(tmp_path, built):
-    again = build(tmp_path)
-    assert [p.relative_to(again) for p in pages(again)] == [p.relative_to(built) for p in pages(built)]
-    for path in sorted(p for p in again.rglob("*") if p.is_file()):
-        assert path.read_bytes() == (built / path.relative_to(again)).read_bytes(), path
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_every_link_and_picture_of_every_page_is_there(built):
-    anchors = {path: {attrs["id"] for _, attrs in elements(path) if "id" in attrs} for path in pages(built)}
-    for path in pages(built):
+def test_equal_input_gives_equal_bytes_and_sweeps_an_earlier_build_from_the_site_s_own_folders(tmp_path, small_site):
+    folders, executed = world(tmp_path)
+    old, other = folders.site / "records" / "old.html", folders.site / "mine.txt"
+    for path in (old, other):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    files = site.build(executed, folders.site, claims=CLAIMS, facts=FACTS, folders=folders)
+    assert contents(folders.site) == contents(small_site) | {Path("mine.txt"): b"x"}
+    assert {path.relative_to(folders.site) for path in files} == set(contents(small_site))
+
+
+def test_every_link_and_picture_of_every_page_is_there(small_site):
+    anchors = {path: {attrs["id"] for _, attrs in elements(path) if "id" in attrs} for path in pages(small_site)}
+    for path in pages(small_site):
         for _, attrs in elements(path):
             where = attrs.get("href") or attrs.get("src") or ""
             if not where or where.startswith(("data:", "http")):
@@ -84,35 +88,41 @@ def test_every_link_and_picture_of_every_page_is_there(built):
             assert not anchor or anchor in anchors[target], (path, where)
 
 
-def test_no_page_has_an_identifier_twice_and_every_picture_has_words(built):
-    for path in pages(built):
+def test_no_page_has_an_identifier_twice_and_every_picture_has_words(small_site):
+    for path in pages(small_site):
         ids = [attrs["id"] for _, attrs in elements(path) if "id" in attrs]
         assert len(ids) == len(set(ids)), path
         assert all(attrs.get("alt", "").strip() for tag, attrs in elements(path) if tag == "img"), path
 
 
-def test_a_figure_leads_to_notebook_code_and_records(built):
-    text = (built / "index.html").read_text(encoding="utf-8")
+def test_a_figure_leads_to_notebook_code_and_records(small_site):
+    text = (small_site / "index.html").read_text(encoding="utf-8")
     part = text[text.index('src="figures/fig-one.png"') :].split("</figure>")[0]
     assert 'href="01_first.html#fig-one"' in part
     code, line = re.search(r'href="(code/unknown/regrad\.studies\.sign_placement\.[a-z.]+)#L(\d+)"', part).groups()
-    assert f'<span id="L{line}">def fig_curves' in (built / code).read_text(encoding="utf-8")
+    assert f'<span id="L{line}">def fig_curves' in (small_site / code).read_text(encoding="utf-8")
     name = re.search(r'href="records/(\w+)\.html"', part)[1]
     assert STAMP in part
-    data = (built / "records" / f"{name}.jsonl").read_bytes()
+    data = (small_site / "records" / f"{name}.jsonl").read_bytes()
     assert run_set([json.loads(row)["run_id"] for row in data.splitlines()]) == name
-    assert hashlib.sha256(data).hexdigest() in (built / "records" / f"{name}.html").read_text()
+    assert hashlib.sha256(data).hexdigest() in (small_site / "records" / f"{name}.html").read_text()
 
 
-def test_a_figure_of_a_benchmark_bears_its_stamp_and_leads_to_the_file(built):
-    text = (built / "01_first.html").read_text(encoding="utf-8")
+def test_a_figure_of_a_benchmark_bears_its_stamp_and_leads_to_the_file(small_site):
+    text = (small_site / "01_first.html").read_text(encoding="utf-8")
     part = text[text.index('id="fig-bench"') :].split("</figure>")[0]
     assert "benchmark of today · commit unknown" in part
     assert 'href="records/speed.json"' in part
 
 
-def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(built):
-    text = (built / "index.html").read_text(encoding="utf-8")
+def test_every_paper_of_the_ledger_is_named_as_the_table_of_papers_names_it(small_site):
+    text = (small_site / "index.html").read_text(encoding="utf-8")
+    assert "DGS: dynamic gradient scaling (Mann, 2024)" in text
+    assert PAPERS["sgg"].heading in text
+
+
+def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(small_site):
+    text = (small_site / "index.html").read_text(encoding="utf-8")
     row = text[text.index('id="claim-X1"') :].split("</tr>")[0]
     figures = ("-0.0123 [-0.5, 0.25]", "nats", "&lt; 0.001")
     for part in (*figures, "reason 1", "Our grid is coarser.", 'href="01_first.html"'):
@@ -130,18 +140,6 @@ def test_a_picture_s_name_is_what_the_exporter_said_beside_it_and_no_other_name_
     assert [(p.name, p.size) for _, p in shown(notebook, "01")] == [
         ("fig-one", (30, 20)), *((f"01-{place}", (30, 20)) for place in (2, 3, 4, 5, 6)),
     ]  # fmt: skip
-
-
-def test_pages_of_an_earlier_build_are_swept_from_the_site_s_own_folders_only(tmp_path):
-    folders, executed = world(tmp_path)
-    old, other = folders.site / "records" / "old.html", folders.site / "mine.txt"
-    for path in (old, other):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x")
-    made = site.build(executed, folders.site, claims=CLAIMS, facts=FACTS, folders=folders)
-    assert not old.exists()
-    assert other.exists()
-    assert {p for p in folders.site.rglob("*") if p.is_file()} == {*made, other}
 
 
 def test_the_code_is_that_of_the_commit_and_not_of_today(tmp_path):

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from site_world import build
-
 playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -26,9 +24,9 @@ class Silent(SimpleHTTPRequestHandler):
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory):
+def address(request):
     given = os.environ.get("REGRAD_SITE")
-    folder = Path(given) if given else build(tmp_path_factory.mktemp("checkout"))
+    folder = Path(given) if given else request.getfixturevalue("small_site")
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"

@@ -148,8 +148,8 @@ class Reproduction:
         limit = NOTEBOOK_SECONDS[self.order.preset]
         execute(source, output, self.parameters(), timeout=limit, live=not self.folders.published)
         generated = self.folders.generated
-        made = [generated / row.name for row in read_manifest(generated, target.notebook)]
-        self.freshness.remember(target.name, inputs, [output, manifest_path(generated, target.notebook), *made])
+        exports = [generated / row.name for row in read_manifest(generated, target.notebook)]
+        self.freshness.remember(target.name, inputs, [output, manifest_path(generated, target.notebook), *exports])
 
     def make_paper(self) -> None:
         """Bring ``paper/report.pdf`` up to date."""
@@ -201,18 +201,18 @@ class Reproduction:
 
 def holder(note: Path) -> str:
     """Return who holds the lock, in words; a holder of a moment ago has not written its note yet."""
-    said = ""
+    text = ""
     for _ in range(20):
-        said = note.read_text().strip() if note.exists() else ""
+        text = note.read_text().strip() if note.exists() else ""
         try:
-            os.kill(int(said.split()[1]), 0)
+            os.kill(int(text.split()[1]), 0)
         except (IndexError, ValueError, ProcessLookupError):
             time.sleep(0.1)
         except PermissionError:  # it lives, and is somebody else's
-            return said
+            return text
         else:
-            return said
-    return said or "another process"
+            return text
+    return text or "another process"
 
 
 def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
@@ -229,15 +229,15 @@ def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
     try:
         with lock.acquire(timeout=0):
             write_atomically(lock_note, f"process {os.getpid()} since {time.ctime()}\n".encode())
-            made = Reproduction(folders, order)
+            reproduction = Reproduction(folders, order)
             try:
-                made.check()
+                reproduction.check()
             except ValueError as error:
                 sys.stderr.write(f"regrad: {one_line(error)}\n")
                 return USAGE
             if fresh and (old := set_aside(folders)):
                 sys.stderr.write(f"regrad: earlier runs are kept in {old}\n")
-            return made.run()
+            return reproduction.run()
     except Timeout:
         sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder(lock_note)}\n")
         return ENVIRONMENT

@@ -41,7 +41,7 @@ class Builder:
 
     def __init__(self, site: Path, facts: dict[str, str], folders: Folders | None) -> None:
         self.site, self.facts, self.folders = site, facts, folders
-        self.made: dict[Path, None] = {}
+        self.written: dict[Path, None] = {}
         self.shelf = Shelf(folders.runs) if folders else None
         self.remote = repository(folders.root) if folders else ""
         self.environment = Environment(loader=PackageLoader("regrad.pipeline"), autoescape=True)
@@ -49,9 +49,9 @@ class Builder:
     def write(self, name: str, data: bytes) -> str:
         """Write a file of the site, once; return its name."""
         path = self.site / name
-        if path not in self.made:
+        if path not in self.written:
             write_atomically(path, data)
-            self.made[path] = None
+            self.written[path] = None
         return name
 
     def page(self, name: str, template: str, title: str, **values: Any) -> str:
@@ -129,7 +129,7 @@ class Builder:
     def sweep(self) -> None:
         """Remove pages of earlier builds from the folders that are the site's own."""
         for path in [p for name in OURS for p in (self.site / name).rglob("*") if p.is_file()]:
-            if path not in self.made:
+            if path not in self.written:
                 path.unlink()
 
 
@@ -172,4 +172,4 @@ def build(
         verdicts=site_ledger.verdicts(),
     )
     builder.sweep()
-    return list(builder.made)
+    return list(builder.written)

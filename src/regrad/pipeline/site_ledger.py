@@ -73,8 +73,8 @@ def verdicts() -> list[dict[str, str]]:
 
 def papers(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Return each paper in the ledger, with its number of claims by verdict."""
-    named = list(dict.fromkeys(claim["paper"] for claim in claims))
-    by_paper = {key: Counter(claim["verdict"] for claim in claims if claim["paper"] == key) for key in named}
+    keys = list(dict.fromkeys(claim["paper"] for claim in claims))
+    by_paper = {key: Counter(claim["verdict"] for claim in claims if claim["paper"] == key) for key in keys}
     return [
         {"id": key, "title": PAPERS[key].heading, "counts": [counts[verdict] for verdict in VERDICTS]}
         for key, counts in by_paper.items()

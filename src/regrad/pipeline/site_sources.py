@@ -46,8 +46,8 @@ def repository(root: Path) -> str:
     if match := re.search(r"^repository-code: *[\"']?(https://[^\s\"']+)", text, re.M):
         return match[1].rstrip("/")
     urls = tomllib.loads(project.read_text()).get("project", {}).get("urls", {}) if project.exists() else {}
-    named = {key.lower(): url for key, url in urls.items()}
-    address = named.get("repository") or named.get("source") or ""
+    addresses = {key.lower(): url for key, url in urls.items()}
+    address = addresses.get("repository") or addresses.get("source") or ""
     return str(address).rstrip("/") if str(address).startswith("https://") else ""
 
 

@@ -56,5 +56,5 @@ def select(only: str | None, notebooks: Path) -> tuple[list[Study], list[str]]:
             raise ValueError(f"--only: unknown target {name!r}{suggestion(name, [*owner, *DOCUMENTS])}")
     if not names:
         raise ValueError(f"--only {only!r}: no target given; ./reproduce.sh --list names them")
-    wanted = {owner[name].name for name in names if name in owner}
-    return [study for study in STUDIES if study.name in wanted], [d for d in DOCUMENTS if d in names]
+    selected = {owner[name].name for name in names if name in owner}
+    return [study for study in STUDIES if study.name in selected], [d for d in DOCUMENTS if d in names]

@@ -82,7 +82,7 @@ class Coordinator:
         if self.first:
             sys.stderr.write(f"regrad: {text}\n")
 
-    def told(self, value: Any) -> Any:
+    def from_first(self, value: Any) -> Any:
         """Return what rank 0 has, on every rank."""
         box = [value]
         dist.broadcast_object_list(box, src=0)
@@ -90,7 +90,7 @@ class Coordinator:
 
     def work(self) -> int:
         """Run what is missing; return the exit code."""
-        if not self.told(self.first and self.locked()):
+        if not self.from_first(self.first and self.locked()):
             self.say(f"{self.folders.root} is being reproduced by another process")
             return ENVIRONMENT
         try:
@@ -98,8 +98,8 @@ class Coordinator:
             while (self.order.limit is None or done < self.order.limit) and (task := self.next()):
                 self.one(*task)
                 done += 1
-            said = f"{done - len(self.refused)} runs done on {dist.get_world_size()} ranks"
-            self.say(f"{said}, {len(self.refused)} refused" if self.refused else said)
+            text = f"{done - len(self.refused)} runs done on {dist.get_world_size()} ranks"
+            self.say(f"{text}, {len(self.refused)} refused" if self.refused else text)
             return FAILED if self.refused else DONE
         finally:
             self.lock.release()
@@ -115,12 +115,12 @@ class Coordinator:
 
     def next(self) -> tuple[Spec, Fingerprint] | None:
         """Return the next missing run, the same on every rank; None when all are there or were refused."""
-        named = None
+        parts = None
         if self.first:
             self.waiting = self.waiting or self.lacking()
-            named = [part.model_dump() for part in self.waiting.pop(0)] if self.waiting else None
-        found = self.told(named)
-        return None if found is None else (Spec(**found[0]), Fingerprint(**found[1]))
+            parts = [part.model_dump() for part in self.waiting.pop(0)] if self.waiting else None
+        shared = self.from_first(parts)
+        return None if shared is None else (Spec(**shared[0]), Fingerprint(**shared[1]))
 
     def lacking(self) -> list[tuple[Spec, Fingerprint]]:
         """Return the runs that the first study with any lacks as far as its plan reaches, but those refused."""

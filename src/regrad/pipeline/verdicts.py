@@ -44,8 +44,7 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     """Return a verdict for every claim, in the ledger's order; without an export at this preset it is not tested."""
     claims = load(folders.paper / "claims.toml")
     unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
-    found = exported(folders.generated)
-    here = {name: row for name, row in found.items() if row["preset"] == preset}
+    here = {name: row for name, row in exported(folders.generated).items() if row["preset"] == preset}
     return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 
 
@@ -88,13 +87,13 @@ def cost_of_runs(folders: Folders, preset: str, records: list[Record]) -> dict[s
 
 def words(rows: list[dict[str, Any]]) -> dict[str, str]:
     """Return what the prose cites: each verdict, the reason as a sentence, and what seeds can see."""
-    found = {f"verdict/{row['id']}": row["verdict"] for row in rows}
+    texts = {f"verdict/{row['id']}": row["verdict"] for row in rows}
     for row in rows:
         scale = f" ({row['label']})" if row["label"] else ""
         sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
-        found[f"why/{row['id']}"] = breakable(escape_tex(sentence))
-    found |= ledger_numbers(rows, PAPERS)
-    return found | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
+        texts[f"why/{row['id']}"] = breakable(escape_tex(sentence))
+    texts |= ledger_numbers(rows, PAPERS)
+    return texts | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
 
 
 def made_by(folders: Folders, records: list[Record], device: str) -> str:

@@ -18,9 +18,9 @@ def write(path: Path, text: str) -> None:
         text: Its content.
     """
     data = text.encode()
-    found = sums(path.parent) | {path.name: hashlib.sha256(data).hexdigest()}
+    digests = sums(path.parent) | {path.name: hashlib.sha256(data).hexdigest()}
     write_atomically(path, data)
-    write_atomically(path.parent / SUMS, "".join(f"{found[n]}  {n}\n" for n in sorted(found)).encode())
+    write_atomically(path.parent / SUMS, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode())
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -34,10 +34,10 @@ def sums(folder: Path) -> dict[str, str]:
 
 def complaint(path: Path) -> str | None:
     """Return what is wrong with a record's bytes, None if they are those that were measured."""
-    wanted = sums(path.parent).get(path.name)
-    if wanted is None:
+    measured = sums(path.parent).get(path.name)
+    if measured is None:
         return f"{path.name}: has no line in {SUMS}; allowed: records that a script of benchmarks/ wrote"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != wanted:
+    if hashlib.sha256(path.read_bytes()).hexdigest() != measured:
         return f"{path.name}: checksum mismatch; take it from git again, or measure again"
     return None
 

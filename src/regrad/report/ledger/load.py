@@ -57,10 +57,10 @@ def _one_line(error: ValidationError) -> str:
     place = [str(part + 1) if isinstance(part, int) else part for part in first["loc"] if part != kind]
     where, tag = " ".join(place), str(first.get("ctx", {}).get("tag"))
     unknown = suggestion(place[-1], list((KINDS[str(kind)] if kind else Claim).model_fields))
-    found = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
+    value = "" if isinstance(first["input"], dict) else f" = {first['input']!r}"
     return {
         "extra_forbidden": f"unknown key {where!r}{unknown}",
         "union_tag_invalid": f"{where}: unknown kind {tag!r}{suggestion(tag, list(KINDS))}",
         "union_tag_not_found": f"'{where} kind' is missing",
         "missing": f"{where!r} is missing",
-    }.get(first["type"], f"{where}{found}: {first['msg'].removeprefix('Value error, ').lower()}")
+    }.get(first["type"], f"{where}{value}: {first['msg'].removeprefix('Value error, ').lower()}")

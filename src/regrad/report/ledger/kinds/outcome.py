@@ -79,8 +79,8 @@ def weakest(outcomes: Iterable[Outcome]) -> Outcome:
 
 def gather(outcomes: list[Outcome], words: str) -> Outcome:
     """Return the weakest of several comparisons, saying so if there are several."""
-    found = weakest(outcomes)
-    return replace(found, why=f"{found.why} ({words} of {len(outcomes)})") if len(outcomes) > 1 else found
+    deciding = weakest(outcomes)
+    return replace(deciding, why=f"{deciding.why} ({words} of {len(outcomes)})") if len(outcomes) > 1 else deciding
 
 
 def bounded(value: float) -> float | None:

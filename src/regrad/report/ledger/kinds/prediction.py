@@ -23,8 +23,8 @@ from regrad.statistics.pairs import pair_gains, sign_p
 
 def prediction(test: Prediction, rows: Rows) -> Outcome:
     """Decide whether the predicted order is the observed one; rows carry both metrics."""
-    chosen = select(rows, test.metric, test.ladder)
-    observed = by_seed(chosen, test.better)
+    kept = select(rows, test.metric, test.ladder)
+    observed = by_seed(kept, test.better)
     predicted = by_seed(select(rows, test.prediction, test.ladder), "higher")
     seeds = [s for s in shared_seeds(observed, test.ladder) if s in shared_seeds(predicted, test.ladder)]
     sign = -1 if test.better == "lower" else 1
@@ -43,7 +43,7 @@ def prediction(test: Prediction, rows: Rows) -> Outcome:
         high=min(1.0, interval.high),
         n=interval.n,
         p=p,
-        diverged=diverged_runs(chosen, test.ladder),
+        diverged=diverged_runs(kept, test.ladder),
     )
     top = _ranks(scores).argmax()
     loser, loss_p = top_loses(test, ends, int(top))
@@ -67,14 +67,14 @@ def agreement_p(scores: np.ndarray, goodness: np.ndarray) -> float:
 
 def top_loses(test: Prediction, ends: np.ndarray, top: int) -> tuple[str, float]:
     """Return the arm that most nearly beats the one predicted best by more than the margin, with Holm's p."""
-    found: dict[str, float | None] = {}
+    p_values: dict[str, float | None] = {}
     for j, arm in enumerate(test.ladder):
         if j != top:
             pairs = pair_gains(ends[:, top], ends[:, j], test.better)
             infinite = pairs.favourable + pairs.unfavourable + pairs.both
             lost = sign_p(pairs, "less", test.top_margin)
-            found[arm] = lost if infinite else paired_p(pairs.finite, -test.top_margin, "less")
-    adjusted = {arm: p for arm, p in holm(found).items() if p is not None}
+            p_values[arm] = lost if infinite else paired_p(pairs.finite, -test.top_margin, "less")
+    adjusted = {arm: p for arm, p in holm(p_values).items() if p is not None}
     closest = min(adjusted, key=lambda arm: adjusted[arm])
     return closest, adjusted[closest]
 

@@ -40,14 +40,16 @@ class Count:
 
 def rate(test: Rate, rows: Rows) -> Outcome:
     """Compare divergence rates of every treatment with every control; the weakest comparison decides."""
-    chosen = select(rows, test.metric, arms_of(test))
-    counts = {
-        arm: Count(sum(bool(row["diverged"]) for row in own), len(own))
-        for arm in arms_of(test)
-        for own in [[row for row in chosen if row["arm"] == arm]]
-    }
-    found = [_compare(test, counts, pair) for pair in product(test.treatment, test.control)]
-    return replace(gather(found, "the deciding comparison"), diverged=diverged_runs(chosen, arms_of(test)))
+    kept = select(rows, test.metric, arms_of(test))
+    counts = {arm: count_diverged(kept, arm) for arm in arms_of(test)}
+    outcomes = [_compare(test, counts, pair) for pair in product(test.treatment, test.control)]
+    return replace(gather(outcomes, "the deciding comparison"), diverged=diverged_runs(kept, arms_of(test)))
+
+
+def count_diverged(rows: Rows, arm: str) -> Count:
+    """Return how many of an arm's runs diverged."""
+    diverged = [bool(row["diverged"]) for row in rows if row["arm"] == arm]
+    return Count(sum(diverged), len(diverged))
 
 
 def difference_interval(treatment: Count, control: Count, level: float) -> tuple[float, float]:
@@ -119,10 +121,10 @@ def detectable_rate(treatment: Count, control: Count) -> float | None:
 def runs_needed(test: Rate, treatment: Count, control: Count) -> int | None:
     """Return the runs an arm for 80 % power to see the difference found, or the margin if larger."""
     sign = -1 if test.direction == "lower" else 1
-    wanted = max(sign * (treatment.rate - control.rate), test.margin)
-    other = control.rate + sign * wanted
+    difference = max(sign * (treatment.rate - control.rate), test.margin)
+    other = control.rate + sign * difference
     if not 0 <= other <= 1:  # no room on the claimed side: plan for the same difference on the other
-        other = min(1.0, max(0.0, control.rate - sign * wanted))
+        other = min(1.0, max(0.0, control.rate - sign * difference))
     effect = proportion_effectsize(other, control.rate)
     n = NormalIndPower().solve_power(abs(float(effect)), nobs1=None, alpha=ALPHA, power=0.8)
     return max(math.ceil(float(n)), min(treatment.runs, control.runs) + 1)

@@ -27,10 +27,10 @@ def ratio(test: Ratio, rows: Rows) -> Outcome:
     Configurations (``every``): each ratio must lie inside, and low and high are the extremes. A treatment
     that failed where the control did not has no ratio and forbids "reproduced".
     """
-    chosen = select(rows, test.metric, arms_of(test))
-    table = by_seed(chosen)
-    found = [_compare(test, table, pair) for pair in product(test.treatment, test.control)]
-    return replace(gather(found, "the deciding comparison"), diverged=diverged_runs(chosen, arms_of(test)))
+    kept = select(rows, test.metric, arms_of(test))
+    table = by_seed(kept)
+    outcomes = [_compare(test, table, pair) for pair in product(test.treatment, test.control)]
+    return replace(gather(outcomes, "the deciding comparison"), diverged=diverged_runs(kept, arms_of(test)))
 
 
 def _compare(test: Ratio, table: dict, pair: tuple[str, str]) -> Outcome:
@@ -62,9 +62,7 @@ def _decide(test: Ratio, ends: tuple[float, float], failed: int) -> tuple[str, s
         return NOT_REPRODUCED, f"outside {allowed}"
     if failed:
         return INCONCLUSIVE, f"only the treatment failed in {failed} repetitions, which have no ratio"
-    return (
-        (REPRODUCED, f"inside {allowed}") if inside else (INCONCLUSIVE, f"reaches over the ends of {allowed}")
-    )
+    return (REPRODUCED, f"inside {allowed}") if inside else (INCONCLUSIVE, f"reaches over the ends of {allowed}")
 
 
 def _positive(value: float, arm: str) -> bool:

@@ -10,8 +10,8 @@ Rows = Sequence[Row]
 
 def select(rows: Iterable[Row], metric: str, arms: Iterable[str]) -> list[Row]:
     """Return the rows of these arms with this metric; a row that names no metric has the one asked for."""
-    wanted = set(arms)
-    return [row for row in rows if row.get("metric", metric) == metric and row.get("arm") in wanted]
+    known = set(arms)
+    return [row for row in rows if row.get("metric", metric) == metric and row.get("arm") in known]
 
 
 def reading(row: Row, better: str = "lower") -> float:

@@ -38,8 +38,8 @@ class Reversal:
 
 def trend(test: Trend, rows: Rows) -> Outcome:
     """Decide whether the metric moves in the claimed direction along the whole ladder."""
-    chosen = select(rows, test.metric, test.ladder)
-    table = by_seed(chosen, test.better)
+    kept = select(rows, test.metric, test.ladder)
+    table = by_seed(kept, test.better)
     seeds = shared_seeds(table, test.ladder)
     values = np.array([[table[arm][seed] for arm in test.ladder] for seed in seeds], dtype=np.float64)
     rising = values if test.direction == "higher" else -values
@@ -62,7 +62,7 @@ def trend(test: Trend, rows: Rows) -> Outcome:
         by_p=by_p,
         detectable=bounded(detectable_effect(interval.n) * interval.deviation) if interval else None,
         needed_n=pairs_needed(interval, test.margin) if interval and verdict == INCONCLUSIVE else None,
-        diverged=diverged_runs(chosen, test.ladder),
+        diverged=diverged_runs(kept, test.ladder),
         published=test.published,
         **size,
     )

@@ -18,11 +18,11 @@ Table = Mapping[str, Mapping[Any, float]]
 
 def paired(test: Paired, rows: Rows) -> Outcome:
     """Compare every treatment with every control at shared seeds; the weakest comparison decides."""
-    chosen = select(rows, test.metric, arms_of(test))
-    table = by_seed(chosen, test.better)
+    kept = select(rows, test.metric, arms_of(test))
+    table = by_seed(kept, test.better)
     if test.scale == "log10":
         table = {arm: {seed: _log10(value) for seed, value in seeds.items()} for arm, seeds in table.items()}
-    return compare(test, table, diverged_runs(chosen, arms_of(test)))
+    return compare(test, table, diverged_runs(kept, arms_of(test)))
 
 
 def spread(test: Spread, rows: Rows) -> Outcome:
@@ -31,17 +31,17 @@ def spread(test: Spread, rows: Rows) -> Outcome:
     A row is {arm, seed, batch_size, value, at?}: one point (``at``: tokens) of one curve. A spread needs at
     least two batch sizes; one that a diverged run takes part in is infinite.
     """
-    chosen = [row for row in select(rows, test.metric, arms_of(test)) if _counts(row, test)]
+    kept = [row for row in select(rows, test.metric, arms_of(test)) if _counts(row, test)]
     table: dict[str, dict[Any, float]] = defaultdict(dict)
     for arm in arms_of(test):
-        for seed in {row["seed"] for row in chosen if row["arm"] == arm}:
-            value = curve_spread([row for row in chosen if row["arm"] == arm and row["seed"] == seed])
+        for seed in {row["seed"] for row in kept if row["arm"] == arm}:
+            value = curve_spread([row for row in kept if row["arm"] == arm and row["seed"] == seed])
             if value is not None:
                 table[arm][seed] = value
     if not all(table.get(arm) for arm in arms_of(test)):
         regime = f" with {test.where.column} >= {number(test.where.at_least)}" if test.where else ""
         return Outcome(NOT_TESTED, f"an arm has no seed with at least two batch sizes{regime}")
-    return compare(test, table, diverged_runs(chosen, arms_of(test)))
+    return compare(test, table, diverged_runs(kept, arms_of(test)))
 
 
 def curve_spread(rows: Rows) -> float | None:
@@ -59,34 +59,34 @@ def curve_spread(rows: Rows) -> float | None:
 
 def compare(test: Paired | Spread, table: Table, diverged: tuple[tuple[str, int], ...]) -> Outcome:
     """Judge each treatment against each control; the intersection–union rule combines them."""
-    found = [_compare_two(test, table, pair) for pair in product(test.treatment, test.control)]
-    return replace(gather(found, "the deciding comparison"), diverged=diverged)
+    outcomes = [_compare_two(test, table, pair) for pair in product(test.treatment, test.control)]
+    return replace(gather(outcomes, "the deciding comparison"), diverged=diverged)
 
 
 def _compare_two(test: Paired | Spread, table: Table, pair: tuple[str, str]) -> Outcome:
     seeds = shared_seeds(table, pair)
     treatment, control = ([table[arm][seed] for seed in seeds] for arm in pair)
-    found = judge(pair_gains(treatment, control, test.direction), test.margin)
+    judgement = judge(pair_gains(treatment, control, test.direction), test.margin)
     outcome = Outcome(
-        verdict=found.verdict,
+        verdict=judgement.verdict,
         why="",
         comparison=f"{pair[0]} minus {pair[1]}",
         metric=test.metric,
         unit=test.unit,
-        p=found.p,
-        by_p=found.by_p,
-        detectable=found.detectable,
-        needed_n=found.needed_n,
+        p=judgement.p,
+        by_p=judgement.by_p,
+        detectable=judgement.detectable,
+        needed_n=judgement.needed_n,
         published=test.published,
     )
-    if found.interval:
+    if judgement.interval:
         # Gains are positive as claimed; what is printed is the plain difference.
         sign = -1 if test.direction == "lower" else 1
-        ends = sorted((sign * found.interval.low, sign * found.interval.high))
-        estimate = sign * found.interval.estimate
+        ends = sorted((sign * judgement.interval.low, sign * judgement.interval.high))
+        estimate = sign * judgement.interval.estimate
         low, high = (bounded(end) for end in ends)
-        outcome = replace(outcome, estimate=estimate, low=low, high=high, n=found.interval.n)
-    return replace(outcome, why=f"{outcome.comparison}: {figures(outcome)}: {found.reason}")
+        outcome = replace(outcome, estimate=estimate, low=low, high=high, n=judgement.interval.n)
+    return replace(outcome, why=f"{outcome.comparison}: {figures(outcome)}: {judgement.reason}")
 
 
 def _counts(row: Row, test: Spread) -> bool:
