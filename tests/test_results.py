@@ -154,3 +154,20 @@ def test_a_diverged_row_has_no_value():
     made = record(tagged, status="diverged", metrics={})
     assert row(made, "validation_loss")["value"] is None
     assert row(made, "validation_loss")["diverged"] is True
+
+
+def test_a_wrappers_learning_rate_is_that_of_what_it_wraps():
+    plain = Part(name="adam", options={"lr": 0.1, "betas": [0.9, 0.99]})
+    inner = Part(name="sgg", options={"base": plain.model_dump()})
+    wrapped = Part(name="resetting", options={"base": inner.model_dump()})
+    assert (plain.lr, wrapped.lr) == (0.1, 0.1)
+    assert wrapped.with_lr(0.2).lr == 0.2
+    assert wrapped.lr == 0.1
+    assert wrapped.with_lr(1 / 3).base.base.options == {"lr": 0.333333, "betas": [0.9, 0.99]}
+    assert plain.base is None
+
+
+@pytest.mark.parametrize("options", [{}, {"lr": "fast"}, {"lr": True}, {"base": {"name": "sgd", "options": {}}}])
+def test_a_part_without_a_learning_rate_says_so(options):
+    with pytest.raises(ValueError, match=r"lr = .*; allowed: a number"):
+        _ = Part(name="sgd", options=options).lr

@@ -95,10 +95,11 @@ def test_tuning_rows_that_cannot_be_compared_are_refused(rows, words):
         choose(rows)
 
 
-def test_steps_to_target_is_the_first_step_at_or_below_and_a_miss_is_infinite():
+def test_steps_to_target_is_where_the_curve_crosses_and_a_miss_is_infinite():
     steps, values = [10, 20, 30, 40], [3.0, 2.0, 2.5, 1.0]
     assert steps_to_target(steps, values, 2.0) == 20
-    assert steps_to_target(steps, values, 1.5) == 40
+    assert steps_to_target(steps, values, 1.5) == pytest.approx(30 + 10 * 2 / 3)  # a line from 2.5 to 1.0
+    assert steps_to_target(steps, values, 3.5) == 10, "it starts there"
     assert steps_to_target(steps, values, 0.5) == math.inf
     assert steps_to_target([], [], 1.0) == math.inf
     assert steps_to_target([1, 2], [math.nan, 1.0], 1.0) == 2
