@@ -20,7 +20,7 @@ from regrad.runner.gradients import Backward
 from regrad.runner.measures import Checkpoint
 from regrad.runner.train import train
 from regrad.studies.micro_adam import plan as study
-from regrad.studies.micro_adam.arms import ADAM, ARMS, RULES, arms_in
+from regrad.studies.micro_adam.arms import ADAM, ARMS, arms_in
 from regrad.studies.micro_adam.runtime.moment_split import MomentSplit, unbiased_mean_square
 from regrad.studies.micro_adam.sizes import PRESETS
 
@@ -102,7 +102,8 @@ def test_scaling_rules_see_equal_tokens_and_move_the_rate_by_their_power_of_b():
     assert len(optimum) == 1
     for spec in specs:
         assert spec.steps * spec.batch_size == 64
-        expected = min(optimum) * (spec.batch_size / 8) ** RULES[spec.tags["arm"]].exponent
+        power = {"lr~B^0": 0, "lr~B^0.5": 0.5, "lr~B^1": 1}[spec.tags["arm"]]
+        expected = min(optimum) * (spec.batch_size / 8) ** power
         assert spec.optimizer.lr == pytest.approx(expected, rel=1e-5)
 
 
@@ -143,6 +144,16 @@ def test_adam_needs_no_statistics_and_only_clipped_arms_are_clipped():
     assert study.gradient(ARMS["adam+clip"], "vmap") == Part(name="backward", options={"max_norm": 1.0})
     assert "max_norm" not in study.gradient(ARMS["micro_adam"], "vmap").options
     assert study.gradient(ARMS["micro_adam+clip"], "vmap").options["max_norm"] == 1.0
+
+
+def test_the_split_is_measured_on_adam_s_own_runs_and_under_the_root():
+    specs = study.plan(SIZES, study_records())
+    measured = [s for s in specs if "moment_split" in {part.name for part in s.measures}]
+    assert {(s.tags["part"], s.tags["arm"], s.batch_size) for s in measured} == {
+        ("language", "adam", 8),
+        *(("scaling", "lr~B^0.5", size) for size in (4, 8, 16)),
+        *(("scaling", rule, 8) for rule in ("lr~B^0", "lr~B^1")),
+    }
 
 
 def test_images_have_no_batch_norm():
