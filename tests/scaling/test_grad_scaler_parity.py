@@ -13,7 +13,7 @@ from regrad.scaling.alsdgc import ALSDGC
 from regrad.scaling.baselines import FixedScaler
 
 UNBOUNDED = {"min_scale": 0.0, "max_scale": 2.0**127}
-PATTERNS = 10_000
+PATTERNS = 1000  # a hundred times as many as any wrong rule of a constant, a reset or a rounding survives
 
 
 def step_by_step(scaler, gradients, dtype):
@@ -47,7 +47,7 @@ def random_pattern(rng):
     return constants, slopes, rng.choice([torch.float16, torch.float32])
 
 
-def test_v2_skips_grows_and_steps_like_grad_scaler_over_10000_random_overflow_patterns():
+def test_v2_skips_grows_and_steps_like_grad_scaler_over_1000_random_overflow_patterns():
     rng = random.Random(0)
     steps = skipped = 0
     for _ in range(PATTERNS):
@@ -65,7 +65,7 @@ def test_v2_skips_grows_and_steps_like_grad_scaler_over_10000_random_overflow_pa
 def test_with_the_printed_bounds_v2_is_grad_scaler_until_that_leaves_them():
     rng = random.Random(1)
     compared = left = 0
-    for _ in range(1000):
+    for _ in range(300):
         constants, slopes, dtype = random_pattern(rng)
         constants["init_scale"] = 2.0 ** rng.randint(3, 13)
         theirs = step_by_step(torch.amp.GradScaler("cpu", **constants), slopes, dtype)
@@ -74,8 +74,8 @@ def test_with_the_printed_bounds_v2_is_grad_scaler_until_that_leaves_them():
         assert ours[:inside] == theirs[:inside]
         compared += inside
         left += inside < len(theirs)
-    assert compared > 4000
-    assert left > 20
+    assert compared > 1200
+    assert left > 6
 
 
 def autocast_run(scaler, steps=60):
