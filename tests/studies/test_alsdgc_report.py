@@ -88,6 +88,19 @@ def test_a_row_of_the_results_says_rate_loss_difference_speed_and_divergences():
     assert table.loc["norm 1", "div."] == "0/5"
 
 
+def test_a_run_that_reached_the_target_and_then_diverged_is_counted_with_the_diverged_alone():
+    """Two of V4's five runs start at 2.3 and end at 9 by way of 1.0, below the target of 1.75."""
+    lost = runs(OUTCOMES, "plain", "V4").records[:2]
+    curves = {"validation_loss": Curve(x=[0.0, 1.5, 3.0], y=[2.3, 1.0, 9.0])}
+    ruined = [r.model_copy(update={"curves": curves}) if any(r is one for one in lost) else r for r in OUTCOMES]
+    line = tables.results_table(ruined).set_index("arm").loc["V4, repaired"]
+    assert (line["div."], line["steps"]) == ("2/5", "1.83")
+
+
+def test_the_prose_calls_the_best_norm_by_its_number():
+    assert numbers(OUTCOMES)["alsdgc/plain/best-norm"] == "3"
+
+
 def test_losses_are_matched_where_the_training_loss_first_falls_to_one_level():
     """Training losses end at 1 and 2: the level is 2. The first is at 2 in the middle, with test loss 2.1."""
     first, second = (runs(OUTCOMES, "plain", arm).records[0] for arm in ("V4", "clip-1"))
