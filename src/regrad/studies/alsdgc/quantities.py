@@ -110,4 +110,4 @@ def recovery(record: Record) -> float:
 def spike_steps(record: Record) -> list[float]:
     """Return the steps at which bad batches were injected into a run."""
     steps = record.spec.problem.options["spike_steps"]
-    return [float(step) for step in steps] if isinstance(steps, list) else []  # type: ignore[arg-type]
+    return [float(step) for step in steps if isinstance(step, int | float)] if isinstance(steps, list) else []
