@@ -84,6 +84,64 @@ def test_tables_have_a_line_an_arm(records):
     assert len(tables.ablations_table(records)) == 20
 
 
+def estimate(text):
+    return float(text.split()[0])
+
+
+# SGG ends 0.1 below its base. Matched is 0.04 below it, but at 1.19 times the best rate: 0.1 log2(1.19)² = 0.006 above.
+TO_BASE, TO_MATCHED, MATCHED_TO_BASE = -0.1, -0.066, -0.034
+
+
+def test_a_difference_is_to_the_control_that_heads_its_column(records):
+    lines = tables.results_table(records).to_dict("records")[:3]
+    base, sgg, matched = ([line["minus tuned base"], line["minus matched LR"]] for line in lines)
+    assert base == ["", ""]
+    assert list(map(estimate, sgg)) == pytest.approx([TO_BASE, TO_MATCHED], abs=0.004)
+    assert (estimate(matched[0]), matched[1]) == (pytest.approx(MATCHED_TO_BASE, abs=0.004), "")
+    assert [line["mean S"] for line in lines] == ["", "1.190", ""]
+    loss = estimate(lines[1]["test loss [95 %]"])
+    assert float(lines[1]["perplexity"]) == pytest.approx(math.exp(loss), rel=1e-3)
+    texts = numbers(records)
+    gaps = [estimate(texts[f"sgg/adamw:1/{gap}"]) for gap in ("gap", "matched-gap")]
+    assert gaps == pytest.approx([TO_BASE, TO_MATCHED], abs=0.004)
+
+
+def test_the_panels_of_effects_hold_the_differences_that_their_titles_say(records):
+    drawn = {
+        axis.get_title(): float(axis.containers[0].lines[0].get_xdata()[0]) for axis in figures.fig_effect(records).axes
+    }
+    assert drawn["minus tuned base"] == pytest.approx(TO_BASE, abs=0.004)
+    assert drawn["minus matched LR"] == pytest.approx(TO_MATCHED, abs=0.004)
+
+
+def test_accuracies_are_shares_and_higher_with_sgg(records):
+    """A tenth of the loss, with the other sign."""
+    sgg = tables.standins_table(records).to_dict("records")[1]
+    gains = [estimate(sgg[column]) for column in ("minus AdamW", "minus matched")]
+    assert gains == pytest.approx([-TO_BASE / 10, -TO_MATCHED / 10], abs=5e-4)
+    assert estimate(numbers(records)["sgg/dpo/matched-gain"]) == pytest.approx(-TO_MATCHED / 10, abs=5e-4)
+    full = tables.finetuning_table(records).to_dict("records")[0]
+    assert estimate(full["difference"]) == pytest.approx(-TO_BASE / 10, abs=5e-4)
+    assert 0 < estimate(full["AdamW"]) < estimate(full["AdamW + SGG"]) < 1
+
+
+def test_the_default_and_no_sgg_are_compared_with_nothing_and_a_schedule_has_no_range(records):
+    changes = tables.ablations_table(records).set_index("setting")["minus default"]
+    assert [setting for setting, text in changes.items() if not text] == ["default"]
+    lines = tables.variants_table(records).set_index("arm")
+    assert [arm for arm, text in lines["minus AdamW"].items() if not text] == ["no SGG"]
+    assert list(lines.loc["paper", ["least S", "mean S", "largest S"]]) == ["0.9000", "1.2000", "1.5000"]
+    schedule = lines.loc["AdamW, LR times b^n, b = 0.999"]
+    assert list(schedule[["least S", "mean S", "largest S"]]) == ["", "1.2000", ""]
+
+
+def test_a_public_variant_is_compared_with_its_own_schedule(records):
+    for variant, decay in (("public-v2", "0.999"), ("public-v2-trainer", "0.9")):
+        gap = fresh(records, f"variant={variant}").gap(fresh(records, f"schedule={decay}"))
+        text = numbers(records)[f"sgg/variant={variant}/schedule-gap"]
+        assert estimate(text) == pytest.approx(gap.estimate, abs=1e-4)
+
+
 def test_numbers_are_words_for_what_did_not_run(records):
     without = [r for r in records if r.spec.tags["part"] != "finetuning"]
     assert numbers(without)["sgg/minilm/full/gain"] == "not run at this preset"
