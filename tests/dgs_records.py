@@ -6,11 +6,11 @@ from functools import cache
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
 from regrad.studies.dgs.arms import ARMS, READINGS
 from regrad.studies.dgs.plan import plan
-from regrad.studies.dgs.sizes import PRESETS
+from regrad.studies.dgs.sizes import FACTORIAL, PRESETS
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3
-SIZES = PRESETS["smoke"]._replace(seeds=(1, 5), points=3)
+SIZES = PRESETS["smoke"]._replace(seeds=(1, 5), points=3, cells=FACTORIAL)
 # Final losses at the best rate; what a factor 10 off the optimum adds.
 LOSS = {arm: 0.5 + 0.05 * k for k, arm in enumerate(ARMS)}
 # What a network or a reset adds, so that no cell of a factorial has another's numbers.

@@ -21,9 +21,10 @@ from regrad.runner.dependencies import entries
 from regrad.runner.measures import Checkpoint
 from regrad.runner.registry import PROBLEMS
 from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, arms_in
+from regrad.studies.dgs.claims import claim_rows
 from regrad.studies.dgs.plan import plan, specs
+from regrad.studies.dgs.runtime.audit import repaired
 from regrad.studies.dgs.runtime.measures import ReadingGeometry, Spikes
-from regrad.studies.dgs.runtime.proofs import proof_rows, repaired
 from regrad.studies.dgs.runtime.resetting import Resetting, learning_rate_factor
 from regrad.studies.dgs.runtime.scaled import Scaled
 from regrad.studies.dgs.sizes import PRESETS
@@ -103,8 +104,6 @@ def test_every_spec_names_what_exists_and_its_options_are_allowed(preset):
 
 
 def test_the_claims_find_their_arms_among_the_runs_of_the_study():
-    from regrad.studies.dgs.claims import claim_rows
-
     rows = claim_rows(study_records(), [])
     have = {(row["metric"], row["arm"]) for row in rows}
     missing = [
@@ -117,21 +116,6 @@ def test_the_claims_find_their_arms_among_the_runs_of_the_study():
         if (test.metric, arm) not in have
     ]
     assert missing == []
-
-
-def test_every_proof_that_the_ledger_names_exists_and_passes():
-    from regrad.studies.dgs.claims import proofs
-
-    rows = proof_rows(proofs(ROOT / "paper" / "claims.toml", STUDY.name), ROOT)
-    assert len(rows) == 10
-    assert all(row["passed"] for row in rows)
-
-
-def test_a_proof_that_is_missing_or_fails_proves_nothing(tmp_path):
-    (tmp_path / "tests").mkdir()
-    (tmp_path / "tests" / "test_x.py").write_text("def test_no():\n    assert False\n")
-    names = [f"tests/test_x.py::test_{name}" for name in ("no", "absent")] + ["tests/test_y.py::test_no"]
-    assert proof_rows(names, tmp_path) == [{"proof": name, "passed": False} for name in names[:2]]
 
 
 def test_the_repaired_program_is_sgd_unless_its_rates_are_used():

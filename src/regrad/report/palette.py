@@ -5,8 +5,6 @@ PINK, SKY, BLACK, GREY, YELLOW = "#CC79A7", "#56B4E9", "#000000", "#767676", "#B
 
 # From small to large batches: one hue, darker the larger, readable without colour.
 RAMP = ("#9ECAE1", "#6BAED6", "#4292C6", "#2171B5", "#08519C", "#08306B", "#000000")
-# With markers, for what has no colour of its own.
-SPARE = ((SKY, "P"), (PINK, "X"), (YELLOW, "h"), (GREY, "d"), (BLACK, "*"))
 
 
 def ramp(place: int, count: int) -> str:

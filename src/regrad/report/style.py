@@ -1,4 +1,4 @@
-"""How every figure looks: sizes in column widths, one colour and marker per method, a stamp."""
+"""How every figure looks: sizes in column widths, lines and letters, a stamp."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,27 +7,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, SPARE, YELLOW
-
 COLUMN_INCHES = 3.35
 PAGE_INCHES = 7.0
-
-# Label, colour, marker of each method, the same in all figures of all papers.
-METHODS: dict[str, tuple[str, str, str]] = {
-    "adam": ("Adam", BLUE, "D"),
-    "sgd": ("SGD", GREY, "v"),
-    "momentum": ("SGD, momentum", BLACK, "^"),
-    "adamw": ("AdamW", SKY, "<"),
-    "lars": ("LARS", PINK, "P"),
-    "sign": ("signSGD", GREEN, "X"),
-    "E1": ("DGS E1", RED, "o"),
-    "E1L": ("DGS E1L", RED, "s"),
-    "E1T": ("DGS E1T", RED, "^"),
-    "E4": ("DGS E4", YELLOW, "h"),
-    "S1": ("DGS S1", ORANGE, "o"),
-    "S1T": ("DGS S1T", ORANGE, "s"),
-}
-SUFFIXES = {"dgs": "scaled by DGS"}
 
 SETTINGS: Any = {
     "font.family": "DejaVu Sans",
@@ -60,21 +41,6 @@ SETTINGS: Any = {
     "figure.dpi": 160,
     "savefig.dpi": 200,
 }
-
-
-def method(name: str) -> dict[str, Any]:
-    """Return the plotting arguments of a method: ``label``, ``color``, ``marker``.
-
-    A variant ``method+suffix`` looks like its method, and says in its label what it is.
-    """
-    known, _, suffix = name.partition("+")
-    if known in METHODS:
-        label, color, marker = METHODS[known]
-        label = ", ".join([label, SUFFIXES.get(suffix, suffix)]) if suffix else label
-    else:  # a newcomer gets the same spare colour in every figure
-        label = name
-        color, marker = SPARE[sum(name.encode()) % len(SPARE)]
-    return {"label": label, "color": color, "marker": marker}
 
 
 @contextmanager

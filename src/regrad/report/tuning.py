@@ -43,7 +43,7 @@ def draw_tuning(axis: Axes, outcomes: Outcomes, arm: str, style: Mapping[str, An
         axis: Where to draw, on a logarithmic axis of learning rates.
         outcomes: Of the task; its tuning runs are taken.
         arm: The arm.
-        style: Plotting arguments, as `regrad.report.style.method` returns them.
+        style: Plotting arguments, as an arm's ``style``.
         dots: Whether to draw single runs too.
     """
     choice = outcomes.choices()[arm]

@@ -8,17 +8,12 @@ from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
 from regrad.studies.dgs import tables
-from regrad.studies.dgs.claims import claim_rows, proofs
+from regrad.studies.dgs.claims import claim_rows
 from regrad.studies.dgs.cost import benchmark, cost_numbers, cost_table, source
 from regrad.studies.dgs.cost import claim_rows as cost_rows
 from regrad.studies.dgs.numbers import numbers
 from regrad.studies.dgs.speed import speed_numbers
 from regrad.studies.dgs.study import STUDY
-
-
-def named_proofs(root: Path) -> list[str]:
-    """Return the tests that the ledger names as proofs of this study's claims."""
-    return proofs(root / "paper" / "claims.toml", STUDY.name)
 
 
 def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]], root: Path) -> dict[str, str]:

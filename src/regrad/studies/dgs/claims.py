@@ -4,8 +4,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from regrad.report.ledger.load import load
-from regrad.report.ledger.schema import Construction
 from regrad.report.outcomes import Outcomes
 from regrad.results import Record
 from regrad.studies.dgs.quantities import (
@@ -23,18 +21,10 @@ from regrad.studies.dgs.quantities import (
 Row = dict[str, Any]
 
 
-def proofs(ledger: Any, study: str) -> list[str]:
-    """Return the tests that the study's claims name as proofs, each once."""
-    names = [t.proof for c in load(ledger) if c.study == study for t in c.test if isinstance(t, Construction)]
-    return list(dict.fromkeys(names))
-
-
 def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
     """Return what the claims are decided from: runs, and the proofs that passed."""
     outcomes = Outcomes(records)
-    # the tests on runs select by arm and metric, so that a proof needs both
-    rows = [{**row, "arm": row["proof"], "metric": "proof"} for row in passed]
-    rows += [*image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
+    rows = [*passed, *image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
     for arm in outcomes.part("stability").arms:
         rows += number_rows(off_optimum(outcomes, arm), arm, "off_optimum_loss")
     for task, score in SCORES.items():
