@@ -53,7 +53,7 @@ MUTANTS = [
     ("transforms.adam_family", "(1 - beta) / (1 + beta) *", "(1 - beta) *"),
     ("transforms.adam_family", '"micro": 1.0, "variance": math.inf', '"micro": math.inf, "variance": 1.0'),
     ("transforms.clip_statistics", '"variance": 2', '"variance": 1'),
-    ("optim.statistic_inputs", "scale=c - 1 / given.batch_size", "scale=c"),
+    ("optim.statistic_inputs", "scale=c - 1 / batch.batch_size", "scale=c"),
     ("optim.statistic_inputs", "may_be_negative=c < 1", "may_be_negative=False"),
     ("optim.statistic_inputs", "mean.data_ptr() != param.grad.data_ptr()", "False"),
     ("optim.statistic_inputs", "tensor.shape != param.shape", "False"),

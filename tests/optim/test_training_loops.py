@@ -54,10 +54,10 @@ def test_adam_on_statistics_is_adamw_on_backward():
 @pytest.mark.parametrize("preconditioner", ["micro", "variance", "mean_square", 0.5])
 def test_the_documented_loop_trains(preconditioner):
     model = network()
-    optimizer = MicroAdam(model.named_parameters(), lr=0.02, preconditioner=preconditioner)
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+    optimizer = MicroAdam(model.named_parameters(), lr=0.04, preconditioner=preconditioner)
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
     before = total_loss(model)
-    for batch in batches(count=100, size=16):
+    for batch in batches(count=50, size=16):
         statistics = gradient_statistics(model, losses, batch, ["mean", "variance"], method="vmap")
         optimizer.step(statistics=statistics, batch_size=len(batch[0]))
         scheduler.step()

@@ -1,5 +1,11 @@
-"""Run by the distributed tests, once for each rank: statistics of a shared batch, saved by rank 0."""
+"""Run by the distributed tests: statistics of a shared batch by several processes, saved by rank 0 of each world.
 
+One process imports torch and forks the ranks, which saves each of them the seconds that takes.
+"""
+
+import multiprocessing
+import os
+import socket
 import sys
 
 import torch
@@ -28,10 +34,27 @@ def wrapped(model, how):
     return fully_shard(model)
 
 
-def main(out):
+def main(out, *worlds):
+    fork = multiprocessing.get_context("fork")
+    for world in map(int, worlds):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        ranks = [fork.Process(target=rank_main, args=(out, rank, world, port)) for rank in range(world)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join()
+        if any(process.exitcode for process in ranks):
+            sys.exit(f"world of {world}: {[process.exitcode for process in ranks]}")
+
+
+def rank_main(out, rank, world, port):
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     dist.init_process_group("gloo")
     for how in ("ddp", "fully_shard"):
-        measure(how, f"{out}/{how}.pt")
+        measure(how, f"{out}/{how}-{world}.pt")
     dist.destroy_process_group()
 
 

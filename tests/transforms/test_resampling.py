@@ -1,5 +1,6 @@
 """Predictions from measured gradients: the Gaussian argument where it holds, and the two ways it fails."""
 
+import functools
 import math
 
 import pytest
@@ -17,6 +18,7 @@ def outcome(samples, placement, **options):
     return resampled_update(samples, placement, **how)
 
 
+@functools.cache
 def drawn(quantile, mean, n=4000, coords=100):
     """Samples with a distribution's exact quantiles, shuffled per coordinate, and exactly this mean."""
     values = quantile((torch.arange(n, dtype=torch.float64) + 0.5) / n)
