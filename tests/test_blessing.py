@@ -11,6 +11,7 @@ from regrad.blessing import BlessingError, Chain, Extension, Link
 from regrad.pipeline import bless as command
 from regrad.pipeline.bless import Blessing, published_runs, sample, sentence, standing_of
 from regrad.pipeline.folders import Folders
+from regrad.report.stamps import stamp_text
 from regrad.results import Circumstances, Curve, Part
 from regrad.runner.ensure import Bench, missing, published
 from regrad.runner.repeat import Repeat, first_difference, repeat
@@ -98,8 +99,7 @@ def test_a_blessed_record_is_found_by_todays_fingerprint_also_in_ones_own_store(
     assert len(missing(specs(), own)) == 6
     bless(published_set)
     assert missing(specs(), own) == []
-    found = {r.repeated for r in ENSURE.collect(specs(), own)}
-    assert found <= {"", "whole", "begun"}
+    assert len(ENSURE.collect(specs(), own)) == 6
 
 
 def test_one_differing_bit_refuses_its_code_and_no_other_and_names_the_curve_and_step(published_set, capsys):
@@ -247,19 +247,22 @@ def test_a_link_that_does_not_fit_is_not_written(published_set):
 def test_codes_follow_each_other_along_the_chain():
     def link(old, new):
         extension = Extension(old=old, new=new, runs=1, whole=("r",))
-        return Link(previous="", date="", commit="", torch="", machine="", extensions=(extension,))
+        return Link(previous="", date="2026-01-02", commit="", torch="", machine="", extensions=(extension,))
 
     chain = Chain([link("a", "b"), link("b", "c"), link("x", "c")])
     assert chain.reaches("a", "c")
     assert chain.reaches("c", "c")
     assert not chain.reaches("c", "a")
     assert chain.predecessors("c") == ["a", "b", "x"]
-    assert chain.repeated() == {"r": "whole"}
+    assert chain.repeated() == {"r": "whole 2026-01-02"}
 
 
 def test_how_a_run_was_repeated_is_said_and_not_stored(published_set):
     bless(published_set)
     published.cache_clear()
     records = published(folder_of(published_set) / "runs").values()
-    assert {r.repeated for r in records} == {"", "whole", "begun"}
+    assert {r.repeated.split(" ")[0] for r in records} == {"", "whole", "begun"}
+    stamp = stamp_text("smoke", list(records))
+    assert re.search(r" · 1 repeated, [23] begun \d{4}-\d\d-\d\d · commit ", stamp)
+    assert "repeated" not in stamp_text("smoke", [r for r in records if not r.repeated])
     assert all("repeated" not in json.loads(r.model_dump_json()) for r in records)

@@ -102,10 +102,10 @@ class Chain:
         return sorted(old for old in olds - {new} if self.reaches(old, new))
 
     def repeated(self) -> dict[str, str]:
-        """Return the name of each repeated run to ``"whole"`` or ``"begun"``; whole where it was both."""
-        extensions = [extension for link in self.links for extension in link.extensions]
-        begun = {name: "begun" for extension in extensions for name in extension.begun}
-        return begun | {name: "whole" for extension in extensions for name in extension.whole}
+        """Return the name of each repeated run to ``"whole"`` or ``"begun"`` (whole if both), and the last day."""
+        days = [(link.date, extension) for link in self.links for extension in link.extensions]
+        begun = {name: f"begun {day}" for day, extension in days for name in extension.begun}
+        return begun | {name: f"whole {day}" for day, extension in days for name in extension.whole}
 
 
 def anchor(run_ids: Iterable[str]) -> str:

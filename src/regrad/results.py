@@ -141,8 +141,8 @@ class Record(Frozen):
         metrics: Final numbers by name; empty for a diverged run.
         curves: Numbers over the run by name.
         parameters: Trainable entries of the model.
-        repeated: How the run was repeated under later code, ``"whole"`` or ``"begun"``; empty if it was not. It comes
-            from the set's blessings (`regrad.blessing`) and is no part of what is stored.
+        repeated: How the run was repeated under later code and when, such as ``"whole 2026-11-28"`` or ``"begun …"``;
+            empty if it was not. It comes from the set's blessings (`regrad.blessing`) and is not stored.
     """
 
     schema_version: int = SCHEMA_VERSION

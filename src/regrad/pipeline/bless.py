@@ -232,7 +232,9 @@ def sentence(runs: Iterable[Published], chain: Chain) -> str:
     """Return how a set's runs stand to today's code, in words."""
     standings = {run.record.run_id: standing_of(run, chain) for run in runs}
     counts = Counter(standings.values())
-    repeated = Counter(how for name, how in chain.repeated().items() if standings.get(name) == "blessed")
+    repeated = Counter(
+        how.split()[0] for name, how in chain.repeated().items() if standings.get(name) == "blessed"
+    )
     date = chain.links[-1].date if chain.links else ""
     how = f"{repeated['whole']} were repeated whole and {repeated['begun']} begun, equal to the bit ({date})"
     parts = {

@@ -20,8 +20,17 @@ def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> s
     """Return the line that says what a figure was made from; ``commit`` is that of the code, this one's if empty."""
     ids = [record.run_id for record in records]
     seeds = len({record.spec.seed for record in records})
-    runs = f"{len(set(ids))} runs, {seeds} seeds · run set {run_set(ids)}"
+    runs = f"{len(set(ids))} runs, {seeds} seeds · run set {run_set(ids)}{checks(records)}"
     return f"preset {preset} · {devices(records) or 'no device'} · {runs} · commit {commit or current_commit()}"
+
+
+def checks(records: Sequence[Record]) -> str:
+    """Return how many of the runs were repeated whole and begun under later code, and when; nothing if none was."""
+    repeated = {record.run_id: record.repeated.split() for record in records if record.repeated}
+    if not repeated:
+        return ""
+    whole = sum(how == "whole" for how, _ in repeated.values())
+    return f" · {whole} repeated, {len(repeated) - whole} begun {max(day for _, day in repeated.values())}"
 
 
 def source_stamp(source: str) -> str:
