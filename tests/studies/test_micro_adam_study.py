@@ -93,6 +93,7 @@ def test_rates_of_divergence_are_over_equal_multiples_of_each_arm_s_own_optimum(
         ratio = spec.optimizer.lr / fresh.optimizer.lr
         assert ratio == pytest.approx(float(spec.tags["multiple"]), rel=1e-5)
         assert (spec.steps, spec.gradient) == (SIZES.stability_steps, fresh.gradient)
+        assert (spec.evaluations, spec.measures) == (2, ())
     assert len({s.key() for s in stable}) == len(arms_in("stability")) * 8 * 3
 
 
