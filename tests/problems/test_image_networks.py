@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from regrad.problems import images
+from regrad.problems.batch import Batch
 from regrad.problems.data.image_sets import split_images
 from regrad.problems.image_networks import NetworkOptions, NetworkProblem
 from regrad.problems.long_sequence import LongSequenceOptions, LongSequenceProblem
@@ -74,6 +76,18 @@ def test_a_bad_batch_has_every_label_wrong_and_a_hundredfold_loss():
     assert torch.allclose(bad.losses(model, other), 100 * plain, rtol=1e-5)
 
 
+def test_what_is_learnt_first_is_other_images_whole_and_without_bad_batches(monkeypatch, tmp_path):
+    read = []
+    monkeypatch.setattr(images, "load_images", lambda name, cache: read.append((name, cache)) or arrays())
+    options = NetworkOptions(**SMALL, pretraining="mnist-5k", data_percent=10, spike_steps=(0,))
+    problem = NetworkProblem.from_options(options, cache=tmp_path, seed=5)
+    assert read == [("digits", tmp_path), ("mnist-5k", tmp_path)]
+    assert problem.datasets == ("digits", "mnist-5k")
+    assert (problem.former.options.images, problem.former.seed, problem.former.former) == ("mnist-5k", 5, None)
+    assert problem.former.epoch_size == COUNT
+    assert type(problem.former.batch(0, 4)) is Batch
+
+
 def test_options_out_of_range_are_refused_by_name():
     for wrong in ({"data_percent": 0}, {"data_percent": 101}, {"spike_factor": 0.0}, {"network_kind": "vit"}):
         with pytest.raises(OptionError, match=next(iter(wrong))):
@@ -85,12 +99,12 @@ def test_a_long_sequence_has_a_step_a_pixel():
     problem = read_by_pixel()
     model = problem.init_model()
     assert type(model) is PixelRNN
-    images = (problem.batch(0, 2).inputs / 100).requires_grad_()  # small, so that tanh does not saturate
-    logits = model(images)
+    read = (problem.batch(0, 2).inputs / 100).requires_grad_()  # small, so that tanh does not saturate
+    logits = model(read)
     assert logits.shape == (2, 10)
     logits.sum().backward()
-    assert (images.grad[:, 0, 0, 0] != 0).all()
-    assert (images.grad[:, 0, 7, 7] != 0).all()
+    assert (read.grad[:, 0, 0, 0] != 0).all()
+    assert (read.grad[:, 0, 7, 7] != 0).all()
 
 
 def test_the_recurrent_matrix_is_orthogonal_times_the_gain():
@@ -101,10 +115,10 @@ def test_the_recurrent_matrix_is_orthogonal_times_the_gain():
 
 
 def test_no_image_is_in_two_splits_and_its_label_goes_with_it():
-    images = np.random.default_rng(0).integers(0, 255, (300, 1, 4, 4)).astype(np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 1, 4, 4)).astype(np.uint8)
     labels = np.arange(300).astype(np.uint16)
-    parts = split_images({"images": images, "labels": labels})
+    parts = split_images({"images": pixels, "labels": labels})
     seen = [set(parts[f"{split}_labels"].tolist()) for split in ("train", "validation", "test")]
     assert sum(map(len, seen)) == len(set.union(*seen)) == 300
     for split in ("train", "validation", "test"):
-        assert (parts[f"{split}_images"] == images[parts[f"{split}_labels"]]).all()
+        assert (parts[f"{split}_images"] == pixels[parts[f"{split}_labels"]]).all()

@@ -73,6 +73,7 @@ def test_evaluation_by_hand_is_the_mean_over_all_windows_of_the_split():
     problem.arrays = problem.arrays | {"validation": np.zeros(26, np.uint8)}
     model = torch.nn.Embedding(256, 256)
     torch.nn.init.zeros_(model.weight)
+    assert problem.evaluation_places("validation").tolist() == [0, 8, 16], "side by side"
     # Uniform logits: every token costs ln 256, perplexity 256.
     assert problem.evaluate(model) == pytest.approx({"loss": math.log(256), "perplexity": 256})
 
