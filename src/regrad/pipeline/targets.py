@@ -22,7 +22,9 @@ def notebook_path(folder: Path, study: Study) -> Path:
 
 
 def exports(notebook: Path) -> list[str]:
-    """Return the names of the figures and tables that a notebook's cells export, in their order."""
+    """Return the names of the figures and tables that a notebook's cells export, in their order; none without it."""
+    if not notebook.is_file():  # whoever runs it says so
+        return []
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     return re.findall(r"\.(?:figure|table)\(\s*\"([^\"]+)\"", code)

@@ -86,7 +86,7 @@ def stale(folders: Folders, rows: list[dict[str, Any]], device: str, jobs: int) 
     lines = []
     for study in STUDIES:
         own = [row for row in rows if row["notebook"] == study.notebook]
-        sets = {set_of(row, folders) for row in own if row["runs"]} or {made_from(folders)}
+        sets = {set_of(row, folders) for row in own if row["runs"]} or {made_from(folders, rows)}
         for preset, name in sorted({(row["preset"], name) for row in own for name in sets}):
             with standing_in(name):
                 bench = Bench(folders.runs, folders.cache, device, jobs)
@@ -97,11 +97,9 @@ def stale(folders: Folders, rows: list[dict[str, Any]], device: str, jobs: int) 
     return lines
 
 
-def made_from(folders: Folders) -> str:
-    """Return which published set the verdicts were gathered from, which all notebooks share; empty for own runs."""
-    ledger = folders.generated / "manifest" / f"{LEDGER}.json"
-    rows = json.loads(ledger.read_text(encoding="utf-8")) if ledger.is_file() else []
-    return next((name for row in rows if (name := set_of(row, folders))), "")
+def made_from(folders: Folders, rows: list[dict[str, Any]]) -> str:
+    """Return the published set that files were made from, which all notebooks share; empty for own runs."""
+    return next((name for row in rows if row["runs"] and (name := set_of(row, folders))), "")
 
 
 def verify(folders: Folders, *, device: str, jobs: int = 0) -> tuple[list[str], list[str]]:
@@ -125,7 +123,7 @@ def verify(folders: Folders, *, device: str, jobs: int = 0) -> tuple[list[str], 
     kinds = {kind: sum(row["name"].startswith(kind) for row in rows) for kind in ("figures", "tables")}
     runs = len({run for row in rows for run in row["runs"]})
     sentences = [f"{kinds['figures']} figures, {kinds['tables']} tables, {runs} runs: every stamp holds"]
-    if (name := made_from(folders)) and not complaints:
+    if (name := made_from(folders, rows)) and not complaints:
         chain = blessing.read(folders.root / "results" / "reference" / name)
         sentences.append(f"results/reference/{name}: {sentence(published_runs(folders, name), chain)}")
     return complaints, sentences

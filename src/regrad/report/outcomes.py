@@ -2,19 +2,20 @@
 
 Every study reads its records through this one class. A record belongs to an arm and a phase by its spec's tags;
 a run that two parts or two phases share is counted once in each. What diverged (`Record.diverged`) is in no mean: it is
-counted apart, and time to a target is infinite for it.
+counted apart.
 """
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from statistics import fmean
-from typing import ClassVar, Self, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Self, TypeVar
 
 from regrad.results import Record, rows
-from regrad.statistics.curves import steps_to_target
-from regrad.statistics.intervals import Interval, paired_interval
 from regrad.statistics.tuning import Choice, choose
+
+if TYPE_CHECKING:
+    from regrad.statistics.intervals import Interval
 
 TUNE, FRESH = "tune", "fresh"
 Number = TypeVar("Number", bound=float)
@@ -115,20 +116,18 @@ class Outcomes:
         finished = ((seed, r) for seed, r in self.by_seed.items() if not r.diverged and metric in r.metrics)
         return {seed: factor * record.metrics[metric] for seed, record in finished}
 
-    def mean(self, metric: str = "test_loss") -> Interval | None:
+    def mean(self, metric: str = "test_loss") -> "Interval | None":
         """Return the interval of one arm's final number; None if all its runs diverged."""
-        ends = list(self.ends(metric).values())
-        return paired_interval(ends) if ends else None
+        return interval(self.ends(metric).values())
 
     def differences(self, other: "Outcomes", metric: str = "test_loss") -> list[float]:
         """Return the paired differences of one arm's final number to another's, at the seeds they share."""
         mine, theirs = self.ends(metric), other.ends(metric)
         return [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
 
-    def gap(self, other: "Outcomes", metric: str = "test_loss") -> Interval | None:
+    def gap(self, other: "Outcomes", metric: str = "test_loss") -> "Interval | None":
         """Return the paired interval of one arm's final number less another's; None without a shared seed."""
-        found = self.differences(other, metric)
-        return paired_interval(found) if found else None
+        return interval(self.differences(other, metric))
 
     def steps_to(self, loss: float) -> dict[int, float]:
         """Return after how many steps one arm's validation loss reaches ``loss``, by seed; inf for a miss."""
@@ -155,7 +154,17 @@ class Outcomes:
         return self.records[0].parameters if self.records else 0
 
 
+def interval(values: Iterable[float]) -> "Interval | None":
+    """Return the interval of the mean of numbers, None without any."""
+    from regrad.statistics.intervals import paired_interval  # here, since plans read records too and need no scipy
+
+    numbers = list(values)
+    return paired_interval(numbers) if numbers else None
+
+
 def steps_to(record: Record, loss: float) -> float:
     """Return after how many steps a run's validation loss reaches ``loss``, linear between evaluations; else inf."""
+    from regrad.statistics.curves import steps_to_target
+
     curve = record.curves.get("validation_loss")
     return steps_to_target(curve.x, curve.y, loss) if curve is not None else math.inf
