@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("src", "tests", "notebooks", "paper", "pyproject.toml", "CONTRIBUTING.md")
+COPIED = ("src", "tests", "notebooks", "paper", "results/reference/benchmarks", "pyproject.toml", "CONTRIBUTING.md")
 BLOCK = re.compile(
     r"^```(?:python|toml|json|tex)\n# (?P<path>[\w./]+)(?P<where>, [^\n]*)?\n(?P<body>.*?)^```$", re.M | re.S
 )
