@@ -19,8 +19,8 @@ def noise_curves() -> dict[str, Curve]:
         found[f"noise/all/resampled_right/{arm}"] = Curve(x=[0.0, 25.0], y=[share - 0.05, share + 0.05])
         found[f"noise/all/rms/{arm}"] = Curve(x=[0.0, 25.0], y=[0.5, 0.5])
         for place, layer in enumerate(LAYERS):
-            y = [share - 0.01 * place] * 2
-            found |= {f"noise/{layer}/{kind}/{arm}": Curve(x=[0.0, 25.0], y=y) for kind in ("gaussian", "resampled")}
+            for kind, drop in (("gaussian", 0.01), ("resampled", 0.02)):
+                found[f"noise/{layer}/{kind}/{arm}"] = Curve(x=[0.0, 25.0], y=[share - drop * place] * 2)
     for place, layer in enumerate(LAYERS):
         for what, value in (("snr", 0.1), ("kurtosis", 4.0), ("agreement", 0.9)):
             found[f"noise/{layer}/{what}"] = Curve(x=[0.0, 25.0], y=[value, value + 0.01 * place])

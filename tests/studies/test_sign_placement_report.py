@@ -13,7 +13,7 @@ from regrad.results import Curve
 from regrad.studies.sign_placement import figures, tables
 from regrad.studies.sign_placement.arms import ARMS, arms_of
 from regrad.studies.sign_placement.claims import claim_rows
-from regrad.studies.sign_placement.noise import predicted_snr, values_by_parameter
+from regrad.studies.sign_placement.noise import mean_predicted_snr, predicted_snr, values_by_parameter
 from regrad.studies.sign_placement.numbers import numbers
 from regrad.studies.sign_placement.runtime.gradient_noise import GradientNoise
 from regrad.studies.sign_placement.study import STUDY
@@ -109,6 +109,13 @@ def test_the_figure_of_learning_rates_by_hand():
     assert lines(axis)[EMA] == [[0.001, pytest.approx(2.1)], [0.002, 2.0], [0.004, pytest.approx(2.1)]]
     assert [0.002, 2.0] in [line.get_xydata().tolist()[0] for line in axis.lines if len(line.get_xydata()) == 1]
     assert list(lines(axis)) == [ARMS[arm].label for arm in LOSS]
+    assert [0.004, pytest.approx(2.1)] in axis.collections[-1].get_offsets().tolist()  # a dot a run
+
+
+@pytest.mark.parametrize("draw", [figures.fig_learning_rates, figures.fig_curves])
+def test_an_arm_without_a_line_has_no_label(draw):
+    (axis,) = draw(study_records(diverged=("example",))).axes
+    assert list(lines(axis)) == [ARMS[arm].label for arm in ("group-4", "batch", "ema")]
 
 
 def test_the_figure_of_curves_by_hand():
@@ -143,8 +150,23 @@ def test_the_figure_of_noise_by_hand():
     assert [text.get_text() for text in snr.get_yticklabels()] == ["embedding", "0 attn query", "norm"]
     assert snr.get_ylim() == (2.5, -0.5)
     assert [(snr.get_xscale(), kurtosis.get_xscale())] == [("symlog", "log")]
+    assert not any(text.get_text() for text in kurtosis.get_yticklabels())
     points = {dots.get_label(): dots.get_offsets().tolist() for dots in shares.collections}
-    assert points[EMA] == [pytest.approx([0.8 - 0.01 * place] * 2) for place in range(len(LAYERS))]
+    # By the Gaussian formula 0.01 less a layer, by resampling 0.02.
+    assert points[EMA] == [pytest.approx([0.8 - 0.01 * place, 0.8 - 0.02 * place]) for place in range(len(LAYERS))]
+
+
+def test_a_number_that_was_not_finite_leaves_a_gap_and_moves_no_other_layer():
+    """The runner leaves it out: here the kurtosis of the second layer."""
+    records = [
+        r.model_copy(update={"curves": {k: c for k, c in r.curves.items() if k != f"noise/{LAYERS[1]}/kurtosis"}})
+        for r in study_records()
+    ]
+    assert [place for _, place in estimates(figures.fig_noise(records).axes[1])] == [0, 2]
+
+
+def test_without_the_runs_that_measure_nothing_is_labelled():
+    assert figures.fig_noise(study_records(without=("ema",))).legends == []
 
 
 def test_claim_rows_by_hand():
@@ -168,6 +190,22 @@ def test_a_diverged_run_is_a_claim_row_without_a_value_and_predicts_nothing():
     lost = [(r["arm"], r["seed"], r["value"]) for r in rows if r["diverged"]]
     assert lost == [("batch", 1, None), ("ema", 0, None)]
     assert {r["seed"] for r in rows if r["metric"] == "predicted_snr"} == {1, 2}
+
+
+def test_a_run_that_ended_above_its_untrained_model_predicts_nothing_whatever_it_measured():
+    records = study_records()
+    for place, r in enumerate(records):
+        if (r.spec.tags["arm"], r.spec.seed) == ("ema", 1):
+            risen = Curve(x=[0.0, 25.0], y=[5.5, 5.6])
+            records[place] = r.model_copy(update={"curves": r.curves | {"validation_loss": risen}})
+    assert {r["seed"] for r in claim_rows(records) if r["metric"] == "predicted_snr"} == {0, 2}
+
+
+def test_predictions_are_averaged_over_seeds():
+    first, second = (record("ema", 0.002, seed, "fresh") for seed in (0, 1))
+    share = {"noise/all/resampled_right/ema": Curve(x=[0.0], y=[0.5])}  # a coin's: no signal
+    second = second.model_copy(update={"curves": second.curves | share})
+    assert mean_predicted_snr([first, second])["ema"] == pytest.approx(0.841621 / 2, abs=1e-6)
 
 
 def test_predicted_snr_by_hand():
@@ -259,6 +297,7 @@ def test_per_layer_values_come_from_every_seed_and_checkpoint_of_the_reference()
     assert list(values) == list(LAYERS)
     assert values[LAYERS[1]] == [4.0, 4.01] * 3
     assert values_by_parameter(study_records(), "gaussian/batch")[LAYERS[0]][0] == SHARE["batch"]
+    assert values_by_parameter(study_records(), "gaussian/group") == {}
 
 
 def verdicts(records, preset="small"):

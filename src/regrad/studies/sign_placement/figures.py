@@ -23,8 +23,10 @@ DASHED: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
     """Validation loss at the end against learning rate, one curve an arm; a ring marks the chosen rate."""
     with canvas(height=2.75) as (figure, axes):
+        outcomes = Outcomes(records)
         for arm in arms_of(records):
-            draw_tuning(axes, Outcomes(records), arm.name, arm.style, dots=True)
+            if outcomes.choices()[arm.name].best is not None:  # else nothing is finite, and a label would have no line
+                draw_tuning(axes, outcomes, arm.name, arm.style, dots=True)
         axes.set(ylabel=f"final validation loss ({LOSS})")
         put_legend(figure, loc="outside upper center", ncols=2)
     return figure

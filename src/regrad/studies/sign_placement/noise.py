@@ -40,7 +40,7 @@ def values_by_parameter(records: Iterable[Record], what: str) -> dict[str, list[
     for run in reference_runs(records).by_seed.values():
         for name, curve in run.curves.items():
             kind, _, rest = name.partition("/")
-            parameter, _, measured = rest.partition("/")
-            if kind == "noise" and parameter != "all" and measured == what:
+            parameter, _, number = rest.partition("/")
+            if kind == "noise" and number == what:
                 values.setdefault(parameter, []).extend(curve.y)
     return values
