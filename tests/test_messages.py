@@ -92,7 +92,7 @@ class World:
         def full(*_):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.root / "results" / ".lock-holder"))
 
-        self.patch.setattr("regrad.pipeline.reproduce.write_atomically", full)
+        self.patch.setattr("regrad.pipeline.lock.write_atomically", full)
         self.patch.setattr("regrad.cli.check", lambda device: None)
         return self.call("--quick", "--only", "overview", code=3).splitlines()[-1]
 

@@ -19,7 +19,7 @@ import micro_adam_records
 import sgg_records
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.targets import exports, notebook_path
+from regrad.pipeline.targets import LEDGER, exports, notebook_path
 from regrad.report import benchmarks, costs
 from regrad.report.export import Exporter, rendered
 from regrad.report.latex import breakable, escape_tex
@@ -120,7 +120,7 @@ def literal_keys(path):
 
 def exported_keys(checkout):
     verdicts.write(checkout, preset="small", device="cpu")
-    of_the_ledger = (checkout.generated / "numbers" / f"{verdicts.NOTEBOOK}.tex").read_text()
+    of_the_ledger = (checkout.generated / "numbers" / f"{LEDGER}.tex").read_text()
     keys = {*re.findall(r"\\setval\{([^}]*)\}", of_the_ledger), *costs.numbers({})}
     for study in STUDIES:
         keys |= literal_keys(notebook_path(ROOT / "notebooks", study))
@@ -337,12 +337,12 @@ def test_the_ledger_s_table_is_stamped_with_the_runs_behind_the_exports(checkout
     folder = checkout.generated / "manifest"
     folder.mkdir(parents=True)
     here = manifest_row(preset="smoke", runs=[r.run_id for r in records] + ["0" * 64])
-    (folder / f"{STUDIES[1].notebook}.json").write_text(json.dumps([here]))
+    (folder / "01.json").write_text(json.dumps([here]))
     assert {r.run_id for r in verdicts.records_of(checkout, "smoke")} == {r.run_id for r in records}
     assert verdicts.records_of(checkout, "small") == []
     verdicts.write(checkout, preset="smoke", device="cpu")
     assert "2 runs" in (checkout.generated / "tables" / "tab-claims.tex").read_text()
-    (folder / f"{STUDIES[1].notebook}.json").write_text(json.dumps([here | {"runs": [records[0].run_id]}]))
+    (folder / "01.json").write_text(json.dumps([here | {"runs": [records[0].run_id]}]))
     assert verdicts.records_of(checkout, "smoke") == [records[0].model_copy(update={"spec": untagged(records[0].spec)})]
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -290,6 +292,31 @@ def test_a_moved_checkout_trains_and_executes_nothing(world, tmp_path):
     world.folders = Folders(moved, world.folders.cache)
     assert world.run() == DONE
     assert (world.performed, world.executed) == ([], [])
+
+
+def test_verdicts_are_gathered_again_only_when_something_changed_that_they_follow_from(world, monkeypatch):
+    from regrad.pipeline import verdicts
+
+    gathered, real = [], verdicts.write
+    monkeypatch.setattr(verdicts, "write", lambda *a, **k: (gathered.append(1), real(*a, **k))[1])
+    world.run()
+    world.run()
+    assert len(gathered) == 1
+    kept = world.folders.claims.read_bytes()
+    world.folders.claims.unlink()
+    world.run()
+    assert (len(gathered), world.folders.claims.read_bytes()) == (2, kept)
+    world.specs.append(spec(seed=5))
+    world.run()
+    assert len(gathered) == 3
+
+
+def test_a_reproduction_that_has_nothing_to_do_imports_no_library_that_only_work_needs():
+    """What a second call costs is mostly what it imports."""
+    code = "import sys, regrad.cli, regrad.pipeline.reproduce, regrad.pipeline.show\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    heavy = {"torch", "scipy", "statsmodels", "pandas", "matplotlib", "nbformat", "jinja2", "joblib"}
+    assert heavy & set(done.stdout.split()) == set()
 
 
 def test_every_study_at_preset_paper_has_an_estimate_and_a_language_model_counts_six_operations():

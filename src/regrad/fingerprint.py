@@ -9,6 +9,7 @@ import functools
 import hashlib
 import io
 import json
+import os
 import tokenize
 from collections.abc import Iterable, Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -19,6 +20,7 @@ PACKAGE = "regrad"
 # Tables that name code and are none: what a run takes from them enters its fingerprint by itself.
 TABLES = frozenset({"regrad.runner.registry"})
 LAYOUT = {tokenize.INDENT: "<indent>", tokenize.DEDENT: "<dedent>", tokenize.NEWLINE: "<newline>"}
+BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
 
 
@@ -36,9 +38,11 @@ class Module(NamedTuple):
 
 def module_path(name: str) -> Path | None:
     """Return the file of one of our modules, None for a package or a name inside a module."""
-    root = Path(__file__).parent
-    path = root.joinpath(*name.split(".")[1:]).with_suffix(".py")
-    return path if name.startswith(PACKAGE + ".") and path.is_file() else None
+    if not name.startswith(PACKAGE + "."):
+        return None
+    # Texts and not pathlib: asked for every name that any module imports.
+    path = os.path.join(os.path.dirname(__file__), *name.split(".")[1:]) + ".py"
+    return Path(path) if os.path.isfile(path) else None
 
 
 def code_tokens(source: str) -> list[str]:
@@ -100,12 +104,16 @@ def read_module(path: Path, modified_ns: int) -> Module:
 def direct_imports(parsed: ast.AST) -> set[str]:
     """Return the names of our own modules that a syntax tree imports."""
     names: set[str] = set()
-    for node in ast.walk(parsed):
+    pending = [parsed]
+    while pending:
+        node = pending.pop()
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             # `from package import module` and `from module import name` look alike: keep what is a file.
             names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        for block in BLOCKS:  # statements only: no expression imports anything
+            pending += getattr(node, block, ())
     return {name for name in names if module_path(name)}
 
 

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from joblib import Parallel, delayed
-from joblib.externals.loky.process_executor import TerminatedWorkerError
-
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
@@ -47,9 +44,13 @@ def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
     A worker that dies takes its siblings' unfinished tasks with it: what it had not yielded is
     missing from the result, and the caller asks again for what it still lacks.
     """
-    if workers == 1 or len(tasks) == 1:
+    if workers == 1 or len(tasks) <= 1:
         yield from map(function, tasks)
         return
+    # Here, because it takes longer to import than a reproduction without missing runs takes.
+    from joblib import Parallel, delayed
+    from joblib.externals.loky.process_executor import TerminatedWorkerError
+
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
     try:
         yield from parallel(delayed(guarded)(function, task) for task in tasks)

@@ -5,18 +5,20 @@ treats ``sys.exit(0)`` as success with cells pending, writes its output piecemea
 """
 
 import ast
+import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
-
-import nbformat
+from typing import TYPE_CHECKING, Any
 
 from regrad.atomic import write_atomically
 from regrad.results import suggestion
+
+if TYPE_CHECKING:  # nbformat takes a second to import, which a notebook that is up to date need not wait for
+    from nbformat import NotebookNode
 
 SENTINEL = "exported "
 LIVE = "torch"  # tag of cells that need torch, besides the runs
@@ -33,13 +35,13 @@ def parameters_of(path: Path) -> dict[str, Any]:
     Raises:
         ValueError: If there is not exactly one such cell, or it holds more than literals.
     """
-    notebook = nbformat.read(path, as_version=4)
-    cells = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
-    if len(cells) != 1:
-        raise ValueError(f"{path.name}: {len(cells)} cells tagged 'parameters'; allowed: exactly 1")
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    sources = ["".join(c["source"]) for c in notebook["cells"] if "parameters" in c["metadata"].get("tags", [])]
+    if len(sources) != 1:
+        raise ValueError(f"{path.name}: {len(sources)} cells tagged 'parameters'; allowed: exactly 1")
     values = {}
     try:
-        for node in ast.parse(cells[0].source).body:
+        for node in ast.parse(sources[0]).body:
             if not (isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)):
                 raise ValueError("not an assignment to a name")
             values[node.targets[0].id] = ast.literal_eval(node.value)
@@ -60,8 +62,10 @@ def check_parameters(path: Path, given: dict[str, Any]) -> None:
             raise ValueError(f"{path.name}: no parameter {name!r}{suggestion(name, list(known))}")
 
 
-def without_live_cells(path: Path) -> nbformat.NotebookNode:
+def without_live_cells(path: Path) -> "NotebookNode":
     """Return a notebook whose cells tagged ``torch`` are shown and not executed."""
+    import nbformat
+
     notebook = nbformat.read(path, as_version=4)
     for number, cell in enumerate(notebook.cells):
         if LIVE in cell.metadata.get("tags", []):
@@ -87,6 +91,8 @@ def execute(
         NotebookError: A cell failed, the kernel died, the notebook left early or ran out of time.
         ValueError: A parameter that the notebook does not have.
     """
+    import nbformat
+
     check_parameters(path, parameters)
     with tempfile.TemporaryDirectory(prefix="regrad-notebook-") as folder:
         draft, source = Path(folder) / path.name, path
@@ -145,6 +151,8 @@ def failure(draft: Path, errors: str, code: int) -> str:
     if code < 0:
         return f"papermill was ended by {signal.Signals(-code).name}"
     if draft.exists():
+        import nbformat
+
         for cell in nbformat.read(draft, as_version=4).cells:
             for output in cell.get("outputs", []):
                 if output.output_type == "error":
@@ -153,7 +161,7 @@ def failure(draft: Path, errors: str, code: int) -> str:
     return lines[-1] if lines else f"papermill ended with exit code {code}"
 
 
-def check_complete(notebook: nbformat.NotebookNode, name: str) -> None:
+def check_complete(notebook: "NotebookNode", name: str) -> None:
     """Refuse an executed notebook with cells that did not run or without the exporter's last line.
 
     Raises:
@@ -168,7 +176,7 @@ def check_complete(notebook: nbformat.NotebookNode, name: str) -> None:
         raise NotebookError(f"{name}: the last cell did not export; it must end with exporter.finish()")
 
 
-def without_times(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+def without_times(notebook: "NotebookNode") -> "NotebookNode":
     """Drop what differs from one execution to the next, so that equal results give equal bytes."""
     for holder in (notebook, *notebook.cells):
         for key in VOLATILE & set(holder.metadata):

@@ -1,6 +1,6 @@
 """The whole way: data, runs, notebooks, verdicts, report, site; each step only if its input changed."""
 
-import os
+import json
 import shutil
 import sys
 import time
@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from filelock import FileLock, Timeout
 from rich.console import Console
 
 from regrad.atomic import write_atomically
@@ -16,13 +15,14 @@ from regrad.executors.choice import ExecutorError
 from regrad.executors.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
 from regrad.fingerprint import code_fingerprint
-from regrad.pipeline import paper, verdicts
+from regrad.pipeline import paper
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
-from regrad.pipeline.inputs import notebook_parts
+from regrad.pipeline.inputs import ledger_parts, notebook_parts
+from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.site_sources import inputs as site_inputs
-from regrad.pipeline.targets import notebook_path, plan_of
+from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
 from regrad.problems.data.sources import find
@@ -104,7 +104,7 @@ class Reproduction:
         else:
             for target in self.order.targets:
                 self.try_notebook(target)
-        claims = verdicts.write(self.folders, preset=self.order.preset, device=self.order.device)
+        claims = self.make_ledger()
         for document in self.order.documents:
             {"paper": self.make_paper, "site": lambda: self.make_site(claims)}[document]()
         self.say(self.summary(time.monotonic() - start))
@@ -147,9 +147,25 @@ class Reproduction:
         self.freshness.forget(target.name)
         limit = NOTEBOOK_SECONDS[self.order.preset]
         execute(source, output, self.parameters(), timeout=limit, live=not self.folders.published)
+        self.freshness.remember(target.name, inputs, [output, *self.exports(target.notebook)])
+
+    def make_ledger(self) -> list[dict[str, Any]]:
+        """Bring the file of verdicts and the report's ledger up to date; return the verdicts."""
+        folders, preset, device = self.folders, self.order.preset, self.order.device
+        parts = ledger_parts(folders, preset, device)
+        if self.freshness.why_stale(LEDGER, parts) is None:
+            return json.loads(folders.claims.read_text(encoding="utf-8"))["claims"]
+        from regrad.pipeline import verdicts
+
+        claims = verdicts.write(folders, preset=preset, device=device)
+        self.freshness.remember(LEDGER, parts, [folders.claims, *self.exports(LEDGER)])
+        return claims
+
+    def exports(self, notebook: str) -> list[Path]:
+        """Return what a notebook exported, its manifest included."""
         generated = self.folders.generated
-        exports = [generated / row.name for row in read_manifest(generated, target.notebook)]
-        self.freshness.remember(target.name, inputs, [output, manifest_path(generated, target.notebook), *exports])
+        files = [generated / row.name for row in read_manifest(generated, notebook)]
+        return [manifest_path(generated, notebook), *files]
 
     def make_paper(self) -> None:
         """Bring ``paper/report.pdf`` up to date."""
@@ -199,22 +215,6 @@ class Reproduction:
         self.freshness.remember("site", inputs, pages)
 
 
-def holder(note: Path) -> str:
-    """Return who holds the lock, in words; a holder of a moment ago has not written its note yet."""
-    text = ""
-    for _ in range(20):
-        text = note.read_text().strip() if note.exists() else ""
-        try:
-            os.kill(int(text.split()[1]), 0)
-        except (IndexError, ValueError, ProcessLookupError):
-            time.sleep(0.1)
-        except PermissionError:  # it lives, and is somebody else's
-            return text
-        else:
-            return text
-    return text or "another process"
-
-
 def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
     """Carry out an order, alone on this checkout; return the exit code.
 
@@ -223,12 +223,8 @@ def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
         order: What to make.
         fresh: Set earlier runs aside first.
     """
-    lock = FileLock(folders.root / "results" / ".lock")
-    lock_note = folders.root / "results" / ".lock-holder"
-    lock_note.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with lock.acquire(timeout=0):
-            write_atomically(lock_note, f"process {os.getpid()} since {time.ctime()}\n".encode())
+        with only_one(folders.root):
             reproduction = Reproduction(folders, order)
             try:
                 reproduction.check()
@@ -238,8 +234,8 @@ def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
             if fresh and (old := set_aside(folders)):
                 sys.stderr.write(f"regrad: earlier runs are kept in {old}\n")
             return reproduction.run()
-    except Timeout:
-        sys.stderr.write(f"regrad: {folders.root} is being reproduced by {holder(lock_note)}\n")
+    except BusyError as error:
+        sys.stderr.write(f"regrad: {error}\n")
         return ENVIRONMENT
 
 

@@ -9,6 +9,7 @@ from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Plan, Study
 
 DOCUMENTS = ("paper", "site")
+LEDGER = "claims"  # what gathers the verdicts of all notebooks exports under this name, as if it were one
 
 
 def plan_of(study: Study) -> Plan | None:

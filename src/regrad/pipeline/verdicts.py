@@ -1,6 +1,7 @@
 """Gather the verdicts of all notebooks: ``results/claims.json``, the report's ledger and the words it cites."""
 
 import json
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from regrad.atomic import write_atomically
 from regrad.blessing import Chain
 from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
+from regrad.pipeline.targets import LEDGER
 from regrad.report.costs import Cost, compute_table, cost
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
@@ -20,7 +22,7 @@ from regrad.report.ledger.load import load
 from regrad.report.ledger.synthesis import deviation_table, power_table
 from regrad.report.ledger.synthesis import numbers as ledger_numbers
 from regrad.report.ledger.tables import as_rows, to_latex
-from regrad.report.manifest import read_manifest
+from regrad.report.manifest import read_manifests
 from regrad.report.tables import significant
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
@@ -28,9 +30,7 @@ from regrad.runner.dependencies import fingerprint
 from regrad.statistics.power import detectable_effect
 from regrad.store import Store
 from regrad.studies.catalogue import PAPERS, STUDIES
-from regrad.studies.study import Study
 
-NOTEBOOK = "claims"
 PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
 
 
@@ -48,24 +48,27 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 
 
-def runs_of(folders: Folders, study: Study, preset: str) -> list[str]:
-    """Return the runs behind a study's exports of a preset, as its manifest names them."""
-    rows = read_manifest(folders.generated, study.notebook)
-    return sorted({run for row in rows if row.preset == preset for run in row.runs})
+def runs_of(folders: Folders, preset: str) -> dict[str, set[str]]:
+    """Return the runs behind each notebook's exports of a preset, as the manifests name them."""
+    runs: dict[str, set[str]] = defaultdict(set)
+    for row in read_manifests(folders.generated):
+        if row.preset == preset and row.notebook != LEDGER:
+            runs[row.notebook].update(row.runs)
+    return runs
 
 
 def records_of(folders: Folders, preset: str) -> list[Record]:
     """Return the records behind all exports of a preset, as the manifests name them."""
-    ids = {run for study in STUDIES for run in runs_of(folders, study, preset)}
+    ids = set().union(*runs_of(folders, preset).values())
     store = Store(folders.runs)
     return [record for record in map(store.get, sorted(ids)) if record is not None]
 
 
 def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
-    """Return what the runs behind each study's exports took, as the manifests name them, by the study's label."""
-    store, runs = Store(folders.runs), {record.run_id: record for record in records}
+    """Return what the runs behind each study's exports took, by the study's label."""
+    store, ids = Store(folders.runs), runs_of(folders, preset)
     return {
-        study.label: [cost(runs[id], store.circumstances(id)) for id in runs_of(folders, study, preset) if id in runs]
+        study.label: [cost(r, store.circumstances(r.run_id)) for r in records if r.run_id in ids[study.notebook]]
         for study in STUDIES
     }
 
@@ -110,7 +113,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     body = json.dumps({"claims": rows}, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
     write_atomically(folders.claims, (body + "\n").encode())
     records = records_of(folders, preset)
-    exporter = Exporter(folders.generated, notebook=NOTEBOOK, preset=preset, records=records)
+    exporter = Exporter(folders.generated, notebook=LEDGER, preset=preset, records=records)
     spent = published_cost(folders)
     exporter.table("tab-claims", to_latex(rows))
     exporter.table("tab-power", power_table(rows))

@@ -10,7 +10,7 @@ from regrad import blessing
 from regrad.pipeline.bless import published_runs, sentence
 from regrad.pipeline.explain import standing
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.verdicts import NOTEBOOK as LEDGER
+from regrad.pipeline.targets import LEDGER
 from regrad.pipeline.verdicts import gather
 from regrad.published import standing_in
 from regrad.report.benchmarks import complaint as benchmark_complaint
