@@ -32,7 +32,6 @@ from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
 MINUTES = 1.0  # for whole runs, where none are given
-SHOWN = 12
 
 
 class Published(NamedTuple):

@@ -1,7 +1,7 @@
 """What a study is called and where its parts lie: each room has one such record, and nothing else spells its names."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -46,21 +46,19 @@ class Study:
 
 @dataclass(frozen=True)
 class Arm:
-    """One line of a study's table of arms; rooms add what their plan needs.
+    """One line of a study's table of arms; rooms add what their plan needs, so that no name is ever parsed.
 
     Attributes:
         name: Key of the table, tag ``arm`` of its specs, and what the ledger calls it.
         label: What figures and tables call it.
         color: Its colour, the same in every figure.
         marker: Its marker, which repeats the distinction for those who see colours otherwise.
-        facets: What it is made of (base, wrapped, size …), as tags of its specs; read, never parsed from a name.
     """
 
     name: str
     label: str
     color: str
     marker: str = "o"
-    facets: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def style(self) -> dict[str, Any]:
