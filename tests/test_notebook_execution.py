@@ -101,10 +101,13 @@ def test_a_notebook_that_takes_too_long_is_ended_with_its_kernel(tmp_path, outpu
         """,
         FINISH,
     )
-    start = time.monotonic()
-    with pytest.raises(NotebookError, match=r"tiny\.ipynb: not finished after 12 s"):
-        execute(source, output, {}, timeout=12.0)
-    assert time.monotonic() - start < 20
+    for limit in (12.0, 60.0):  # a busy machine may need longer to start the kernel at all
+        start = time.monotonic()
+        with pytest.raises(NotebookError, match=rf"tiny\.ipynb: not finished after {limit:.0f} s"):
+            execute(source, output, {}, timeout=limit)
+        assert time.monotonic() - start < limit + 8
+        if (tmp_path / "kernel").exists():
+            break
     assert output.read_text() == "the last good output"
     kernel = int((tmp_path / "kernel").read_text())
     end = time.monotonic() + 5
