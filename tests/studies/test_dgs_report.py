@@ -1,6 +1,7 @@
 """The DGS study's rows, tables, numbers and figures, from records made by hand."""
 
 import math
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,11 @@ CURVES = {
 def verdicts(records, passed=()):
     decided = decide(LEDGER, STUDY.name, claim_rows(records, passed), preset="small", records=records)
     return {row["id"]: row for row in decided}
+
+
+@cache
+def verdicts_on_runs():
+    return verdicts(study_records())
 
 
 def with_risen(**tags):
@@ -74,7 +80,7 @@ def test_a_run_above_its_untrained_model_off_the_optimum_costs_what_it_costs():
 
 
 def test_verdicts_follow_the_constructed_losses():
-    found = verdicts(study_records())
+    found = verdicts_on_runs()
     assert found["DGS-T1"]["verdict"] == "not tested"  # no proof has passed here
     # accuracy is 1 - loss/4 and S1 is worse than Adam and LARS in LOSS
     assert LOSS["S1"] > LOSS["lars"] > LOSS["adam"]
@@ -87,7 +93,7 @@ def test_refuted_by_construction_needs_the_proof_to_have_passed():
     names = proofs(LEDGER, STUDY.name)
     passed = [{"proof": name, "passed": True} for name in names]
     found = verdicts(study_records(), passed)
-    assert found["DGS-C1"] == verdicts(study_records())["DGS-C1"]  # proofs are no runs
+    assert found["DGS-C1"] == verdicts_on_runs()["DGS-C1"]  # proofs are no runs
     for claim in ("DGS-C0", "DGS-C5", "DGS-C6", *(f"DGS-T{k}" for k in range(1, 10))):
         assert found[claim]["verdict"] == "refuted by construction"
 
@@ -186,12 +192,18 @@ def test_no_number_has_a_character_that_latex_would_execute():
 @pytest.mark.parametrize("lost", [False, True])
 def test_the_figures_draw_whatever_diverged(lost):
     kept = study_records()
-    records = [record(r.spec, lost=lost and r.spec.tags["arm"] in ("lars", "lars+dgs", "S1")) for r in kept]
+    records = [record(r.spec, lost=lost and r.spec.tags["arm"] in ("lars", "lars+dgs", "S1", "momentum")) for r in kept]
     for figure in (figures.fig_bars(records), figures.fig_theorems(CURVES, records)):
         assert figure.axes
     assert figures.fig_learning_rates(records).axes
     assert len(tables.images_table(records)) == len(arms_in("images"))
-    assert numbers(records, REPAIRED)
+    assert numbers(records, REPAIRED)["dgs/cosine/steps"] == ("nan" if lost else "0.50")
+
+
+def test_step_lengths_are_told_apart_by_what_gamma_is():
+    *_, lengths = figures.fig_theorems(CURVES, study_records()).axes
+    assert [text.get_text() for text in lengths.get_legend().get_texts()] == ["E1, γ = 1", "E1, γ = 1/n", "S1"]
+    assert [line.get_linestyle() for line in lengths.lines] == ["-", "--", "-"]
 
 
 def test_the_learning_rates_of_the_readings_have_a_panel_of_their_own_and_those_by_tensor_are_dashed():

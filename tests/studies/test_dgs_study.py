@@ -269,7 +269,10 @@ def test_the_readings_geometry_is_recorded_and_the_model_unchanged():
     made = problem()
     model = made.init_model()
     before = copy.deepcopy(model.state_dict())
+    asked = []
+    made.batch = lambda step, size, batch=made.batch: asked.append((step, size)) or batch(step, size)
     found = ReadingGeometry()(checkpoint(made, model))
+    assert asked == [(4, 4)]  # steps 0 to 3 are the run's
     assert found["cosine/equation"] == pytest.approx(1, abs=1e-9)
     assert found["slope/equation"] == pytest.approx(1, abs=1e-6)
     assert found["slope/equation_magnitude_rate"] == pytest.approx(2, abs=1e-6)
