@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from regrad.report.ledger.load.proofs import proof_rows, proofs
+
+from regrad.report.ledger.proofs import proof_rows, proofs
 
 ROOT = Path(__file__).parents[2]
 

@@ -5,10 +5,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from regrad.report.ledger.load.proofs import proofs
 
 from dgs_records import CELL, LOSS, OFF, REPAIRED, SIZES, record, study_records
 from regrad.report.latex import escape_tex
+from regrad.report.ledger.proofs import proofs
 from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import figures, tables
