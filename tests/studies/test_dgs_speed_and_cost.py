@@ -11,7 +11,7 @@ from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import cost as dgs_cost
 from regrad.studies.dgs.quantities import image_runs, target
-from regrad.studies.dgs.speed import censored, fig_speed, largest_rise, rises, speed_numbers, survival
+from regrad.studies.dgs.speed import SHOWN, censored, fig_speed, largest_rise, rises, speed_numbers, survival
 
 ROOT = Path(__file__).parents[2]
 RECORDS = dgs_records.study_records()
@@ -48,6 +48,15 @@ def test_constructed_runs_fall_in_a_straight_line_and_some_miss():
             assert set(runs.steps_to(target(Outcomes(RECORDS)))) == {0, 1, 2, 3, 4}
             assert rises(runs) == [0.0] * 5
     assert len(fig_speed(RECORDS).axes) == 3
+
+
+def test_a_cross_ends_the_curve_of_an_arm_with_seeds_that_never_get_there():
+    axis = fig_speed(RECORDS).axes[1]
+    crosses = [line for line in axis.lines if line.get_marker() == "x"]
+    runs = [image_runs(Outcomes(RECORDS), arm, "resnet32") for arm in SHOWN]
+    missing = [own for own in runs if censored(own.steps_to(target(Outcomes(RECORDS))))]
+    assert len(crosses) == len(missing) > 0
+    assert all(list(line.get_xdata()) == [RECORDS[0].spec.steps] for line in crosses)
 
 
 def test_a_run_that_ended_above_its_untrained_model_rose_and_one_that_became_non_finite_has_no_rise():
@@ -87,6 +96,11 @@ def test_the_cost_table_has_ratios_to_sgd():
     assert lines[0]["SGD (ms)"] == "0.10"
     assert (lines[0]["Adam"], lines[0]["E1"], lines[0]["S1"]) == ("4.00", "1.20", "1.90")
     assert (lines[1]["weights (M)"], lines[1]["S1"]) == ("4.00", "2.50")
+
+
+def test_the_rows_of_the_claim_on_cost_are_seconds():
+    rows = [row for row in dgs_cost.claim_rows(MEASURED) if row["arm"] == "S1"]
+    assert [row["value"] for row in rows] == pytest.approx([190e-6, 210e-6])
 
 
 def test_the_prose_cites_ratios_of_medians():
