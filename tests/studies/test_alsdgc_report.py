@@ -8,6 +8,7 @@ import alsdgc_records
 from regrad.report.outcomes import Outcomes
 from regrad.results import Curve
 from regrad.studies.alsdgc import tables
+from regrad.studies.alsdgc.figures import fig_spikes
 from regrad.studies.alsdgc.numbers import numbers
 from regrad.studies.alsdgc.quantities import (
     best_fixed,
@@ -113,3 +114,11 @@ def test_losses_are_matched_where_the_training_loss_first_falls_to_one_level():
         {"a": with_curves(first, [3.0, 1.0], [3.1, 1.1]), "b": with_curves(second, [3.0, 2.0], [4.0, 3.0])}
     )
     assert values == {"a": pytest.approx(2.1), "b": pytest.approx(3.0)}
+
+
+def test_figures_and_numbers_stand_where_tuning_left_no_arm_a_fresh_run():
+    """As at preset smoke, where a few steps end above the untrained model."""
+    tuned = OUTCOMES.tuning
+    assert numbers(tuned)["alsdgc/adam-lr"] == "none"
+    assert numbers(tuned)["alsdgc/plain/steps"] == numbers(OUTCOMES)["alsdgc/plain/steps"]
+    assert not fig_spikes(tuned).axes[0].lines

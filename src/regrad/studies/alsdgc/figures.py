@@ -149,10 +149,13 @@ def fig_spikes(records: Iterable[Record]) -> Figure:
             dash = "--" if arm in NORMS and arm != "clip-1" else "-"  # all norms share a colour
             if means:
                 axis.plot(list(means), list(means.values()), dash, color=ARMS[arm].color, label=ARMS[arm].label)
-        for spike in spike_steps(control[0]):
-            axis.axvline(spike, color=GREY, lw=0.7, ls=":")
-        untrained = max(run.curves["validation_loss"].y[0] for run in control)
-        top = min(axis.get_ylim()[1], 30 * untrained)
-        axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log", ylim=(None, top))
-        axis.legend(loc="upper left")
+        top = axis.get_ylim()[1]
+        axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log")
+        if control:  # at preset smoke tuning may leave none
+            for spike in spike_steps(control[0]):
+                axis.axvline(spike, color=GREY, lw=0.7, ls=":")
+            untrained = max(run.curves["validation_loss"].y[0] for run in control)
+            axis.set_ylim(None, min(top, 30 * untrained))
+        if axis.get_legend_handles_labels()[0]:
+            axis.legend(loc="upper left")
     return figure

@@ -31,13 +31,14 @@ def numbers(records: Iterable[Record]) -> dict[str, str]:
     """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
     edges = [c.edge is not None for task in tasks(outcomes) for c in outcomes.part(task).choices().values()]
+    rates = [f"{run.spec.optimizer.lr:g}" for run in runs(outcomes, "adam", "none")]
     texts = {
         "runs": str(len(outcomes)),
         "diverged": str(outcomes.diverged),
         "fresh-seeds": str(len(runs(outcomes, "plain", "none"))),
         "edges": str(sum(edges)),
         "arms": str(len(outcomes.part("plain").arms)),
-        "adam-lr": f"{runs(outcomes, 'adam', 'none').records[0].spec.optimizer.lr:g}",
+        "adam-lr": rates[0] if rates else "none",
     }
     texts |= control_numbers(outcomes) | rate_numbers(outcomes)
     for task in tasks(outcomes):
@@ -74,7 +75,7 @@ def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
 
 def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
     """Return what the prose cites of one task."""
-    first, best = runs(outcomes, task, "none").records[0], best_fixed(outcomes, task)
+    first, best = outcomes.part(task).arm("none").records[0], best_fixed(outcomes, task)
     gaps = {"V0": ("V0", best), "V4": ("V4", best), "V4-none": ("V4", "none"), "V4-default": ("V4", "clip-1")}
     return {
         "parameters": f"{first.parameters:,}",

@@ -41,7 +41,7 @@ def counts(outcomes: Outcomes) -> dict[str, str]:
 
 def setup(outcomes: Outcomes) -> dict[str, str]:
     """Return how large the runs of the language task are."""
-    adam = outcomes.part("language").fresh.arm(ADAM.name)
+    adam = outcomes.part("language").arm(ADAM.name)
     spec, length = adam.records[0].spec, sequence_length(adam.records[0])
     return {
         "parameters": f"{adam.parameters:,}",
@@ -49,7 +49,7 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
         "length": str(length),
         "steps": f"{spec.steps:,}",
         "tokens": f"{spec.steps * spec.batch_size * length:,}",
-        "fresh-seeds": str(len(adam)),
+        "fresh-seeds": str(len(adam.fresh)),
         "target": f"{target(outcomes):.2f}",
         "stability-steps": str(outcomes.part("stability").records[0].spec.steps),
         "batch-sizes": ", ".join(map(str, by_batch_size(outcomes, ROOT))),
@@ -77,7 +77,7 @@ def language(outcomes: Outcomes) -> dict[str, str]:
 def images(outcomes: Outcomes) -> dict[str, str]:
     """Return what the prose cites of the image task."""
     task = outcomes.part("images")
-    adam = task.fresh.arm(ADAM.name)
+    adam = task.arm(ADAM.name)
     spec = adam.records[0].spec
     texts = {
         "images/data": str(spec.problem.options["images"]),
@@ -86,7 +86,7 @@ def images(outcomes: Outcomes) -> dict[str, str]:
         "images/steps": f"{spec.steps:,}",
     }
     others = [arm for arm in task.arms if arm != ADAM.name]
-    gaps = {arm.replace("_", "-"): interval_text(task.fresh.arm(arm).gap(adam), NO_GAP) for arm in others}
+    gaps = {arm.replace("_", "-"): interval_text(task.fresh.arm(arm).gap(adam.fresh), NO_GAP) for arm in others}
     return texts | {f"images/{arm}/gap": text for arm, text in gaps.items()}
 
 
