@@ -62,7 +62,7 @@ def test_a_pair_is_a_favourable_and_an_unfavourable_sentence_and_an_epoch_uses_e
     labels = problem.arrays["train_labels"]
     assert (labels[pairs] == [1, 0]).all()
     assert len(np.unique(pairs)) == pairs.size
-    ranks = [np.searchsorted(np.flatnonzero(labels == label), side) for label, side in zip((1, 0), pairs.T, strict=True)]
+    ranks = [np.searchsorted(np.flatnonzero(labels == 1 - side), pairs[:, side]) for side in (0, 1)]
     assert not np.array_equal(*ranks), "each side is in an order of its own"
     assert not np.array_equal(pairs, problem.pairs("train", "order", 1))
     assert torch.equal(problem.batch(1, 4).inputs[0], problem.batch(0, 5).inputs[4]), "numbered, not drawn"
