@@ -10,6 +10,19 @@ LAYERS = ("embedding.weight", "blocks.0.attention.query.weight", "norm.weight")
 LOSS = {"example": 2.4, "group-4": 2.3, "batch": 2.2, "ema": 2.0}
 SHARE = {"example": 0.60, "group-4": 0.65, "batch": 0.70, "ema": 0.80}
 SIZES = PRESETS["smoke"]
+# What can be missing or diverge, as arguments of `study_records`.
+CASES = {
+    "whole": {},
+    "one seed": {"seeds": 1},
+    "an arm diverged everywhere": {"diverged": ("example",)},
+    "one fresh run diverged": {"diverged": ("batch/1",)},
+    "an arm is missing": {"without": ("group-4",)},
+    "the earliest arm is missing": {"without": ("example",)},
+    "the reference is missing": {"without": ("ema",)},
+    "the reference diverged": {"diverged": ("ema",)},
+    "one run of the reference diverged": {"diverged": ("ema/0",)},
+    "all diverged": {"diverged": ("example", "group-4", "batch", "ema")},
+}
 
 
 def noise_curves() -> dict[str, Curve]:
