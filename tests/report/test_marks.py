@@ -56,5 +56,6 @@ def test_a_missing_interval_is_said_in_words():
 
 def test_a_miss_is_counted_and_never_averaged():
     assert typical([4.0, 16.0]) == "8.00"
+    assert typical([0.0, 16.0]) == "0"
     assert typical([4.0, 16.0, math.inf]) == "8.00 (1 missed)"
     assert typical([math.inf]).strip() == "(1 missed)"

@@ -45,8 +45,12 @@ def interval_text(interval: Interval | None, absent: str = "", digits: int = 3) 
 
 
 def typical(values: Sequence[float]) -> str:
-    """Return the geometric mean in words; a miss (inf) is counted beside it, never averaged."""
+    """Return the geometric mean in words; a miss (inf) is counted beside it, never averaged.
+
+    It is 0 where one of the values is: of a run that was there before its first step.
+    """
     finite = [value for value in values if math.isfinite(value)]
     missed = len(values) - len(finite)
-    text = significant(math.exp(fmean(map(math.log, finite))), 3) if finite else ""
+    mean = math.exp(fmean(map(math.log, finite))) if finite and all(finite) else 0.0
+    text = significant(mean, 3) if finite else ""
     return text + (f" ({missed} missed)" if missed else "")

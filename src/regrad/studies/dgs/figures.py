@@ -87,7 +87,8 @@ def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
             axis.plot(steps, losses, **ARMS[name].style)
     axis.axhline(target(outcomes), color=GREY, lw=0.7, ls="--")
     axis.set(xlabel="steps; dashed: the target")
-    axis.legend()
+    if axis.get_legend_handles_labels()[0]:  # tuning may leave no arm a fresh run
+        axis.legend()
 
 
 def fig_bars(records: Sequence[Record]) -> Figure:

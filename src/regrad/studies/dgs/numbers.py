@@ -35,15 +35,16 @@ def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> di
 
 def image_sizes(outcomes: Outcomes) -> dict[str, str]:
     """Return the size of the runs on images."""
-    first, deeper = (image_runs(outcomes, "adam", model) for model in MODEL_NAMES)
-    spec, other = first.records[0].spec, deeper.records[0].spec
+    images = outcomes.part("images")
+    spec = images.records[0].spec  # a tuning run: on fresh seeds there may be none
+    depths = dict.fromkeys(str(run.spec.problem.options["depth"]) for run in images)
     return {
-        "dgs/seeds": str(len(first)),
+        "dgs/seeds": str(len(image_runs(outcomes, "adam", "resnet20"))),
         "dgs/data": str(spec.problem.options["images"]),
-        "dgs/depths": " and ".join(str(s.problem.options["depth"]) for s in (spec, other)),
+        "dgs/depths": " and ".join(depths),
         "dgs/width": str(spec.problem.options["width"]),
-        "dgs/parameters": f"{first.parameters:,}",
-        "dgs/parameters32": f"{deeper.parameters:,}",
+        "dgs/parameters": f"{images.parameters:,}",
+        "dgs/parameters32": f"{images.where(model='resnet32').parameters:,}",
         "dgs/steps": f"{spec.steps:,}",
         "dgs/batch": str(spec.batch_size),
     }

@@ -15,7 +15,7 @@ from regrad.report.tables import interval_text, significant, typical
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import paired_interval
-from regrad.studies.dgs.arms import ARMS, SCALED, TASKS
+from regrad.studies.dgs.arms import ARMS, SCALED, TASKS, arms_in
 from regrad.studies.dgs.quantities import (
     MODEL_NAMES,
     RESETS,
@@ -75,7 +75,7 @@ def reset_table(records: Sequence[Record]) -> pd.DataFrame:
     lines = []
     for model, name in MODEL_NAMES.items():
         for reset in RESETS:
-            runs = {arm: reset_runs(outcomes, arm, model, reset) for arm in outcomes.part("reset").arms}
+            runs = {arm.name: reset_runs(outcomes, arm.name, model, reset) for arm in arms_in("reset")}
             line = {"network": name, "reset": reset}
             for arm, own in runs.items():
                 line[ARMS[arm].label] = mean_text(own, "test_accuracy", 1)
