@@ -122,6 +122,7 @@ def execute(
 
 def run_group(command: list[str], timeout: float) -> tuple[int, str]:
     """Run a command in its own process group, killed whole at the limit; return exit code and errors."""
+    # One thread, so that kernels beside one another do not slow each other; no random hashes in what sets print.
     environment = os.environ | {
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",

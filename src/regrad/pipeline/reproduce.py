@@ -95,6 +95,7 @@ class Reproduction:
         """Make everything that was asked for; return the exit code."""
         start = time.monotonic()
         if self.folders.published:  # nothing to train: notebooks one a core
+            # Threads suffice: each waits for a process of papermill.
             with ThreadPoolExecutor(worker_count(self.order.jobs, "cpu")) as pool:
                 try:
                     list(pool.map(self.try_notebook, self.order.targets))
@@ -144,7 +145,7 @@ class Reproduction:
             self.say(f"{target.name}: up to date ({len(records)} runs)")
             return
         self.say(f"{target.name}: executing {source.name} ({reason})")
-        self.freshness.forget(target.name)
+        self.freshness.forget(target.name)  # a kill while it runs must leave it stale, whatever it wrote until then
         limit = NOTEBOOK_SECONDS[self.order.preset]
         execute(source, output, self.parameters(), timeout=limit, live=not self.folders.published)
         self.freshness.remember(target.name, inputs, [output, *self.exports(target.notebook)])
@@ -171,8 +172,9 @@ class Reproduction:
         """Bring ``paper/report.pdf`` up to date."""
         folders = self.folders
         paper.assemble(folders.generated)
-        sources = [p for p in sorted(folders.paper.rglob("*")) if p.suffix in (".tex", ".bib", ".pdf")]
-        sources = [p for p in sources if p != folders.paper / "report.pdf"]
+        report = folders.paper / "report.pdf"  # no source, though figures are PDF too
+        files = [p for p in sorted(folders.paper.rglob("*")) if p.suffix in (".tex", ".bib", ".pdf")]
+        sources = [p for p in files if p != report]
         inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.paper")}, sources)
         if self.freshness.why_stale("paper", inputs) is None:
             self.say("paper: up to date")
@@ -189,7 +191,7 @@ class Reproduction:
             return
         for complaint in complaints:
             self.say(f"paper: {complaint}")
-        self.freshness.remember("paper", inputs, [folders.paper / "report.pdf"])
+        self.freshness.remember("paper", inputs, [report])
 
     def make_site(self, claims: list[dict[str, Any]]) -> None:
         """Bring the HTML site up to date."""

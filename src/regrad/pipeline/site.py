@@ -112,6 +112,7 @@ class Builder:
         title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
         rows = figure_rows(self.folders, path.stem) if self.folders else {}
         items = [self.figure(picture, rows.get(picture.name), last_stamp(notebook)) for _, picture in pictures]
+        # A figure made from no runs shows a benchmark: the files that its notebook names.
         items = [item | {"records": item["records"] or self.benchmarks(notebook)} for item in items]
         macro = getattr(self.environment.get_template("_figure.html").module, "figure")  # noqa: B009
         figures = [str(macro(item, item["name"])) for item in items]

@@ -27,6 +27,7 @@ def exports(notebook: Path) -> list[str]:
     if not notebook.is_file():  # whoever runs it says so
         return []
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    # As text: names must be known without running anything, and a test holds that this finds every call.
     code = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
     return re.findall(r"\.(?:figure|table)\(\s*\"([^\"]+)\"", code)
 

@@ -44,6 +44,7 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     """Return a verdict for every claim, in the ledger's order; without an export at this preset it is not tested."""
     claims = load(folders.paper / "claims.toml")
     unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
+    # An export of another preset lies there until its notebook runs again: it must not pass for this one's.
     here = {name: row for name, row in exported(folders.generated).items() if row["preset"] == preset}
     return [here.get(claim.id) or unrun[claim.id] for claim in claims]
 

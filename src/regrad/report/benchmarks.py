@@ -19,6 +19,7 @@ def write(path: Path, text: str) -> None:
     """
     data = text.encode()
     digests = sums(path.parent) | {path.name: hashlib.sha256(data).hexdigest()}
+    # The record first: a kill in between leaves one that is refused, not a checksum of what is not there.
     write_atomically(path, data)
     write_atomically(path.parent / SUMS, "".join(f"{digests[name]}  {name}\n" for name in sorted(digests)).encode())
 

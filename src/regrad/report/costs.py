@@ -45,12 +45,14 @@ class Cost(NamedTuple):
     @property
     def watt_hours(self) -> float:
         """Hours times the watts of what was busy, and of what stands around it."""
+        # A GPU's board is busy as a whole; of a processor only the cores that the run kept busy.
         busy = self.core_hours if self.device == "cpu" else self.seconds / 3600
         return busy * WATTS[self.device] * OVERHEAD
 
 
 def cost(record: Record, circumstances: Circumstances | None) -> Cost:
     """Return the cost of a record from what was kept beside it."""
+    # What a run took is kept beside its record and may be lost; the run counts all the same, as costing nothing.
     seconds, cores = (circumstances.seconds, circumstances.threads) if circumstances else (0.0, 1)
     return Cost(record.run_id, seconds, cores, record.fingerprint.device, not record.finite)
 

@@ -24,6 +24,7 @@ from regrad.results import Record, run_set
 from regrad.store import seal, unseal
 
 KEY = re.compile(r"[A-Za-z0-9.:=+-]+(/[A-Za-z0-9.:=+-]+)*")
+# None takes the entry out: a date or matplotlib's version would change the bytes of an equal figure.
 PDF_METADATA = {"CreationDate": None, "Producer": None, "Creator": "regrad"}
 
 
@@ -44,6 +45,7 @@ def decode(value: Any) -> Any:
 def rendered(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> bytes:
     """Return the bytes of a figure; equal figures give equal bytes."""
     buffer = io.BytesIO()
+    # Fonts are embedded and hashed while saving, so the settings must hold then too.
     with mpl.rc_context(SETTINGS):
         figure.savefig(buffer, format=kind, metadata=dict(metadata))
     return buffer.getvalue()
@@ -127,6 +129,7 @@ class Exporter:
             source: What the stamp says in place of runs, for a table of something else among those of runs.
         """
         source = source or self.source
+        # What a source stands for was not made from the notebook's runs, and its row names none.
         records = records if records is not None else [] if source else self.records
         stamp = self.stamp(records, source)
         body = f"% {stamp}\n{latex.rstrip()}\n\\stamp{{{escape_tex(stamp)}}}\n"
@@ -138,7 +141,7 @@ class Exporter:
         Raises:
             ValueError: A key that LaTeX could take for something else.
         """
-        for key in values:
+        for key in values:  # all of them before anything is written
             if not KEY.fullmatch(key):
                 raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
         lines = [f"\\setval{{{key}}}{{{value}}}" for key, value in sorted(values.items())]
@@ -159,6 +162,7 @@ class Exporter:
         published = self.published
         value = unseal((published / file).read_bytes()) if published else encode(compute(*arguments))
         self._write(file, seal(value), [])
+        # Decoded in both cases, so that figures see lists for tuples also where the fact was just computed.
         return decode(value)
 
     def finish(self) -> str:
@@ -170,6 +174,7 @@ class Exporter:
     def _write(self, name: str, data: bytes, records: Sequence[Record], **seen: str) -> None:
         """Write a file and note its row; ``seen`` is what the row says of a file that readers see."""
         stem = name.partition("/")[2].rpartition(".")[0]  # a name with a slash in it must not pass
+        # The notebook's own name has underscores, which no figure's or table's may have.
         if not (NAME.fullmatch(stem) or stem == self.notebook):
             raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
         write_atomically(self.generated / name, data)

@@ -48,6 +48,7 @@ def manifest_path(generated: Path, notebook: str) -> Path:
 
 def write_manifest(generated: Path, notebook: str, rows: Iterable[ManifestRow]) -> None:
     """Write a notebook's manifest, in the order of the files' names."""
+    # In the order of names, not of cells: a cell that moves changes no byte.
     values = [row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.name)]
     body = json.dumps(values, indent=1, sort_keys=True)
     write_atomically(manifest_path(generated, notebook), (body + "\n").encode())

@@ -18,7 +18,7 @@ def devices(records: Sequence[Record]) -> str:
 
 def stamp_text(preset: str, records: Sequence[Record], *, commit: str = "") -> str:
     """Return the line that says what a figure was made from; ``commit`` is that of the code, this one's if empty."""
-    ids = [record.run_id for record in records]
+    ids = [record.run_id for record in records]  # a run that two parts share is one run
     seeds = len({record.spec.seed for record in records})
     runs = f"{len(set(ids))} runs, {seeds} seeds · run set {run_set(ids)}{checks(records)}"
     return f"preset {preset} · {devices(records) or 'no device'} · {runs} · commit {commit or current_commit()}"
@@ -47,6 +47,7 @@ def stamped(path: Path) -> bool:
 def carries(path: Path, text: str) -> bool:
     """Return whether a figure or a table carries this very stamp."""
     data = path.read_bytes()
+    # A PDF escapes its texts in a way of its own: compared as matplotlib writes it.
     return pdfRepr(text) in data if path.suffix == ".pdf" else data.startswith(f"% {text}\n".encode())
 
 

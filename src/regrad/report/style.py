@@ -36,7 +36,7 @@ SETTINGS: Any = {
     "ytick.labelsize": 6.5,
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
-    "pdf.fonttype": 42,
+    "pdf.fonttype": 42,  # TrueType: text in a figure can be searched and copied
     "svg.hashsalt": "regrad",
     "figure.dpi": 160,
     "savefig.dpi": 200,
@@ -53,6 +53,7 @@ def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
 
 def put_stamp(figure: Figure, text: str) -> None:
     """Write ``text`` in small letters under everything else."""
+    # The constrained layout fills what it is given: it is given all but the stamp's line.
     engine = figure.get_layout_engine()
     share = 0.13 / figure.get_size_inches()[1]
     if engine is not None:

@@ -18,6 +18,7 @@ def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
         columns: Column specification; the first left-aligned and the others right-aligned by default.
     """
     shape = columns or "l" + "r" * (frame.shape[1] - 1)
+    # Not pandas' own escaping, which leaves quotation marks, dashes and < > to be read as something else.
     escaped = frame.astype(str).map(escape_tex)
     escaped.columns = [escape_tex(str(c)) for c in frame.columns]
     return escaped.style.hide(axis="index").to_latex(hrules=True, column_format=shape)

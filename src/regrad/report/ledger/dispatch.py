@@ -36,6 +36,7 @@ DECIDE: dict[str, Callable[[Any, Rows], Outcome]] = {
 
 def run_test(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str) -> Outcome:
     """Decide one test of a claim, or say why this preset, device or set of runs cannot."""
+    # Before the count of seeds, which asks for every arm of the ladder.
     if isinstance(test, Trend | Prediction):
         test = without_absent_rungs(test, rows)
     reason = untested(claim, test, rows, preset=preset, device=device)
@@ -72,6 +73,7 @@ def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:
         seeds = {arm: {row["seed"] for row in select(rows, metric, [arm])} for arm in arms}
         if missing := [arm for arm in arms if not seeds[arm]]:
             return f"no run with {metric} of {', '.join(missing)}"
+        # Pairs need both runs of a seed: seeds that only some arms have decide nothing.
         shared = len(set.intersection(*seeds.values()))
         if shared < least:
             return f"{shared} seeds shared by all arms for {metric}; fixed beforehand: at least {least}"

@@ -105,12 +105,14 @@ def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """
     families: dict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
     for v in verdicts:
+        # A claim without a p-value, such as one not tested, takes no part in its family's correction.
         families[v.claim.paper, v.claim.study][v.claim.id] = v.outcome.p
     corrected = {family: holm(p_values) for family, p_values in families.items()}
     return [_correct(v, corrected[v.claim.paper, v.claim.study][v.claim.id]) for v in verdicts]
 
 
 def _correct(verdict: Verdict, p_holm: float | None) -> Verdict:
+    # A tie, a reversal beyond the margin and a proof have tests of their own, and stand whatever the family holds.
     rests_on_p = verdict.outcome.by_p and verdict.verdict in (REPRODUCED, NOT_REPRODUCED)
     if not rests_on_p or p_holm is None or p_holm < ALPHA:
         return replace(verdict, p_holm=p_holm)

@@ -28,6 +28,7 @@ def nulls(rows: Sequence[Plain]) -> list[Plain]:
 
 def power_sentence(rows: Sequence[Plain]) -> str:
     """Return what the comparisons without the claimed effect could have seen, as a sentence."""
+    # Against each claim's own margin: units differ from claim to claim, and only ratios can be summed up.
     ratios = [row["detectable"] / row["margin"] for row in nulls(rows)]
     if not ratios:
         return "At this preset no comparison was left open, so there is no power to state."

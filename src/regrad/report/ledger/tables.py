@@ -69,7 +69,7 @@ def _row(verdict: Verdict) -> Plain:
 
 def _outcome(outcome: Outcome) -> Plain:
     values = asdict(outcome)
-    ends = [values.pop("low"), values.pop("high")]
+    ends = [values.pop("low"), values.pop("high")]  # of an unbounded interval both are None, yet there is an estimate
     return values | {
         "interval": ends if outcome.estimate is not None else None,
         "magnitude": outcome.magnitude,
@@ -84,6 +84,7 @@ def _latex_cells(row: Mapping[str, Any]) -> list[str]:
 
 
 def _latex_estimate(row: Mapping[str, Any]) -> str:
+    # Two formulas, so that the line may break between estimate and interval in a narrow column.
     figures = estimate_text(row).removesuffix(row["unit"]).strip()
     return f"${figures.replace(' [', '$ $[')}$ {escape_tex(row['unit'])}" if figures != "-" else "--"
 

@@ -14,7 +14,7 @@ from regrad.results import Record
 
 def scale_label(records: Sequence[Record]) -> str:
     """Return how large the runs were, in words: parameters, and tokens or examples."""
-    spec = records[0].spec
+    spec = records[0].spec  # of the first part in the plan, which is what most claims are about
     examples = spec.steps * spec.batch_size
     length = spec.problem.options.get("sequence_length")
     seen = f"{examples * int(str(length)):,} tokens" if length else f"{examples:,} examples"

@@ -71,7 +71,7 @@ def weakest(outcomes: Iterable[Outcome]) -> Outcome:
     """
 
     def rank(outcome: Outcome) -> tuple[int, float]:
-        p = 1.0 if outcome.p is None else outcome.p
+        p = 1.0 if outcome.p is None else outcome.p  # without a p-value: no support at all
         return SEVERITY[outcome.verdict], -p if outcome.verdict == NOT_REPRODUCED else p
 
     return max(outcomes, key=rank)

@@ -45,6 +45,7 @@ def prediction(test: Prediction, rows: Rows) -> Outcome:
         p=p,
         diverged=diverged_runs(kept, test.ladder),
     )
+    # Of the mean ranks, since one seed's noise must not name the arm that the whole claim is about.
     top = _ranks(scores).argmax()
     loser, loss_p = top_loses(test, ends, int(top))
     beaten = f", {loser} ends better" if loss_p < ALPHA else ""
@@ -71,6 +72,7 @@ def top_loses(test: Prediction, ends: np.ndarray, top: int) -> tuple[str, float]
     for j, arm in enumerate(test.ladder):
         if j != top:
             pairs = pair_gains(ends[:, top], ends[:, j], test.better)
+            # A t-test has no place for an infinite loss; the sign test needs its sign only.
             infinite = pairs.favourable + pairs.unfavourable + pairs.both
             lost = sign_p(pairs, "less", test.top_margin)
             p_values[arm] = lost if infinite else paired_p(pairs.finite, -test.top_margin, "less")

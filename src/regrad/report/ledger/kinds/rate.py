@@ -79,6 +79,7 @@ def _compare(test: Rate, counts: dict[str, Count], pair: tuple[str, str]) -> Out
         detectable=detectable_rate(treatment, control),
         published=test.published,
     )
+    # 90 %: two one-sided tests at 5 %, as a tie is decided for means.
     verdict, reason, by_p = _decide(test, outcome, difference_interval(treatment, control, 0.90))
     tally = f"diverged: {treatment.diverged} of {treatment.runs} against {control.diverged} of {control.runs}"
     return replace(
@@ -114,6 +115,7 @@ def detectable_rate(treatment: Count, control: Count) -> float | None:
     """Return the excess over the control's rate that these runs show with 80 % power; None if no rate is."""
     ratio = control.runs / treatment.runs
     effect = NormalIndPower().solve_power(None, nobs1=treatment.runs, alpha=ALPHA, power=0.8, ratio=ratio)
+    # statsmodels' effect of proportions is a difference of angles, 2 asin √rate (Cohen's h); beyond π there is no rate.
     angle = 2 * math.asin(math.sqrt(control.rate)) + float(effect)
     return math.sin(angle / 2) ** 2 - control.rate if angle <= math.pi else None
 

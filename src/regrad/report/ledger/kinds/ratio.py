@@ -42,6 +42,7 @@ def _compare(test: Ratio, table: dict, pair: tuple[str, str]) -> Outcome:
     outcome = replace(outcome, published=test.published)
     if not ratios.size:
         return replace(outcome, why=f"{outcome.comparison}: no pair in which both runs finished")
+    # Configurations are all that there are, not a sample: their extremes bound them, and no interval is estimated.
     low, high = (ratios.min(), ratios.max()) if test.every else mean_interval(ratios)
     verdict, reason = _decide(test, (low, high), failed)
     estimate = float(np.exp(np.log(ratios).mean()))
@@ -58,6 +59,7 @@ def mean_interval(ratios: np.ndarray) -> tuple[float, float]:
 def _decide(test: Ratio, ends: tuple[float, float], failed: int) -> tuple[str, str]:
     allowed = f"{test.range[0]:g} to {test.range[1]:g}"
     inside = test.range[0] <= ends[0] and ends[1] <= test.range[1]
+    # Of configurations one outside is enough; of repetitions the whole interval must lie outside.
     if ends[1] < test.range[0] or ends[0] > test.range[1] or (test.every and not inside):
         return NOT_REPRODUCED, f"outside {allowed}"
     if failed:

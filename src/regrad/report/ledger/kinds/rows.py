@@ -17,6 +17,7 @@ def select(rows: Iterable[Row], metric: str, arms: Iterable[str]) -> list[Row]:
 def reading(row: Row, better: str = "lower") -> float:
     """Return the row's value; the worst there is (±inf) for a diverged run, a miss (None) or a NaN."""
     value = row.get("value")
+    # Infinite and not left out: the seeds at which a method fails must not vanish from its comparison.
     if row.get("diverged") or value is None or math.isnan(value):
         return math.inf if better == "lower" else -math.inf
     return float(value)

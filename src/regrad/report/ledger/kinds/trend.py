@@ -47,6 +47,7 @@ def trend(test: Trend, rows: Rows) -> Outcome:
     interval = paired_interval(changes) if changes.size else None
     reversal = worst_reversal(test, values)
     verdict, reason, by_p = _decide(test, rising, changes, reversal)
+    # The p that is printed, and corrected with the family's, is that of the test which decided.
     p = reversal.p if reversal.p < ALPHA else trend_p(rising, changes)
     size = _size(test, interval)
     comparison = f"from {test.ladder[0]} to {test.ladder[-1]}"
@@ -110,6 +111,7 @@ def _decide(
     complete = changes.size == len(rising)
     interval = paired_interval(changes) if changes.size > 1 else None
     tie = complete and equivalence_p(changes, test.margin) < ALPHA
+    # Page's test is one-sided: half of ALPHA, as against the two-sided t-test beside it.
     for_it = page_p(rising) < ALPHA / 2 and (
         interval is None or (interval.low > 0 and paired_p(changes) < ALPHA)
     )

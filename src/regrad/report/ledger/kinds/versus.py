@@ -49,7 +49,7 @@ def curve_spread(rows: Rows) -> float | None:
     points: dict[Any, dict[Any, float]] = defaultdict(dict)
     for row in rows:
         values = points[row.get("at")]
-        if row["batch_size"] in values:
+        if row["batch_size"] in values:  # the same run twice would count as a spread of 0
             where = f"arm {row['arm']!r}, seed {row['seed']!r}, batch size {row['batch_size']}"
             raise ValueError(f"{where}: two rows at one point; allowed: one")
         values[row["batch_size"]] = reading(row)
