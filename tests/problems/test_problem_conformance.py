@@ -67,10 +67,11 @@ def test_from_options_loads_what_the_options_name_for_the_seed_and_device(name, 
     kind, asked = resolve(PROBLEMS[name]), []
     monkeypatch.setattr(kind, "load", classmethod(lambda cls, options, cache: asked.append((options, cache)) or {}))
     monkeypatch.setattr(kind, "__post_init__", lambda self: None, raising=False)
-    monkeypatch.setattr("regrad.problems.minilm.minilm_folder", lambda cache: cache)
+    monkeypatch.setattr("regrad.problems.minilm.minilm_folder", lambda cache: cache / "minilm")
     options = kind.Options(**OPTIONS[name][0])
     problem = kind.from_options(options, cache=tmp_path, seed=7, device="meta")
     assert asked == [(options, tmp_path)]
+    assert getattr(problem, "folder", tmp_path / "minilm") == tmp_path / "minilm"
     assert (type(problem), problem.options, problem.seed, problem.device) == (kind, options, 7, torch.device("meta"))
 
 
