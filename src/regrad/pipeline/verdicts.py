@@ -62,7 +62,8 @@ def records_of(folders: Folders, preset: str) -> list[Record]:
     """Return the records behind all exports of a preset, as the manifests name them."""
     ids = set().union(*runs_of(folders, preset).values())
     store = Store(folders.runs)
-    return [record for record in map(store.get, sorted(ids)) if record is not None]
+    records = (record for record in map(store.get, sorted(ids)) if record is not None)
+    return blessing.with_checks(records, blessing.read(folders.runs.parent))
 
 
 def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
