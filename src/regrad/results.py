@@ -249,8 +249,9 @@ def one_line(error: ValueError, fields: Iterable[str] = ()) -> str:
     first = error.errors(include_url=False)[0]
     field, reason = ".".join(map(str, first["loc"])), first["msg"].lower()
     if first["type"] == "extra_forbidden":
-        return f"{error.title}: unknown key {field!r}{suggestion(field, list(fields)) if fields else ''}"
-    if first["type"] == "value_error":
+        known = list(fields) if len(first["loc"]) == 1 else []  # of a key inside another, the fields are not at hand
+        reason = f"unknown key {field!r}{suggestion(field, known) if known else ''}"
+    elif first["type"] == "value_error":
         reason = str(first["ctx"]["error"])
     elif first["type"] == "literal_error":
         reason += nearest(str(first["input"]), first["ctx"]["expected"].split("'")[1::2])
