@@ -106,7 +106,7 @@ def test_a_verdict_travels_from_the_store_into_the_claims_file_with_its_cost(tmp
     exporter.finish()
     cost = tmp_path / "results" / "reference" / verdicts.PUBLISHED / verdicts.COST
     cost.parent.mkdir(parents=True)
-    cost.write_text(json.dumps(verdicts.cost_of_runs(folders, "small", records)))
+    cost.write_text(json.dumps(verdicts.cost_of_runs(folders, "small", records), sort_keys=True))
     verdicts.write(folders, preset="small", device="cpu")
     [row] = json.loads(folders.claims.read_text())["claims"]
     assert (row["verdict"], row["n"]) == ("reproduced", 5)

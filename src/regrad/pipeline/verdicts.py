@@ -13,7 +13,7 @@ from regrad.blessing import Chain
 from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import LEDGER
-from regrad.report.costs import Cost, compute_table, cost
+from regrad.report.costs import COLUMNS, Cost, compute_table, cost
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
 from regrad.report.latex import breakable, escape_tex
@@ -122,7 +122,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     exporter.table("tab-deviations", deviation_table(rows))
     if spent:
         source = f"times of results/reference/{PUBLISHED}"
-        exporter.table("tab-compute", plain_table(pd.DataFrame(spent["table"])), source=source)
+        exporter.table("tab-compute", plain_table(pd.DataFrame(spent["table"], columns=COLUMNS)), source=source)
     checks = {"checks/runs": escape_tex(made_by(folders, records, device))}
     exporter.numbers(words(rows) | checks | (spent["numbers"] if spent else {}))
     exporter.finish()

@@ -17,6 +17,7 @@ from regrad.results import Circumstances, Record
 WATTS = {"cpu": 280 / 64, "cuda": 700.0}
 # Memory, power supply and cooling on top of the processor: our assumption, no measurement.
 OVERHEAD = 2.0
+COLUMNS = ["study", "runs", "non-finite", "core hours", "Wh"]
 NAMES = {"cpu": "processors", "cuda": "a GPU"}
 
 
@@ -70,7 +71,7 @@ def compute_table(studies: Mapping[str, Sequence[Cost]]) -> pd.DataFrame:
     """
     lines = [_line(label, once(costs)) for label, costs in studies.items() if costs]
     total = once(c for costs in studies.values() for c in costs)
-    return pd.DataFrame([*lines, _line("All, each run once", total)])
+    return pd.DataFrame([*lines, _line("All, each run once", total)], columns=COLUMNS)
 
 
 def _line(name: str, costs: list[Cost]) -> dict[str, str]:
