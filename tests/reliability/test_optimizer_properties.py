@@ -27,7 +27,7 @@ STORE_MUTANTS = [
     ("atomic.py", "            os.fsync(file.fileno())\n", ""),
     ("atomic.py", "    sync_folder(path.parent)\n", ""),
     ("atomic.py", "        os.replace(temporary, path)\n", "        path.write_bytes(data)\n"),
-    ("atomic.py", "        Path(temporary).unlink(missing_ok=True)\n", ""),
+    ("atomic.py", "        temporary.unlink(missing_ok=True)\n", ""),
     ("atomic.py", "        raise\n", ""),
 ]
 
