@@ -54,7 +54,7 @@ from regrad import cli
 from tiny_runs import spec
 folders = tiny.checkout(Path(sys.argv[1]), Path(sys.argv[2]))
 tiny.install(folders, [spec(seed=seed, steps=1000000) for seed in range(2)])
-cli.select = lambda only: ([tiny.STUDY], [])
+cli.select = lambda *_: ([tiny.STUDY], [])
 cli.checkout = lambda start: folders
 sys.argv = ["regrad", "--quick", "--jobs", "2", "--device", "cpu", "--offline"]
 runpy.run_module("regrad", run_name="__main__")

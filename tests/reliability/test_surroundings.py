@@ -26,7 +26,7 @@ import tiny_reproduction as tiny
 from regrad import cli
 folders = tiny.Folders(root, cache)
 tiny.install(folders)
-cli.select = lambda only: ([tiny.STUDY], ["paper"])
+cli.select = lambda *_: ([tiny.STUDY], ["paper"])
 BEFORE
 code = cli.main(["--quick", "--jobs", "1", "--device", "cpu", "--offline"])
 print(json.dumps([code, tiny.contents(folders) if code == 0 else {}]))
