@@ -5,23 +5,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import seaborn as sns
 from matplotlib.figure import Figure
 
 COLUMN_INCHES = 3.35
 PAGE_INCHES = 7.0
 
-SETTINGS: Any = {
+SETTINGS: Any = sns.axes_style("ticks") | {
     "font.family": "DejaVu Sans",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": 7,
-    "text.color": ".15",
-    "patch.edgecolor": "w",
-    "patch.force_edgecolor": True,
-    "lines.solid_capstyle": "round",
-    "axes.edgecolor": ".15",
-    "axes.labelcolor": ".15",
-    "xtick.color": ".15",
-    "ytick.color": ".15",
     "axes.labelsize": 7,
     "axes.titlesize": 7.5,
     "axes.spines.top": False,
