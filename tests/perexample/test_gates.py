@@ -199,6 +199,15 @@ def test_a_rule_for_ones_own_layer_takes_five_lines(float64):
         MODULE_RULES.pop(Scale, None)
 
 
+def test_what_follows_a_layer_with_a_rule_may_work_in_place(float64):
+    try:
+        register_rule(Scale)(lambda module, x, g: {"scale": (g * x).sum(1)})
+        model = nn.Sequential(nn.Linear(4, 4), Scale(), nn.ReLU(inplace=True), nn.Linear(4, 2))
+        check_against_the_loop(model, square_losses, torch.randn(5, 6, 4))
+    finally:
+        MODULE_RULES.pop(Scale, None)
+
+
 def test_a_misshapen_rule_is_refused():
     try:
         register_rule(Scale)(lambda module, x, g: {"scale": (g * x).sum(0)})

@@ -18,7 +18,7 @@ from regrad.perexample.distributed import (
 )
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
-from regrad.perexample.refusals import refuse_dependent_examples
+from regrad.perexample.refusals import refuse_dependent_examples, trainable_parameters
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
 from regrad.perexample.vmap import fold_by_vmap
@@ -49,20 +49,18 @@ def gradient_statistics(
         statistics: names, `clipped_mean(max_norm=…)` and elementwise functions, listed or as a mapping from
             the name wanted in the answer: "mean"; "mean_square"; "variance" (divided by B − 1); "mean_sign"
             (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all trainable parameters); a function is
-            applied to a block of per-example gradients [c, *parameter], must act elementwise, and is
-            averaged over the examples. `banded_sign(dead_band=…)` is such a function: "mean_sign" counts the rounding
-            noise of a gradient that is zero on paper (the key bias of attention) as a sign, this does not.
-        method: "graph" (surgery of the backward pass), "vmap" (torch.func) or "loop" (one backward per
-            example).
+            applied to a block of per-example gradients [c, *parameter], must act elementwise, and is averaged over
+            the examples. `banded_sign(dead_band=…)` is one: "mean_sign" takes the rounding noise of a gradient
+            that is zero on paper (the key bias of attention) for a sign, this does not.
+        method: "graph" (surgery of the backward pass), "vmap" (torch.func) or "loop" (one backward per example).
         chunk_size: at most so many examples (of `group_size` each) go through the model at once; all if None.
         group_size: k >= 1: an "example" is then the mean over k consecutive examples, so B / k of them count.
 
     Returns:
-        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B /
-        group_size]. Parameters in half precision have float32 statistics. A parameter no loss reaches has
-        zeros. Under DistributedDataParallel (names are those of the module inside) and `fully_shard` the
-        batch is that of all processes together: every process gets the same means and all norms, rank by
-        rank; statistics of sharded parameters are sharded alike.
+        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B / group_size].
+        Parameters in half precision have float32 statistics; one that no loss reaches has zeros. Under
+        DistributedDataParallel (names as in the module inside) and `fully_shard` the batch is that of all processes
+        together: each gets the same means and all norms, rank by rank; sharded parameters have sharded statistics.
 
     Raises:
         ValueError: for a bad argument, and for a model that has no per-example gradients, with the remedy.
@@ -72,15 +70,9 @@ def gradient_statistics(
     _check(method, chunk_size, group_size, size)
     refuse_dependent_examples(model)
     inner = original_module(model)
-    sharded = is_sharded(inner)
-    if sharded:
-        # What an earlier forward pass left whole would be summed whole, beside the parts the others hold.
-        reshard(inner)
-    trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
-    if not trainable:
-        raise ValueError("model: no parameter requires a gradient")
-    if sharded and method != "graph":
-        raise ValueError(f"method={method!r}: sharded parameters exist whole for one layer at a time; use 'graph'")
+    if sharded := is_sharded(inner):
+        _prepare_sharded(inner, method)
+    trainable = trainable_parameters(inner)
     rows, group = size // group_size, group_of(model)
     per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
     _check_count(request, sum(per_process))
@@ -115,6 +107,13 @@ def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
             raise ValueError(f"statistic {name!r} {list(value.shape)}: the model has no such parameter")
     for name, value in statistic.items():
         parameters[name].grad = value.to(parameters[name].dtype)
+
+
+def _prepare_sharded(model: nn.Module, method: str) -> None:
+    if method != "graph":
+        raise ValueError(f"method={method!r}: sharded parameters exist whole for one layer at a time; use 'graph'")
+    # What an earlier forward pass left whole would be summed whole, beside the parts the others hold.
+    reshard(model)
 
 
 def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> None:

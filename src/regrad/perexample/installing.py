@@ -69,7 +69,8 @@ class _Tap(torch.autograd.Function):
     def forward(ctx, anchor, ruled, x, y):
         ctx.save_for_backward(x)
         ctx.ruled = ruled
-        return y.view_as(y)
+        # A copy, not a view: what follows may work in place, and autograd forbids that on a view made here.
+        return y.clone()
 
     @staticmethod
     @rule_backward

@@ -22,6 +22,14 @@ def refuse_dependent_examples(model: nn.Module) -> None:
             )
 
 
+def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """The model's parameters that require a gradient, by name; ValueError where there is none."""
+    trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    if not trainable:
+        raise ValueError("model: no parameter requires a gradient")
+    return trainable
+
+
 def _refuse_batch_norm(name: str, module: nn.Module) -> None:
     if not isinstance(module, _BatchNorm):
         return

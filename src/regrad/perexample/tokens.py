@@ -10,7 +10,7 @@ from torch import nn
 from regrad.perexample.batches import Losses, batch_size, chunks, take
 from regrad.perexample.distributed import group_of, original_module
 from regrad.perexample.driver import run_backward, run_forward
-from regrad.perexample.refusals import refuse_dependent_examples
+from regrad.perexample.refusals import refuse_dependent_examples, trainable_parameters
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
 from regrad.perexample.token_ledger import TokenLedger
@@ -30,26 +30,24 @@ def token_statistics(
     """Statistics over the tokens of a batch of what each contributes to the gradient.
 
     A token is a position (e, t): example e, and one of the T vectors of it that a layer is applied to, all axes
-    between the first and the features counted as one. What it contributes to a weight is the gradient c_et of its
-    example's own loss, `losses(model, batch)[e]`, with respect to a copy of the weight that acts at that position
-    alone; it is not the gradient of that token's loss, which reaches earlier positions too. The contributions of an
-    example add up to its gradient. The statistics are those of g_et = T c_et over all B T tokens: so "mean" is the
-    ordinary gradient of the mean loss, with T = 1 all equal those of `gradient_statistics`, and under a loss that is
-    the mean over T tokens nothing but the mean is divided by T. T is each layer's own: 1 after pooling.
+    between the first and the features counted as one. It contributes to a weight the gradient c_et of its example's
+    own loss, `losses(model, batch)[e]`, with respect to a copy of the weight that acts at that position alone: not
+    the gradient of that token's loss, which reaches earlier positions too. An example's contributions add up to its
+    gradient. The statistics are those of g_et = T c_et over all B T tokens: so "mean" is the ordinary gradient of
+    the mean loss, and with T = 1 all equal those of `gradient_statistics`. T is each layer's own: 1 after pooling.
 
     For a linear layer c_et is the product g aᵀ of two vectors, and squares, signs and absolute values of all of
     them add up to f(G)ᵀ f(A): one product for each statistic in place of the ordinary weight gradient's one.
 
-    A table that is also the head adds what it contributes at (e, t) as table and as head before any function sees
-    it; the positions of both must be equally many, and the k-th are taken for the same token. A scale or shift used
-    twice likewise. A linear layer called twice is refused: a token's contribution has no longer rank one.
+    A table that is also the head adds both of its contributions at (e, t) before any function sees them; the k-th
+    position of the one is taken for the k-th of the other. A scale or shift used twice likewise. A linear layer
+    called twice is refused: a token's contribution has no longer rank one.
 
     Args:
         model: made of linear layers, embeddings, LayerNorm and RMSNorm, and of anything without trainable
             parameters; frozen ones are skipped. Positions may see each other between these layers. Of a compiled
             model the module inside is run.
-        losses: called as `losses(model, batch)`; returns unreduced losses [B], one an example.
-        batch: a tensor, or a nest of lists, tuples and dicts of tensors that share their first axis [B, …].
+        losses, batch: as for `gradient_statistics`.
         statistics: "mean", "mean_square", "mean_sign" (sign(0) = 0; a product that underflows keeps its factors'
             sign), "mean_abs" and "norm" (Euclidean, over all trainable parameters; needs the same T everywhere),
             listed or as a mapping from the name wanted in the answer.
@@ -60,9 +58,8 @@ def token_statistics(
         Parameters in half precision have float32 statistics. A parameter no loss reaches has zeros.
 
     Raises:
-        ValueError: for a bad argument, a model whose examples depend on each other, several processes, and a
-            parameter whose use has no rule here (convolutions, GroupNorm, bare parameters, nn.MultiheadAttention),
-            by name and with the remedy.
+        ValueError: for a bad argument, dependent examples, several processes, and a parameter whose use has no
+            rule here (convolutions, GroupNorm, bare parameters, nn.MultiheadAttention), with the remedy.
 
     Source: Roulet and Agarwala, "Per-example gradients" (arXiv 2510.00236): factorable functions of rank-one
         gradients, for dense layers and for single tokens.
@@ -77,25 +74,25 @@ def token_statistics(
     if group_of(model) is not None:
         raise ValueError("model: token_statistics works in one process; use gradient_statistics, or the module inside")
     inner = original_module(model)
-    trainable = {name: p for name, p in inner.named_parameters() if p.requires_grad}
-    if not trainable:
-        raise ValueError("model: no parameter requires a gradient")
-    sums = Sums(request, trainable, size, size)
+    sums = Sums(request, trainable_parameters(inner), size, size)
     for part in chunks(size, chunk):
-        surgery, values = run_forward(
-            inner,
-            losses,
-            take(batch, part),
-            new_ledger=partial(TokenLedger, sums, part.start, 1),
-            surgery_type=TokenSurgery,
-        )
-        if values.requires_grad:
-            run_backward(surgery, values, torch.ones_like(values))
+        _add_examples(sums, inner, losses, take(batch, part), part.start)
+    return _finish(sums, request)
+
+
+def _finish(sums: Sums, request: Request) -> dict[str, Any]:
     if request.needs_norms and sums.squared_norms.ndim == 1:
         sums.squared_norms = sums.squared_norms.unsqueeze(1)
     # Rounding can leave the norm of what cancels between table and head a hair below zero.
     sums.squared_norms.clamp_(min=0)
     return sums.finish()
+
+
+def _add_examples(sums: Sums, model: nn.Module, losses: Losses, batch: Any, first: int) -> None:
+    ledger = partial(TokenLedger, sums, first, 1)
+    surgery, values = run_forward(model, losses, batch, new_ledger=ledger, surgery_type=TokenSurgery)
+    if values.requires_grad:
+        run_backward(surgery, values, torch.ones_like(values))
 
 
 def _parse(statistics: Any) -> Request:
