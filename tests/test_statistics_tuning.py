@@ -151,3 +151,36 @@ def test_width_stops_at_the_first_crossing_and_says_when_the_grid_ends_first():
 def test_width_refuses_grids_without_meaning(lrs, values):
     with pytest.raises(ValueError, match="distinct positive"):
         lr_width(lrs, np.array(values, dtype=float), 0.1)
+
+
+def test_among_rates_within_the_noise_the_smaller_is_chosen():
+    # Paired differences of 2.0 to 4.0: -0.1 and 0.3, mean 0.1, standard error 0.2.
+    table = {0.5: [3, 3], 1.0: [2, 2.1], 2.0: [1.0, 1.2], 4.0: [1.1, 0.9], 8.0: [2, 2]}
+    choice = choose(runs("a", table))["a"]
+    assert (choice.best, choice.edge) == (2.0, None)
+    # The same means without noise between them, and one seed alone: the lowest is chosen.
+    for sure in ({lr: [sum(values) / 2] * 2 for lr, values in table.items()}, {2.0: [1.1], 4.0: [1.0], 8.0: [2]}):
+        assert choose(runs("a", sure))["a"].best == 4.0
+
+
+def test_noise_is_that_of_the_two_rates_compared():
+    # At 4.0 the seeds differ much; 1.0 is worse than 2.0 at both all the same.
+    assert choose(runs("a", {0.5: [4, 4], 1.0: [1.3, 1.2], 2.0: [1.0, 1.0], 4.0: [0.2, 2.0]}))["a"].best == 2.0
+
+
+def test_a_grid_does_not_grow_for_a_gain_below_the_noise():
+    high = choose(runs("a", {1.0: [2, 2], 2.0: [1.0, 1.2], 4.0: [1.1, 1.0]}))["a"]
+    assert (high.best, high.edge, high.extension) == (2.0, None, ())
+    low = choose(runs("a", {1.0: [1.1, 1.0], 2.0: [1.0, 1.2], 4.0: [2, 2]}))["a"]
+    assert (low.best, low.edge) == (2.0, None)
+    clear = choose(runs("a", {1.0: [3, 3], 2.0: [2.0, 2.1], 4.0: [1.1, 1.0]}))["a"]
+    assert (clear.best, clear.edge) == (4.0, "high")
+
+
+def test_the_smaller_rate_within_the_noise_is_never_the_first():
+    table = {1.0: [1.1, 1.0], 2.0: [1.0, 1.2], 4.0: [1.15, 1.0], 8.0: [2, 2]}
+    assert choose(runs("a", table))["a"].best == 2.0
+
+
+def test_a_rate_at_which_a_run_diverged_is_no_smaller_choice():
+    assert choose(runs("a", {0.5: [3, 3], 1.0: [1, None], 2.0: [1.1, 0.9], 4.0: [2, 2]}))["a"].best == 2.0

@@ -47,7 +47,8 @@ def token_statistics(
         model: made of linear layers, embeddings, LayerNorm and RMSNorm, and of anything without trainable
             parameters; frozen ones are skipped. Positions may see each other between these layers. Of a compiled
             model the module inside is run.
-        losses, batch: as for `gradient_statistics`.
+        losses: as for `gradient_statistics`.
+        batch: likewise.
         statistics: "mean", "mean_square", "mean_sign" (sign(0) = 0; a product that underflows keeps its factors'
             sign), "mean_abs" and "norm" (Euclidean, over all trainable parameters; needs the same T everywhere),
             listed or as a mapping from the name wanted in the answer.

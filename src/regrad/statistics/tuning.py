@@ -1,9 +1,18 @@
-"""Choice of a learning rate on a tuning grid, and where the grid has to grow."""
+"""Choice of a learning rate on a tuning grid, and where the grid has to grow.
+
+The mean over seeds is compared. Two rates differ by noise where the mean of their paired differences is within its
+standard error, SE = s / √S with s over the S seeds. One seed says nothing about noise: SE = 0.
+
+* Among neighbouring rates within the noise of the lowest mean the smallest is chosen: a larger one must be better.
+* A grid grows where the optimum lies on its edge, but not for a lead within the noise over the rate next to the
+  edge: that one is then chosen.
+"""
 
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from statistics import fmean, stdev
 from typing import Any
 
 
@@ -12,7 +21,7 @@ class Choice:
     """The outcome of one arm's tuning; the row of the tuning table.
 
     Attributes:
-        best: Learning rate with the lowest mean value; None where every one diverged.
+        best: The learning rate chosen, by the rules above; None where every one diverged.
         edge: ``"low"``, ``"high"`` or ``"both"`` (a grid of one point): the end of the grid at which the
             optimum lies, so that a better one may lie beyond. None for an interior optimum.
         extension: Learning rates to try next, outward by the grid's own ratio; empty for an interior optimum.
@@ -72,10 +81,11 @@ def _choice(arm: str, grid: Mapping[float, Mapping[int, float]], growth: tuple[i
             given = f"{arm}: lr {lr} has seeds {sorted(grid[lr])}"
             raise ValueError(f"{given}; allowed: {sorted(seeds)}, as at lr {lrs[0]}")
     means = {lr: math.fsum(grid[lr].values()) / len(seeds) for lr in lrs}
-    best = min(lrs, key=lambda lr: means[lr])
-    edge = _edge(lrs, best, math.isfinite(means[best]))
+    best = _within_noise([grid[lr] for lr in lrs], lrs.index(min(lrs, key=lambda lr: means[lr])))
+    finite = math.isfinite(means[lrs[best]])
+    edge = _edge(lrs, lrs[best], finite)
     return Choice(
-        best=best if math.isfinite(means[best]) else None,
+        best=lrs[best] if finite else None,
         edge=edge,
         extension=_extension(lrs, edge, growth),
         means=means,
@@ -83,6 +93,21 @@ def _choice(arm: str, grid: Mapping[float, Mapping[int, float]], growth: tuple[i
         trials=len(lrs) * len(seeds),
         decades=math.log10(lrs[-1] / lrs[0]),
     )
+
+
+def _within_noise(values: list[Mapping[int, float]], lowest: int) -> int:
+    best = lowest
+    # The first rate is left out: chosen for being small it would lie on the edge, and the grid grow for no gain.
+    while best > 1 and _differ_by_noise(values[best - 1], values[lowest]):
+        best -= 1
+    return 1 if lowest == 0 and len(values) > 2 and _differ_by_noise(values[1], values[0]) else best
+
+
+def _differ_by_noise(values: Mapping[int, float], others: Mapping[int, float]) -> bool:
+    differences = [value - others[seed] for seed, value in values.items()]
+    if len(differences) < 2 or not all(map(math.isfinite, differences)):
+        return False
+    return abs(fmean(differences)) <= stdev(differences) / math.sqrt(len(differences))
 
 
 def _edge(lrs: list[float], best: float, finite: bool) -> str | None:

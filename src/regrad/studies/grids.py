@@ -8,6 +8,7 @@ from regrad.statistics.tuning import Choice, choose
 
 TUNING_SEED = 1000  # tuning uses seeds 1000, 1001, …; results use 0, 1, …: never the same
 MakeSpec = Callable[[str, float, int, str], Spec]
+FreshSeeds = Callable[[str, str], int]  # of a part and an arm
 
 
 def log_grid(center: float, points: int, ratio: float) -> list[float]:
@@ -25,7 +26,7 @@ def tuning_then_fresh(
     make: MakeSpec,
     records: list[Record],
     *,
-    seeds: tuple[int, int],
+    seeds: tuple[int, int | Callable[[str], int]],
     extensions: int = 2,
 ) -> list[Spec]:
     """Return every spec that can be named given ``records``: grids, their extensions, fresh-seed runs.
@@ -34,18 +35,19 @@ def tuning_then_fresh(
         grids: First grid of each arm.
         make: Makes a spec from arm, learning rate, seed and phase.
         records: What has been run so far.
-        seeds: Numbers of tuning seeds and of fresh seeds.
-        extensions: How often a grid with its optimum on the edge may grow; after that the report warns.
+        seeds: Numbers of tuning seeds and of fresh seeds; the latter may be a function of the arm.
+        extensions: How often a grid with its optimum on the edge may grow; after that no claim is decided on the arm.
     """
+    tuning, fresh = seeds
     done: dict[str, dict[float, list[dict[str, Any]]]] = {arm: {} for arm in grids}
     for r in rows(records, "validation_loss", "tune"):
         done[r["arm"]].setdefault(r["lr"], []).append(r)
     specs: list[Spec] = []
     for arm, first in grids.items():
         grid, best = grown(first, done[arm], extensions)
-        specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(seeds[0])]
+        specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(tuning)]
         if best is not None:
-            specs += [make(arm, best, seed, "fresh") for seed in range(seeds[1])]
+            specs += [make(arm, best, seed, "fresh") for seed in range(fresh(arm) if callable(fresh) else fresh)]
     return specs
 
 
