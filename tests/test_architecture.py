@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "statistics": set(),
     "exits": set(),
     "fingerprint": set(),
+    "presets": set(),
     "provenance": set(),
     "published": set(),
     "store": {"atomic", "results"},
@@ -40,7 +41,7 @@ MAY_IMPORT = {
         "store",
         "transforms",
     },
-    "report": {"atomic", "provenance", "results", "statistics", "store"},
+    "report": {"atomic", "presets", "provenance", "results", "statistics", "store"},
     "studies": {"report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "pipeline": {
@@ -60,7 +61,7 @@ MAY_IMPORT = {
         "studies",
     },
     "cite": {"exits", "pipeline", "results", "studies"},
-    "arguments": {"executors", "exits", "results"},
+    "arguments": {"executors", "exits", "presets", "results"},
     "cli": {
         "arguments",
         "blessing",
@@ -68,6 +69,7 @@ MAY_IMPORT = {
         "executors",
         "exits",
         "pipeline",
+        "presets",
         "problems",
         "published",
         "report",
@@ -76,7 +78,8 @@ MAY_IMPORT = {
     },
     "__main__": {"cli", "exits"},
 }
-NO_TORCH = {"atomic", "blessing", "exits", "results", "store", "fingerprint", "provenance", "published", "statistics"}
+NO_TORCH = {"atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance", "published"}
+NO_TORCH |= {"statistics"}
 NO_TORCH |= {"report", "studies", "cli", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")

@@ -26,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 BAD = [
     (["--preset", "smal"], ["--preset", "'smal'", "did you mean 'small'?"]),
     (["--preset", "Smoke"], ["--preset", "'Smoke'", "did you mean 'smoke'?"]),
-    (["--preset", "huge"], ["--preset", "'huge'", "allowed: smoke, small, full, paper"]),
+    (["--preset", "huge"], ["--preset", "'huge'", "allowed: smoke, small, medium, full, paper"]),
     (["--preset="], ["--preset", "''", "smoke"]),
     (["--preset"], ["--preset", "expected one argument"]),
     (["--presets", "smoke"], ["'--presets'", "did you mean '--preset'?"]),
@@ -149,7 +149,7 @@ def test_help_names_every_option_and_what_it_can_be(checkout, capsys):
     options = "--preset --quick --only --list --jobs --device --executor --fresh --dry-run --offline --no-pdf --help"
     for word in options.split():
         assert word in text
-    for word in ("smoke, small, full, paper", "auto, cpu or cuda", "2 usage", "3 environment", "test", "lab"):
+    for word in ("smoke, small, medium, full, paper", "auto, cpu or cuda", "2 usage", "3 environment", "test", "lab"):
         assert word in " ".join(text.split())
     assert "check-only" not in text
 

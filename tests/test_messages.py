@@ -230,7 +230,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
     "The command line": (
         "Before any work; exit code 2.",
         [
-            Entry(calls("--preset", "smal"), "'smal'", "One of the four presets."),
+            Entry(calls("--preset", "smal"), "'smal'", "One of the five presets."),
             Entry(calls("--quick", "--preset", "full"), "full", "Give one of the two."),
             Entry(calls("--only", "sgn"), "'sgn'", "`./reproduce.sh --list` names targets, figures and tables."),
             Entry(calls("--only", ","), "--only", "Name at least one target."),

@@ -13,7 +13,7 @@ from regrad.cli import DEVICES
 from regrad.fingerprint import notebook_modules
 from regrad.pipeline.notebooks import LIVE, SENTINEL, check_parameters, parameters_of
 from regrad.pipeline.targets import exports, notebook_path
-from regrad.results import PRESETS
+from regrad.presets import PRESETS
 from regrad.studies.catalogue import STUDIES
 
 ROOT = Path(__file__).parents[1]

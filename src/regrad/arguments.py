@@ -10,7 +10,8 @@ from typing import NoReturn
 
 from regrad.executors.choice import EXECUTORS
 from regrad.exits import USAGE
-from regrad.results import PRESETS, suggestion
+from regrad.presets import PRESETS
+from regrad.results import suggestion
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -76,7 +77,7 @@ def parser() -> Parser:
     add(
         "--preset",
         type=one_of(PRESETS),
-        help="scale: smoke, small, full, paper (default: what fits the machine)",
+        help=f"scale: {', '.join(PRESETS)} (default: what fits the machine)",
     )
     add("--quick", action="store_true", help="the same as --preset smoke")
     add("--only", metavar="TARGETS", help="targets, figures or tables, separated by commas")

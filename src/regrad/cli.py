@@ -14,9 +14,10 @@ from regrad.executors.choice import VARIABLE, ExecutorError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
 from regrad.pipeline.targets import select
+from regrad.presets import PRESETS
 from regrad.published import VARIABLE as REFERENCE
 from regrad.published import chosen as published
-from regrad.results import PRESETS, suggestion
+from regrad.results import suggestion
 
 WAYS = ("ddp", "fully_shard")
 STORAGE = {"ENOSPC", "EDQUOT", "EFBIG", "EROFS", "EACCES", "EPERM", "EIO"}
@@ -201,7 +202,7 @@ def ranks(words: list[str], folders: Folders) -> int:
         allow_abbrev=False,
         description="Run what studies lack, each run on all processes; ./reproduce.sh finds the records.",
     )
-    made.add_argument("--preset", type=one_of(PRESETS), required=True, help="scale: smoke, small, full, paper")
+    made.add_argument("--preset", type=one_of(PRESETS), required=True, help=f"scale: {', '.join(PRESETS)}")
     made.add_argument("--only", metavar="TARGETS", help="targets, separated by commas (default: all)")
     made.add_argument("--parallel", type=one_of(WAYS), default="ddp", help="ddp: replicas; fully_shard: shards")
     made.add_argument("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")

@@ -9,7 +9,6 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 SCHEMA_VERSION = 1
-PRESETS = ("smoke", "small", "full", "paper")  # how large a study is; never part of a run's name
 
 
 class Frozen(BaseModel):

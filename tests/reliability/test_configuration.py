@@ -16,7 +16,8 @@ from conformance import TABLE
 from regrad.cli import main
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import USAGE, Order, reproduce
-from regrad.results import PRESETS, Spec, parse
+from regrad.presets import PRESETS
+from regrad.results import Spec, parse
 from regrad.studies.catalogue import STUDIES
 from test_cli import BAD
 from tiny_runs import spec

@@ -37,7 +37,7 @@ from regrad.runner.progress import duration
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
-NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "full": 3600.0, "paper": 7200.0}
+NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "medium": 1200.0, "full": 3600.0, "paper": 7200.0}
 
 
 class Order(NamedTuple):

@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from regrad.presets import PRESETS
 from regrad.report.ledger.dispatch import run_test
 from regrad.report.ledger.kinds.outcome import (
     ALPHA,
@@ -21,7 +22,7 @@ from regrad.report.ledger.kinds.outcome import (
 )
 from regrad.report.ledger.kinds.rows import Rows
 from regrad.report.ledger.schema import Claim
-from regrad.results import PRESETS, suggestion
+from regrad.results import suggestion
 from regrad.statistics.intervals import holm
 
 

@@ -159,7 +159,7 @@ class Claim(Frozen):
     source: Literal["primary", "secondary"]
     original: str = ""
     study: str
-    presets: dict[Literal["small", "full", "paper"], Count] = Field(min_length=1)
+    presets: dict[Literal["small", "medium", "full", "paper"], Count] = Field(min_length=1)
     devices: tuple[Literal["cpu", "cuda"], ...] = ()
     falsified: str
     note: str = ""

@@ -154,3 +154,4 @@ PRESETS: dict[str, Sizes] = {
         multiples=MULTIPLES, percents=(10, 30), spikes=(8000, 14_000), spike_steps=20_000,
     ),
 }  # fmt: skip
+PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own

@@ -121,3 +121,4 @@ PRESETS: dict[str, Sizes] = {
         spike_examples=5000,
     ),
 }  # fmt: skip
+PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own

@@ -104,3 +104,4 @@ PRESETS: dict[str, Sizes] = {
         stability_steps=7000, stability_seeds=10, multiples=DOUBLINGS, examples=512, evaluations=50, method="graph",
     ),
 }  # fmt: skip
+PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own

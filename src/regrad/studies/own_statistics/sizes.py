@@ -25,6 +25,7 @@ SMALL = Sizes(sequence_length=64, evaluation_sequences=128, batch_size=16, steps
 PRESETS = {
     "smoke": Sizes(sequence_length=16, evaluation_sequences=16, batch_size=8, steps=8, evaluations=4),
     "small": SMALL,
+    "medium": SMALL,
     "full": SMALL,
     "paper": SMALL,
 }

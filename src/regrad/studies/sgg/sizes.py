@@ -197,3 +197,4 @@ PRESETS: dict[str, Sizes] = {
         extensions=2, batches=(128, 512, 1024), rates=RATES, grid_seeds=3,
     ),
 }  # fmt: skip
+PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own

@@ -61,3 +61,4 @@ PRESETS: dict[str, Sizes] = {
     "full": Sizes(news("10M", 256, 512), 64, 2000, 5e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256, "graph"),
     "paper": Sizes(C4, 64, 70_000, 3e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256),
 }
+PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own
