@@ -74,11 +74,7 @@ def parser() -> Parser:
         "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment.",
     )
     add = made.add_argument
-    add(
-        "--preset",
-        type=one_of(PRESETS),
-        help=f"scale: {', '.join(PRESETS)} (default: what fits the machine)",
-    )
+    add("--preset", type=one_of(PRESETS), help=f"scale: {', '.join(PRESETS)} (default: what fits the machine)")
     add("--quick", action="store_true", help="the same as --preset smoke")
     add("--only", metavar="TARGETS", help="targets, figures or tables, separated by commas")
     add("--verify", action="store_true", help="derive every stamp again from disk; fail on a stale or unstamped figure")
@@ -106,7 +102,6 @@ def parser() -> Parser:
 
 
 def data_parser() -> Parser:
-    """Return the parser of ``data``."""
     made = Parser(prog="./reproduce.sh data", allow_abbrev=False, description="List data sets, or fetch some.")
     made.add_argument("--fetch", nargs="+", metavar="NAME", default=[], help="data sets to fetch into the cache")
     made.add_argument("--offline", action="store_true", help="only check what is in the cache")

@@ -97,7 +97,6 @@ class Chain:
         return reached
 
     def predecessors(self, new: str) -> list[str]:
-        """Return every other code whose runs count as those of ``new``, sorted."""
         olds = {extension.old for link in self.links for extension in link.extensions}
         return sorted(old for old in olds - {new} if self.reaches(old, new))
 
@@ -188,11 +187,9 @@ def chains(store: Path) -> list[Chain]:
 
 
 def older_codes(store: Path, code: str) -> list[str]:
-    """Return the codes whose records count as those of ``code``."""
     return sorted({old for chain in chains(store) for old in chain.predecessors(code)})
 
 
 def with_checks(records: Iterable[Record], chain: Chain) -> list[Record]:
-    """Return the records, each saying how it was repeated under later code."""
     repeated = chain.repeated()
     return [r.model_copy(update={"repeated": repeated[r.run_id]}) if r.run_id in repeated else r for r in records]

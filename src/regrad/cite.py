@@ -12,7 +12,6 @@ REPORT = "report"
 
 
 def entries(bibliography: str) -> dict[str, str]:
-    """Return the entries of a BibTeX file by key, each as it stands there."""
     parts = re.split(r"^(?=@)", bibliography, flags=re.M)
     return {match[1]: part.strip() for part in parts if (match := re.match(r"@\w+\{([^,\s]+),", part))}
 

@@ -40,7 +40,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def command(words: list[str]) -> int:
-    """Run one command; return its exit code."""
     try:
         folders = checkout(Path.cwd())
     except FileNotFoundError as error:
@@ -56,7 +55,6 @@ def command(words: list[str]) -> int:
 
 
 def reproduce(words: list[str], folders: Folders) -> int:
-    """Run ``reproduce``: check every word, then work."""
     made = parser()
     options = made.parse_args(words)
     if options.quick and options.preset not in (None, "smoke"):
@@ -123,7 +121,6 @@ def check_set(made: Parser, option: str, name: str, folders: Folders) -> None:
 
 
 def bless(made: Parser, options: argparse.Namespace, folders: Folders) -> int:
-    """Run ``--bless``: what else was said must go with it."""
     check_set(made, "--bless", options.bless, folders)
     if published():
         made.error(f"{REFERENCE} is set: --bless runs things, and --from-reference runs nothing")
@@ -153,7 +150,6 @@ def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -
 
 
 def data(words: list[str], folders: Folders) -> int:
-    """Run ``data``: list the sources or fetch some of them."""
     made = data_parser()
     options = made.parse_args(words)
     from regrad.problems.data.errors import DataError

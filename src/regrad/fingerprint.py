@@ -102,7 +102,6 @@ def read_module(path: Path, modified_ns: int) -> Module:
 
 
 def direct_imports(parsed: ast.AST) -> set[str]:
-    """Return the names of our own modules that a syntax tree imports."""
     names: set[str] = set()
     pending = [parsed]
     while pending:
@@ -137,7 +136,6 @@ def closure(roots: Iterable[str]) -> dict[str, Module]:
 
 
 def notebook_modules(path: Path) -> list[str]:
-    """Return our own modules that a notebook's code cells import."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     sources = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     return sorted({name for source in sources for name in direct_imports(ast.parse(source))})
@@ -165,5 +163,4 @@ def library_version(name: str) -> str:
 
 
 def library_versions(names: list[str]) -> dict[str, str]:
-    """Return the installed versions of distributions by name."""
     return {name: library_version(name) for name in names}

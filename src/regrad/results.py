@@ -211,7 +211,6 @@ def canonical(value: Any) -> str:
 
 
 def sha256(text: str) -> str:
-    """Return the hexadecimal SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -92,7 +92,6 @@ def knock() -> None:
 
 
 def gives_gpus() -> bool:
-    """Return whether runs go to other machines, with GPUs."""
     return elsewhere() and gpus() > 0
 
 
@@ -233,7 +232,6 @@ def variables() -> dict[str, str]:
 
 @contextmanager
 def environment(values: dict[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
     before = {name: os.environ.get(name) for name in values}
     os.environ.update(values)
     try:

@@ -97,7 +97,6 @@ def check(device: str) -> None:
 
 
 def gives_gpus() -> bool:
-    """Return whether jobs run on other machines, with GPUs."""
     found = settings()
     return found.cluster == "slurm" and found.gpus > 0
 
@@ -112,7 +111,6 @@ def chunks(tasks: list[Task], workers: int, found: Settings) -> list[list[Task]]
 
 
 def executor(folder: Path, workers: int, found: Settings) -> Any:
-    """Return submitit's executor, which writes into ``folder`` and runs ``workers`` jobs at a time."""
     from submitit import AutoExecutor
 
     retries = {f"{name}_max_num_timeout": found.requeues for name in ("slurm", "local")}
@@ -201,7 +199,6 @@ def collect(jobs: list[Any], cluster: str) -> Generator[Any, None, bool]:
 
 
 def outcomes(job: Any) -> list[Any]:
-    """Return the outcomes of a job that ended with a result, none if that is an error."""
     from submitit.core.utils import UncompletedJobError
 
     try:
@@ -221,7 +218,6 @@ def cancel(jobs: list[Any], cluster: str) -> None:
 
 
 def scancel(names: list[str]) -> None:
-    """Cancel Slurm jobs by their names."""
     if shutil.which("scancel"):
         subprocess.run(["scancel", *names], check=False, stdout=sys.stderr)
 

@@ -54,7 +54,6 @@ def settings() -> Settings:
 
 
 def cluster() -> str:
-    """Return the kind of cluster."""
     found = os.environ.get("REGRAD_SLURM_CLUSTER", "slurm")
     if found not in CLUSTERS:
         raise ValueError(f"REGRAD_SLURM_CLUSTER is {found!r}; allowed: {', '.join(CLUSTERS)}")
@@ -70,7 +69,6 @@ def word(name: str) -> str | None:
 
 
 def integer(name: str, least: int, default: int) -> int:
-    """Return a variable that is a number, ``default`` where it is not set."""
     found = os.environ.get(f"REGRAD_SLURM_{name}")
     if found is None:
         return default

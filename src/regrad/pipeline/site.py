@@ -55,7 +55,6 @@ class Builder:
         return name
 
     def page(self, name: str, template: str, title: str, **values: Any) -> str:
-        """Write a page of the site; return its name."""
         values |= {"up": "../" * name.count("/"), "facts": self.facts, "title": title}
         return self.write(name, self.environment.get_template(template).render(**values).encode())
 
@@ -97,7 +96,6 @@ class Builder:
         return links | {"caption": caption(docstring, figure)}
 
     def records(self, row: ManifestRow) -> dict[str, Any]:
-        """Write the records behind a figure; return its stamp and links."""
         assert self.shelf is not None
         records = [record for record in self.shelf.records(row.runs) if record]
         name, data = row.run_set, lines(records)
@@ -107,7 +105,6 @@ class Builder:
         return {"stamp": row.stamp, "records": [{"href": page, "text": f"{len(records)} records"}]}
 
     def chapter(self, path: Path) -> dict[str, Any]:
-        """Write an executed notebook as a page; return what the index says of it."""
         notebook = nbformat.read(path, as_version=4)
         title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
         rows = figure_rows(self.folders, path.stem) if self.folders else {}
@@ -121,7 +118,6 @@ class Builder:
         return {"href": page, "title": title, "figures": items}
 
     def benchmarks(self, notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
-        """Write the committed benchmark files that a notebook names; return links to them."""
         source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
         folder = self.folders.benchmarks if self.folders else None
         files = [p for p in sorted(folder.glob("*.json")) if f'"{p.name}"' in source] if folder else []

@@ -25,7 +25,6 @@ MEANINGS = {
 
 
 def slug(verdict: str) -> str:
-    """Return a verdict as the name of a CSS class."""
     return verdict.replace(" ", "-")
 
 
@@ -67,12 +66,10 @@ def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list
 
 
 def verdicts() -> list[dict[str, str]]:
-    """Return every verdict with its meaning."""
     return [{"name": name, "slug": slug(name), "meaning": MEANINGS[name]} for name in VERDICTS]
 
 
 def papers(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Return each paper in the ledger, with its number of claims by verdict."""
     keys = list(dict.fromkeys(claim["paper"] for claim in claims))
     by_paper = {key: Counter(claim["verdict"] for claim in claims if claim["paper"] == key) for key in keys}
     return [

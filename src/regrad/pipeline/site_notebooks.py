@@ -20,7 +20,6 @@ def clean(html: str | bytes) -> str:
 
 
 def title_of(notebook: nbformat.NotebookNode) -> str:
-    """Return the first heading of a notebook."""
     for cell in notebook.cells:
         for line in cell.source.splitlines():
             if cell.cell_type == "markdown" and line.startswith("# "):

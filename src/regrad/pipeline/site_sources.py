@@ -28,13 +28,11 @@ def inputs(folders: Folders) -> list[Path]:
 
 
 def figure_rows(folders: Folders, notebook: str) -> dict[str, ManifestRow]:
-    """Return a notebook's figures in its manifest, by name."""
     rows = read_manifest(folders.generated, notebook)
     return {Path(row.name).stem: row for row in rows if row.name.startswith("figures/")}
 
 
 def claim_pages(folders: Folders, stems: list[str]) -> dict[str, str]:
-    """Return the page of the notebook that decides a claim, by claim."""
     paths = [folders.generated / "claims" / f"{stem}.json" for stem in stems]
     return {row["id"]: f"{p.stem}.html" for p in paths if p.exists() for row in json.loads(p.read_text())}
 
@@ -102,7 +100,6 @@ class Shelf:
 
 
 def lines(records: list[Record]) -> bytes:
-    """Return records as JSON lines."""
     return "".join(canonical(record.model_dump(mode="json")) + "\n" for record in records).encode()
 
 
@@ -112,7 +109,6 @@ def plain_first(metrics: dict[str, float]) -> list[str]:
 
 
 def table(records: list[Record]) -> list[dict[str, str]]:
-    """Return a row a record, as texts."""
     return [
         {
             "run": r.run_id,
@@ -129,5 +125,4 @@ def table(records: list[Record]) -> list[dict[str, str]]:
 
 
 def digest(data: bytes) -> str:
-    """Return the SHA-256 of a file's bytes."""
     return hashlib.sha256(data).hexdigest()

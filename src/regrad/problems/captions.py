@@ -102,11 +102,9 @@ class CaptionProblem(Problem):
 
     @classmethod
     def load(cls, options: CaptionOptions, cache: Path) -> Arrays:
-        """Read images, labels and channel statistics."""
         return load_images(options.images, cache)
 
     def size(self, split: Split) -> int:
-        """Images of a split."""
         return len(self.arrays[f"{split}_labels"])
 
     def examples(self, split: Split, places: np.ndarray) -> Batch:
@@ -114,7 +112,6 @@ class CaptionProblem(Problem):
         return normalised(self, split, places)
 
     def network(self, generator: torch.Generator) -> Captioner:
-        """A new captioner."""
         options = self.options
         channels, height, width = self.arrays["train_images"].shape[1:]
         tokens = (height // options.patch) * (width // options.patch) + self.captions.shape[1]

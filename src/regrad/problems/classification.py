@@ -17,7 +17,6 @@ class Classification(Problem):
     """Say which class an example belongs to; ``arrays`` holds ``<split>_labels`` [N] of every split."""
 
     def size(self, split: Split) -> int:
-        """Labels of a split."""
         return len(self.arrays[f"{split}_labels"])
 
     def losses(self, model: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:

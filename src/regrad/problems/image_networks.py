@@ -108,11 +108,9 @@ class NetworkProblem(ImageProblem):
 
     @property
     def epoch_size(self) -> int:
-        """Training images in one epoch."""
         return max(1, super().epoch_size * self.options.data_percent // 100)
 
     def network(self, generator: torch.Generator) -> nn.Module:
-        """A new network of the architecture asked for."""
         return NETWORKS[self.options.architecture](self, generator)
 
     def init_model(self) -> nn.Module:
@@ -142,19 +140,16 @@ class NetworkProblem(ImageProblem):
 
 
 def residual(problem: NetworkProblem, generator: torch.Generator) -> ResNet:
-    """A ResNet."""
     return ResNet(problem.options.network(problem.channels), generator=generator)
 
 
 def plain(problem: NetworkProblem, generator: torch.Generator) -> PlainCNN:
-    """Convolutions alone."""
     options = problem.options
     config = PlainCNNConfig(options.depth, options.width, problem.channels, CLASSES[options.images])
     return PlainCNN(config, generator=generator)
 
 
 def spiking(problem: NetworkProblem, generator: torch.Generator) -> SpikingResNet:
-    """A ResNet with neurons."""
     options = problem.options
     config = options.network(problem.channels)
     return SpikingResNet(config, reset=options.reset, steps=options.time_steps, generator=generator)

@@ -51,7 +51,6 @@ class ImageNetOptions(ProblemOptions):
         return self
 
     def network(self) -> ResNetConfig:
-        """Shape of the network."""
         return ResNetConfig(self.depth, self.width, 3, self.classes, "group", self.groups)
 
 
@@ -81,7 +80,6 @@ class ImageNetProblem(Classification):
         return held_out(train) | {"test_paths": np.array(list(map(str, test.paths))), "test_labels": test.labels}
 
     def network(self, generator: torch.Generator) -> ResNet:
-        """A new residual network."""
         return ResNet(self.options.network(), generator=generator)
 
     def examples(self, split: Split, places: np.ndarray) -> Batch:

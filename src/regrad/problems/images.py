@@ -52,7 +52,6 @@ class ImageOptions(ProblemOptions):
         return self
 
     def network(self, channels: int) -> ResNetConfig:
-        """Shape of the network for images with so many channels."""
         return ResNetConfig(self.depth, self.width, channels, CLASSES[self.images], self.norm, self.groups)
 
 
@@ -71,21 +70,17 @@ class ImageProblem(Classification):
 
     @classmethod
     def load(cls, options: ImageOptions, cache: Path) -> Arrays:
-        """Read images, labels and channel statistics."""
         return load_images(options.images, cache)
 
     @property
     def channels(self) -> int:
-        """Of an image."""
         return self.arrays["train_images"].shape[1]
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of weights and images."""
         return DTYPES[self.options.dtype]
 
     def network(self, generator: torch.Generator) -> nn.Module:
-        """A new residual network."""
         return ResNet(self.options.network(self.channels), generator=generator)
 
     def batch(self, step: int, batch_size: int) -> Examples:

@@ -69,11 +69,9 @@ class LanguageOptions(ProblemOptions):
 
     @property
     def vocabulary_size(self) -> int:
-        """Number of token ids."""
         return self.vocabulary or BYTE_VALUES
 
     def shape(self) -> DecoderConfig:
-        """Shape of the decoder."""
         return replace(
             CONFIGS[self.model],
             vocabulary=self.vocabulary_size,
@@ -100,7 +98,6 @@ class LanguageProblem(Problem):
 
     @classmethod
     def load(cls, options: LanguageOptions, cache: Path) -> Arrays:
-        """Read the tokens of the corpus."""
         return load_tokens(
             options.corpus,
             cache,
@@ -136,11 +133,9 @@ class LanguageProblem(Problem):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Type of the weights."""
         return DTYPES[self.options.dtype]
 
     def network(self, generator: torch.Generator) -> Decoder:
-        """A new decoder."""
         return Decoder(self.options.shape(), generator=generator)
 
     def losses(self, model: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:

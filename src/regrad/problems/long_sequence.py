@@ -34,7 +34,6 @@ class LongSequenceProblem(ImageProblem):
     options: LongSequenceOptions
 
     def network(self, generator: torch.Generator) -> nn.Module:
-        """A new recurrent network."""
         options = self.options
         classes = CLASSES[options.images]
         return PixelRNN(self.channels, options.hidden, classes, gain=options.gain, generator=generator)

@@ -161,7 +161,6 @@ class MiniLMProblem(SentenceProblem):
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """The sentences and the encoder."""
         return (*super().datasets, "minilm")
 
     def network(self, generator: torch.Generator) -> nn.Module:

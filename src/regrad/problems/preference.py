@@ -83,11 +83,9 @@ class PreferenceProblem(Problem):
 
     @classmethod
     def load(cls, options: PreferenceOptions, cache: Path) -> Arrays:
-        """Read the sentences' words."""
         return load_sentences(options.reviews, cache, vocabulary=options.vocabulary, length=options.words)
 
     def network(self, generator: torch.Generator) -> Decoder:
-        """A new decoder, that has learnt nothing."""
         options = self.options
         sizes = (options.hidden, 2 * options.hidden, options.heads, options.layers, options.vocabulary)
         return Decoder(DecoderConfig(*sizes, context=options.words), generator=generator)

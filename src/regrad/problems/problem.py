@@ -46,9 +46,7 @@ class Problem(ABC):
     device: torch.device = CPU
 
     @classmethod
-    def from_options(
-        cls, options: Any, *, cache: Path, seed: int = 0, device: str | torch.device = "cpu"
-    ) -> Self:
+    def from_options(cls, options: Any, *, cache: Path, seed: int = 0, device: str | torch.device = "cpu") -> Self:
         """A problem with its data read from the cache, fetched and parsed on first use.
 
         Args:

@@ -47,11 +47,9 @@ class SentimentProblem(SentenceProblem):
 
     @classmethod
     def load(cls, options: SentimentOptions, cache: Path) -> Arrays:
-        """Read the sentences' words."""
         return load_sentences(options.reviews, cache, vocabulary=options.vocabulary, length=options.words)
 
     def network(self, generator: torch.Generator) -> nn.Module:
-        """A new classifier of the kind asked for."""
         options = self.options
         if options.network_kind == "lstm":
             return LSTMClassifier(options.vocabulary, options.hidden, 2, generator=generator)

@@ -39,7 +39,6 @@ class SizedLanguageOptions(LanguageOptions):
         return self
 
     def shape(self) -> DecoderConfig:
-        """Shape of the decoder."""
         config = super().shape()
         return replace(
             config,

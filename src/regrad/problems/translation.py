@@ -100,13 +100,11 @@ class TranslationProblem(Problem):
 
     @classmethod
     def load(cls, options: TranslationOptions, cache: Path) -> Arrays:
-        """Read the verses' words."""
         key = {"what": "translation", "format": FORMAT, "data": [fingerprint(name) for name in options.verses]}
         key |= {"vocabulary": options.vocabulary, "words": options.words}
         return derived(cache, key, lambda: prepare(verse_pairs(cache), options.vocabulary, options.words))
 
     def size(self, split: Split) -> int:
-        """Verses of a split."""
         return len(self.arrays[f"{split}_source"])
 
     def examples(self, split: Split, places: np.ndarray) -> Pairs:
@@ -118,7 +116,6 @@ class TranslationProblem(Problem):
         return Pairs(source, target[:, :-1], target[:, 1:])
 
     def network(self, generator: torch.Generator) -> EncoderDecoder:
-        """A new encoder and decoder."""
         vocabularies = (self.options.vocabulary, self.options.vocabulary)
         return EncoderDecoder(vocabularies, self.options.hidden, generator=generator)
 

@@ -25,7 +25,6 @@ def write(path: Path, text: str) -> None:
 
 
 def sums(folder: Path) -> dict[str, str]:
-    """Return the checksums of a folder's records by file name."""
     try:
         lines = (folder / SUMS).read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:

@@ -40,7 +40,6 @@ class Cost(NamedTuple):
 
     @property
     def core_hours(self) -> float:
-        """Hours times cores."""
         return self.seconds * self.cores / 3600
 
     @property
@@ -52,14 +51,12 @@ class Cost(NamedTuple):
 
 
 def cost(record: Record, circumstances: Circumstances | None) -> Cost:
-    """Return the cost of a record from what was kept beside it."""
     # What a run took is kept beside its record and may be lost; the run counts all the same, as costing nothing.
     seconds, cores = (circumstances.seconds, circumstances.threads) if circumstances else (0.0, 1)
     return Cost(record.run_id, seconds, cores, record.fingerprint.device, not record.finite)
 
 
 def once(costs: Iterable[Cost]) -> list[Cost]:
-    """Return the costs of different runs."""
     return list({c.run: c for c in costs}.values())
 
 
@@ -85,7 +82,6 @@ def _line(name: str, costs: list[Cost]) -> dict[str, str]:
 
 
 def numbers(studies: Mapping[str, Sequence[Cost]]) -> dict[str, str]:
-    """Return what the prose cites of the cost, by key."""
     total = once(c for costs in studies.values() for c in costs)
     return {
         "compute/runs": f"{len(total):,}",

@@ -42,12 +42,10 @@ class ManifestRow(Frozen):
 
 
 def manifest_path(generated: Path, notebook: str) -> Path:
-    """Return where a notebook's manifest lies."""
     return generated / "manifest" / f"{notebook}.json"
 
 
 def write_manifest(generated: Path, notebook: str, rows: Iterable[ManifestRow]) -> None:
-    """Write a notebook's manifest, in the order of the files' names."""
     # In the order of names, not of cells: a cell that moves changes no byte.
     values = [row.model_dump(mode="json") for row in sorted(rows, key=lambda row: row.name)]
     body = json.dumps(values, indent=1, sort_keys=True)
@@ -61,6 +59,5 @@ def read_manifest(generated: Path, notebook: str) -> list[ManifestRow]:
 
 
 def read_manifests(generated: Path) -> list[ManifestRow]:
-    """Return the rows of all manifests, in the order of their notebooks."""
     notebooks = sorted(path.stem for path in (generated / "manifest").glob("*.json"))
     return [row for notebook in notebooks for row in read_manifest(generated, notebook)]

@@ -46,16 +46,13 @@ class Outcomes:
         return type(self)(kept)
 
     def part(self, *names: str) -> Self:
-        """Return the runs of parts of the study."""
         return self.where(part=names)
 
     def arm(self, *names: str) -> Self:
-        """Return the runs of arms."""
         return self.where(arm=names)
 
     @property
     def tuning(self) -> Self:
-        """The runs that chose learning rates."""
         return self.where(phase=TUNE)
 
     @property
@@ -74,7 +71,6 @@ class Outcomes:
 
     @property
     def arms(self) -> list[str]:
-        """The arms, in the order of the plan."""
         return self.values("arm")
 
     @cached_property
@@ -93,7 +89,6 @@ class Outcomes:
         return {value: type(self)(found[value]) for value in sorted(found)}
 
     def choices(self, metric: str = "validation_loss") -> dict[str, Choice]:
-        """Return each arm's tuning."""
         return choose(rows(list(self.records), metric, TUNE))
 
     @property
@@ -145,7 +140,6 @@ class Outcomes:
 
     @property
     def diverged(self) -> int:
-        """How many runs diverged."""
         return sum(record.diverged for record in self.records)
 
     @property

@@ -16,13 +16,11 @@ from regrad.runner.schedules import learning_rate_factor
 
 
 def resolve(entry: str) -> Any:
-    """Import ``module:attribute``."""
     module, attribute = entry.split(":")
     return getattr(import_module(module), attribute)
 
 
 def build_problem(spec: Spec, *, cache: Path, device: str) -> Problem:
-    """Return the problem that a spec names, its data read from ``cache``."""
     kind: type[Problem] = resolve(look_up(PROBLEMS, spec.problem, "problem"))
     return kind.from_options(parse(kind.Options, spec.problem.options), cache=cache, seed=spec.seed, device=device)
 
@@ -49,10 +47,8 @@ def build_gradient(spec: Spec) -> Any:
 
 
 def build_measures(spec: Spec) -> list[Any]:
-    """Return the objects that record more than the validation loss."""
     return [resolve(look_up(MEASURES, part, "measure"))(**part.options) for part in spec.measures]
 
 
 def build_scheduler(optimizer: Optimizer, spec: Spec) -> LambdaLR:
-    """Return the scheduler of a spec."""
     return LambdaLR(optimizer, learning_rate_factor(spec.schedule, spec.steps))

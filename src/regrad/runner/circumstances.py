@@ -13,7 +13,6 @@ from regrad.results import Circumstances
 
 @cache
 def processor() -> str:
-    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
@@ -23,13 +22,8 @@ def processor() -> str:
 
 
 def measured(seconds: float, device: str) -> Circumstances:
-    """Return the circumstances of a run that just ended in this process."""
     on_gpu = device == "cuda"
-    peak = (
-        torch.cuda.max_memory_allocated()
-        if on_gpu
-        else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    )
+    peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     return Circumstances(
         seconds=seconds,
         peak_bytes=peak,

@@ -22,7 +22,6 @@ def fingerprint(spec: Spec, device: str) -> Fingerprint:
 
 
 def entries(spec: Spec) -> list[str]:
-    """Return the ``module:attribute`` of everything a spec names."""
     chosen = [
         look_up(PROBLEMS, spec.problem, "problem"),
         look_up(OPTIMIZERS, spec.optimizer, "optimizer"),
@@ -36,7 +35,6 @@ def entries(spec: Spec) -> list[str]:
 
 
 def modules(spec: Spec) -> list[str]:
-    """Return our own modules that a spec's run starts from."""
     ours = {entry.split(":")[0] for entry in entries(spec)}
     return sorted({"regrad.runner.train", *(name for name in ours if module_path(name))})
 
@@ -49,7 +47,6 @@ def libraries(spec: Spec) -> dict[str, str]:
 
 
 def data_sources(spec: Spec) -> list[str]:
-    """Return the names of the data sets that a spec's problem reads."""
     option = DATA_OPTIONS[spec.problem.name]
     if option not in spec.problem.options:
         raise ValueError(f"problem {spec.problem.name!r}: option {option!r} must be given")

@@ -27,7 +27,6 @@ class Elementwise:
         self.function, self.method = partial(getattr(torch, function), **(arguments or {})), method
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
-        """Write the mean of the function into ``.grad``."""
         means = gradient_statistics(model, losses, batch, {"own": self.function}, method=self.method)
         assign_grad(model, means["own"])
         return {}
@@ -45,7 +44,6 @@ class ExampleSigns:
         self.group_size, self.method = group_size, method
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any) -> dict[str, Any]:
-        """Write the mean sign into ``.grad``."""
         signs = gradient_statistics(model, losses, batch, ["mean_sign"], method=self.method, group_size=self.group_size)
         assign_grad(model, signs["mean_sign"])
         return {}

@@ -22,7 +22,6 @@ class Backward:
         self.max_norm = max_norm
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Examples) -> dict[str, Any]:
-        """Back-propagate the mean of the losses."""
         losses(model, batch).mean().backward()
         if self.max_norm is not None:
             nn.utils.clip_grad_norm_(model.parameters(), self.max_norm)

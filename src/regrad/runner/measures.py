@@ -31,11 +31,9 @@ class TestLoss:
     """The loss on the test split, once, at the end of the run."""
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Only after the last step."""
         return step == spec.steps
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return the problem's numbers on the test split."""
         return {f"test_{name}": value for name, value in at.problem.evaluate(at.model, "test").items()}
 
 

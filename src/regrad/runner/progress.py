@@ -54,7 +54,6 @@ class SweepProgress:
         self.bar.stop()
 
     def note(self) -> str:
-        """Return what is left and what went wrong, in words."""
         elapsed = time.monotonic() - self.start
         left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
         wrong = [f"{n} {what}" for n, what in ((self.diverged, "diverged"), (self.failed, "failed")) if n]

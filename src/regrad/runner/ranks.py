@@ -53,7 +53,6 @@ class Replicated(DistributedDataParallel):
     """A replica whose parameters keep the names that they have in the model alone."""
 
     def named_parameters(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Parameter]]:
-        """Yield what the model alone would."""
         return self.module.named_parameters(*args, **kwargs)
 
 
@@ -73,7 +72,6 @@ class Shares:
         return getattr(self.problem, name)
 
     def batch(self, step: int, batch_size: int) -> Examples:
-        """Return this rank's share of batch number ``step``."""
         share = divided(batch_size, self.world, "batch_size")
         return take(self.problem.batch(step, batch_size), slice(self.rank * share, (self.rank + 1) * share))
 

@@ -59,7 +59,6 @@ class UntilSecondEvaluation:
         self.curves: Curves | None = None
 
     def resume(self, moving: "Moving") -> int:
-        """Begin at the beginning."""
         self.curves = moving.curves
         return 0
 

@@ -43,7 +43,6 @@ class Curves:
         return True
 
     def export(self) -> dict[str, Curve]:
-        """Return what was collected, by name."""
         return {name: Curve(x=x, y=y) for name, (x, y) in sorted(self.points.items())}
 
 
@@ -122,9 +121,7 @@ def step_with(scaler: Any, optimizer: torch.optim.Optimizer, arguments: dict[str
     scaler.update()
 
 
-def train(
-    spec: Spec, problem: Problem, model: nn.Module, keeper: Keeps | None = None
-) -> tuple[Curves, bool]:
+def train(spec: Spec, problem: Problem, model: nn.Module, keeper: Keeps | None = None) -> tuple[Curves, bool]:
     """Train ``model`` as ``spec`` says; return its curves and whether it stayed finite."""
     optimizer = build_optimizer(spec.optimizer, model)
     scheduler = build_scheduler(optimizer, spec)
@@ -151,7 +148,6 @@ def train(
 
 
 def trainable(model: nn.Module) -> int:
-    """Return how many entries of the model train."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 

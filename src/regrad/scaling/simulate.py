@@ -119,9 +119,7 @@ def overflow_path(
     return overflows
 
 
-def adam_step_sizes(
-    steps: int, *, growth: float = 1.1, betas: tuple[float, float] = (0.9, 0.999)
-) -> list[float]:
+def adam_step_sizes(steps: int, *, growth: float = 1.1, betas: tuple[float, float] = (0.9, 0.999)) -> list[float]:
     """Return Adam's |update| / lr at each step of a gradient that grows by a constant factor.
 
     That is V0's clipped gradient while the threshold climbs; a constant gradient gives 1 throughout.

@@ -17,7 +17,6 @@ def log_grid(center: float, points: int, ratio: float) -> list[float]:
 
 
 def tuned(records: list[Record], metric: str = "validation_loss") -> dict[str, Choice]:
-    """Return each arm's chosen learning rate from the tuning runs among ``records``."""
     return choose(rows(records, metric, "tune"))
 
 

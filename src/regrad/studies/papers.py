@@ -32,7 +32,6 @@ class Paper(NamedTuple):
 
     @property
     def heading(self) -> str:
-        """One line that names the paper: method, subject, authors, year."""
         when = str(self.year) if self.year else "no date"
         return f"{self.name}: {self.subject} ({self.authors}, {when})"
 

@@ -62,5 +62,4 @@ class Arm:
 
     @property
     def style(self) -> dict[str, Any]:
-        """Plotting arguments: ``label``, ``color``, ``marker``."""
         return {"label": self.label, "color": self.color, "marker": self.marker}

@@ -19,9 +19,7 @@ def ema_gain(momentum: float) -> float:
     return math.sqrt((1 + momentum) / (1 - momentum))
 
 
-def noise_limited_update_rms(
-    placement: str, *, momentum: float, batch_size: int, group_size: int = 1
-) -> float:
+def noise_limited_update_rms(placement: str, *, momentum: float, batch_size: int, group_size: int = 1) -> float:
     """Return the root-mean-square update per coordinate, before the learning rate, when noise dominates.
 
     It is 1/(κ_b sqrt(B/k)) for "example", 1/κ_b for "batch" and 1 for "ema". The rule for learning-rate

@@ -69,9 +69,7 @@ def sign_snr(s: Tensor) -> Tensor:
     return torch.erf(x) * torch.exp(x.square() / 2) / (upper * (1 + torch.erf(x))).sqrt()
 
 
-def predicted_snr(
-    s: Tensor, placement: str, *, batch_size: int, momentum: float, group_size: int = 1
-) -> Tensor:
+def predicted_snr(s: Tensor, placement: str, *, batch_size: int, momentum: float, group_size: int = 1) -> Tensor:
     """Return the SNR that the update should end with, if per-example gradients are Gaussian.
 
     κ sqrt(B/k) h(s sqrt(k)) for "example" with groups of k, κ h(s sqrt(B)) for "batch" and
@@ -96,9 +94,7 @@ def predicted_snr(
     return sign_snr(kappa * math.sqrt(batch_size) * s)
 
 
-def predicted_right_sign(
-    s: Tensor, placement: str, *, batch_size: int, momentum: float, group_size: int = 1
-) -> Tensor:
+def predicted_right_sign(s: Tensor, placement: str, *, batch_size: int, momentum: float, group_size: int = 1) -> Tensor:
     """Return the probability that the update has μ's sign, in [0.5, 1], for Gaussian gradients.
 
     Φ(κ sqrt(B) s) for "ema", exactly; Φ(:func:`predicted_snr`) for the others, where a long average

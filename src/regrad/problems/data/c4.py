@@ -56,9 +56,7 @@ def _take(split: str, count: int) -> list[str]:
         remedy = "`pip install datasets`, or choose corpus='news'"
         raise DataError(f"c4: it needs the package datasets ({error}); {remedy}") from None
     try:
-        rows = datasets.load_dataset(
-            source.package, "en", split=split, streaming=True, revision=source.version
-        )
+        rows = datasets.load_dataset(source.package, "en", split=split, streaming=True, revision=source.version)
         return texts_of(rows.shuffle(seed=SHUFFLE_SEED, buffer_size=BUFFER), count)
     except DataError:
         raise

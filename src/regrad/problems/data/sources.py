@@ -71,7 +71,6 @@ class Source:
         return self.kind in ("pip", "apt", "https")
 
     def member(self, ending: str) -> Member:
-        """The member whose path ends with `ending`."""
         return next(member for member in self.members if member.path.endswith(ending))
 
 
@@ -218,7 +217,6 @@ def fingerprint(name: str) -> str:
 
 
 def markdown_table() -> str:
-    """The README's table of data sources."""
     head = ("name", "what", "package or address", "version", "size", "licence", "fetched by", "checksum")
     rows = [head, tuple("---" for _ in head)]
     for source in SOURCES:

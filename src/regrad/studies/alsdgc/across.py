@@ -44,7 +44,6 @@ def times(records: Iterable[Record]) -> dict[str, dict[str, float]]:
 
 
 def numbers(records: Iterable[Record]) -> dict[str, str]:
-    """Return what the prose cites over all tasks, by key."""
     outcomes = Outcomes(records)
     texts = {"alsdgc/across/tasks": str(len(tasks(outcomes))), "alsdgc/across/factor": f"{FACTOR:g}"}
     for than in ("best-clip", "none"):

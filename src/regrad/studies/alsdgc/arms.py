@@ -45,12 +45,10 @@ class ScaledArm(Arm):
 
 
 def alsdgc(variant: str, **options: JsonValue) -> Part:
-    """Return a rung of ALSDGC."""
     return Part(name="alsdgc", options={"variant": variant, **options})
 
 
 def clipped(clipper: str = "", **options: JsonValue) -> Part:
-    """Return a clipper, or a constant or dynamic loss scale."""
     return Part(name="clipped", options={"clipper": clipper, **options} if clipper else options)
 
 
@@ -92,7 +90,6 @@ ARMS: dict[str, ScaledArm] = {arm.name: arm for arm in TABLE}
 
 
 def of_family(family: str) -> tuple[str, ...]:
-    """Return the names of the arms of a family, in the order of the table."""
     return tuple(arm.name for arm in TABLE if arm.family == family)
 
 

@@ -36,7 +36,6 @@ def ledger_names(outcomes: Outcomes, part: str, task: str) -> list[tuple[str, st
 
 
 def task_rows(outcomes: Outcomes, task: str) -> list[Row]:
-    """Return test loss, speed, and test loss at matched training loss on one task."""
     level, rows = target(outcomes, task), []
     for name, arm in ledger_names(outcomes, task, task):
         for seed, run in runs_by_seed(outcomes, task, arm).items():
@@ -63,7 +62,6 @@ def matched_rows(outcomes: Outcomes, task: str) -> list[Row]:
 
 
 def width_rows(outcomes: Outcomes) -> list[Row]:
-    """Return the width in decades and the runs of the grid of learning rates."""
     rows = []
     for name, arm in ledger_names(outcomes, "width", "plain"):
         for seed, over_rates in rates_by_seed(outcomes, arm).items():
@@ -115,7 +113,6 @@ def spike_rows(outcomes: Outcomes) -> list[Row]:
 
 
 def claim_rows(records: Iterable[Record], passed: Iterable[Row] = ()) -> list[Row]:
-    """Return what the claims are decided from: runs, and the proofs that passed."""
     outcomes = Outcomes(records)
     # A row without a metric would count for every metric.
     rows = [{"arm": "proof", "metric": "proof"} | dict(proof) for proof in passed]

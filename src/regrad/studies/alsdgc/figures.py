@@ -38,7 +38,6 @@ def fig_theorems(curves: Mapping[str, Any]) -> Figure:
 
 
 def draw_thresholds(axis: Axes, curves: Mapping[str, Any]) -> None:
-    """Draw the threshold by learning rate, and where it comes to rest."""
     for place, (lr, path) in enumerate(curves["threshold"].items()):
         color = ramp(place + 2, 6)
         axis.plot(path, color=color, label=f"η = {lr:g}")
@@ -76,7 +75,6 @@ def fig_tasks(records: Iterable[Record]) -> Figure:
 
 
 def draw_gaps(axis: Axes, outcomes: Outcomes, task: str, shown: list[str]) -> None:
-    """Draw the arms of a task one below the other, each against the best fixed norm."""
     reference = runs(outcomes, task, best_fixed(outcomes, task))
     for place, arm in enumerate(shown):
         if interval := runs(outcomes, task, arm).gap(reference):

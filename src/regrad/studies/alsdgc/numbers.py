@@ -16,7 +16,6 @@ NO_GAP = "no number, as one of the two diverged at every seed"
 
 
 def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the prose cites of the printed rules."""
     return {
         "alsdgc/adam-limit": f"{curves['adam_limit']:.1f}",
         "alsdgc/multiplier": "65{,}536",
@@ -28,7 +27,6 @@ def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
 
 
 def numbers(records: Iterable[Record]) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
     edges = [c.edge is not None for task in tasks(outcomes) for c in outcomes.part(task).choices().values()]
     rates = [f"{run.spec.optimizer.lr:g}" for run in runs(outcomes, "adam", "none")]
@@ -47,8 +45,6 @@ def numbers(records: Iterable[Record]) -> dict[str, str]:
 
 
 def control_numbers(outcomes: Outcomes) -> dict[str, str]:
-    """Return what the prose cites of float16 and of Adam."""
-
     def less(part: str, arm: str, reference: str) -> str:
         return interval_text(gap(outcomes, arm, part, than=reference), NO_GAP)
 
@@ -63,7 +59,6 @@ def control_numbers(outcomes: Outcomes) -> dict[str, str]:
 
 
 def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
-    """Return what the prose cites of learning rates and of bad batches."""
     texts = {}
     for arm in ("none", "clip-1", "V0", "V4"):
         decades = widths(outcomes, arm).values()
@@ -74,7 +69,6 @@ def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
 
 
 def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
-    """Return what the prose cites of one task."""
     first, best = outcomes.part(task).arm("none").records[0], best_fixed(outcomes, task)
     gaps = {"V0": ("V0", best), "V4": ("V4", best), "V4-none": ("V4", "none"), "V4-default": ("V4", "clip-1")}
     return {

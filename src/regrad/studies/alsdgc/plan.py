@@ -29,25 +29,21 @@ HALF_ARMS = ("scale-1", "grad_scaler", "V2", "V3")
 
 
 def center(name: str, task: Task) -> float:
-    """Return the middle of an arm's grid of learning rates."""
     arm = ARMS[name]
     return arm.center or task.center * (arm.factor if task.optimizer == "sgd" else 1.0)
 
 
 def optimizer(name: str, lr: float) -> Part:
-    """Return an optimizer at a learning rate, SGD with momentum 0.9."""
     return Part(name=name, options={"momentum": 0.9} if name == "sgd" else {}).with_lr(lr)
 
 
 def measures(arm: str, part: str, task: Task) -> tuple[Part, ...]:
-    """Return what a fresh-seed run records."""
     losses = Part(name="split_losses" if part in ("plain", "resnet") else "test")
     readings = Part(name="scaler_readings", options={"every": max(1, task.steps // 100)})
     return (losses, readings) if arm in RUNGS else (losses,)
 
 
 def make(sizes: Sizes, part: str, arm: str, lr: float, seed: int, phase: str) -> Spec:
-    """Return the spec of one tuning or fresh-seed run of a task."""
     task = sizes.tasks[part]
     return Spec(
         problem=task.problem,
@@ -64,7 +60,6 @@ def make(sizes: Sizes, part: str, arm: str, lr: float, seed: int, phase: str) ->
 
 
 def tuned_part(sizes: Sizes, part: str, records: Iterable[Record]) -> list[Spec]:
-    """Return the tuning and fresh-seed runs of a task that can be named so far."""
     task = sizes.tasks[part]
     grids = {arm: log_grid(center(arm, task), sizes.points, 2.0) for arm in task.arms}
     own = [record for record in records if record.spec.tags["part"] == part]
@@ -79,19 +74,16 @@ def best_norm(records: Iterable[Record], part: str) -> str | None:
 
 
 def variant(fresh: Spec, part: str, tags: dict[str, str] | None = None, **changes: object) -> Spec:
-    """Return a fresh-seed run's spec as one of another part, changed in some fields, with more tags."""
     own = {"part": part, "phase": part} | (tags or {})
     defaults = {"measures": (Part(name="test"),), "tags": fresh.tags | own}
     return fresh.model_copy(update=defaults | changes)
 
 
 def with_options(problem: Part, **options: JsonValue) -> Part:
-    """Return a problem with other options."""
     return Part(name=problem.name, options=problem.options | options)
 
 
 def widths(sizes: Sizes, fresh: Spec) -> list[Spec]:
-    """Return a fresh-seed run at other learning rates."""
     lr = fresh.optimizer.lr
     return [
         variant(fresh, "width", {"multiple": f"{k:g}"}, optimizer=fresh.optimizer.with_lr(lr * k), measures=())
@@ -100,7 +92,6 @@ def widths(sizes: Sizes, fresh: Spec) -> list[Spec]:
 
 
 def variations(sizes: Sizes, fresh: Spec) -> list[Spec]:
-    """Return a fresh-seed run with less data and with bad batches."""
     less = [
         variant(fresh, "fractions", {"percent": str(k)}, problem=with_options(fresh.problem, data_percent=k))
         for k in sizes.percents
@@ -140,7 +131,6 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
 
 
 def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
-    """Return the runs of a study of these sizes that can be named given the records so far."""
     tasks = [spec for part in sizes.tasks for spec in tuned_part(sizes, part, records)]
     fresh = [spec for spec in tasks if spec.tags["phase"] == "fresh"]
     plain = [spec for spec in fresh if spec.tags["part"] == "plain"]

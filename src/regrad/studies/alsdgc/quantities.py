@@ -22,7 +22,6 @@ def tasks(outcomes: Outcomes) -> list[str]:
 
 
 def runs(outcomes: Outcomes, part: str, arm: str) -> Outcomes:
-    """Return an arm's runs of a part on fresh seeds."""
     return outcomes.part(part).arm(arm).results
 
 
@@ -88,7 +87,6 @@ def width(runs_of_seed: list[Record]) -> float:
 
 
 def widths(outcomes: Outcomes, arm: str) -> dict[int, float]:
-    """Return an arm's width in decades by seed."""
     return {seed: width(of_seed) for seed, of_seed in rates_by_seed(outcomes, arm).items()}
 
 
@@ -108,6 +106,5 @@ def recovery(record: Record) -> float:
 
 
 def spike_steps(record: Record) -> list[float]:
-    """Return the steps at which bad batches were injected into a run."""
     steps = record.spec.problem.options["spike_steps"]
     return [float(step) for step in steps if isinstance(step, int | float)] if isinstance(steps, list) else []

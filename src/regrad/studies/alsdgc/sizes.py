@@ -83,13 +83,11 @@ def digits(name: str, hidden: int, evaluated: int) -> Part:
 
 
 def reviews(kind: str, vocabulary: int, words: int, evaluated: int, **more: JsonValue) -> Part:
-    """Return sentiment of sentences."""
     options: dict[str, JsonValue] = {"reviews": "movie-reviews", "network_kind": kind, "vocabulary": vocabulary}
     return Part(name="sentiment", options=options | {"words": words, "evaluation_examples": evaluated} | more)
 
 
 def verses(hidden: int, vocabulary: int, words: int, evaluated: int, translated: int) -> Part:
-    """Return translation of verses."""
     options: dict[str, JsonValue] = {"verses": ["verses-en", "verses-es"], "hidden": hidden}
     options |= {"vocabulary": vocabulary, "words": words, "evaluation_examples": evaluated}
     return Part(name="translation", options=options | {"translated": translated})

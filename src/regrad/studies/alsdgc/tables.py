@@ -29,7 +29,6 @@ def gap(outcomes: Outcomes, arm: str, part: str, *, than: str) -> Interval | Non
 
 
 def outcome_cells(outcomes: Outcomes, part: str, arm: str, *, than: str, called: str) -> dict[str, str]:
-    """Return an arm's test loss, and its difference to the arm ``than``, which the column calls ``called``."""
     return {
         "test loss [95 %]": interval_text(runs(outcomes, part, arm).mean(), "diverged"),
         f"minus {called} [95 %]": interval_text(gap(outcomes, arm, part, than=than)),
@@ -37,12 +36,10 @@ def outcome_cells(outcomes: Outcomes, part: str, arm: str, *, than: str, called:
 
 
 def diverged_cell(results: Outcomes) -> str:
-    """Return how many of the runs diverged."""
     return f"{results.diverged}/{len(results)}"
 
 
 def results_table(records: Iterable[Record], part: str = "plain") -> pd.DataFrame:
-    """Return each arm's outcome on a task: learning rate, test loss, difference to the best norm, speed."""
     outcomes = Outcomes(records)
     choices = outcomes.part(part).choices()
     reference, level = best_fixed(outcomes, part), target(outcomes, part)
@@ -73,14 +70,12 @@ def tasks_table(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def loss_and_bleu(results: Outcomes) -> str:
-    """Return an arm's mean test loss, and its mean BLEU where the task has it."""
     ends, bleu = results.ends(), results.ends("test_bleu")
     text = f"{fmean(ends.values()):.3f}" if ends else "diverged"
     return text + (f" / {fmean(bleu.values()):.1f}" if bleu else "")
 
 
 def control_table(records: Iterable[Record]) -> pd.DataFrame:
-    """Return test losses on Adam at one untuned rate, and in float16, each less that of its own reference."""
     outcomes = Outcomes(records)
     return pd.DataFrame(
         {"setting": title, "arm": ARMS[arm].label}
@@ -92,7 +87,6 @@ def control_table(records: Iterable[Record]) -> pd.DataFrame:
 
 
 def rate(choice: Choice) -> str:
-    """Return the learning rate that tuning chose, in words where every one diverged."""
     return "diverged" if choice.best is None else significant(choice.best, 2)
 
 

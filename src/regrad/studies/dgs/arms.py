@@ -38,13 +38,11 @@ class DGSArm(Arm):
     parts: tuple[str, ...] = ("images",)
 
     def part(self, lr: float) -> Part:
-        """Return the optimizer at a learning rate."""
         reading: dict[str, JsonValue] = {"reading": self.reading} if self.reading else {}
         return Part(name=self.optimizer, options={"lr": lr, **self.options, **reading})
 
     @property
     def gradient(self) -> Part | None:
-        """What changes the gradient on its way to the optimizer; None for nothing."""
         return Part(name="dgs_scaled") if self.base else None
 
 
@@ -75,5 +73,4 @@ SCALED: dict[str, DGSArm] = {arm.base: arm for arm in TABLE if arm.base}  # by t
 
 
 def arms_in(part: str) -> list[DGSArm]:
-    """Return the arms that are run in a part of the study."""
     return [arm for arm in TABLE if part in arm.parts]

@@ -17,7 +17,6 @@ from regrad.studies.dgs.study import STUDY
 
 
 def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]], root: Path) -> dict[str, str]:
-    """Return every table of the section in LaTeX, by name."""
     return {
         "tab-dgs-audit": to_latex(tables.audit_table(failures), columns="p{52mm}lp{66mm}"),
         "tab-dgs-images": to_latex(tables.images_table(records)),
@@ -31,18 +30,15 @@ def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]
 
 
 def cost_stamp(root: Path) -> str:
-    """Return what the stamp of the benchmark's table says."""
     return source(benchmark(root))
 
 
 def all_numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]], root: Path) -> dict[str, str]:
-    """Return what the prose cites."""
     return numbers(records, repaired) | speed_numbers(records) | cost_numbers(benchmark(root))
 
 
 def verdicts(
     records: Sequence[Record], passed: Iterable[dict[str, Any]], root: Path, preset: str
 ) -> list[dict[str, Any]]:
-    """Return the verdicts: from runs, from the proofs that passed, and from the benchmark's rounds."""
     rows = claim_rows(records, passed) + cost_rows(benchmark(root))
     return decide(root / "paper" / "claims.toml", STUDY.name, rows, preset=preset, records=records)

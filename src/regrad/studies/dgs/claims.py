@@ -22,7 +22,6 @@ Row = dict[str, Any]
 
 
 def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
-    """Return what the claims are decided from: runs, and the proofs that passed."""
     outcomes = Outcomes(records)
     rows = [*passed, *image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
     for arm in outcomes.part("stability").arms:
@@ -34,7 +33,6 @@ def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
 
 
 def image_rows(outcomes: Outcomes) -> Iterator[Row]:
-    """Yield accuracies and steps to the target of every arm on both networks."""
     loss = target(outcomes)
     for model in MODEL_NAMES:
         for arm in outcomes.part("images").arms:
@@ -44,7 +42,6 @@ def image_rows(outcomes: Outcomes) -> Iterator[Row]:
 
 
 def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
-    """Yield accuracies under our resets of the optimizer."""
     for model in MODEL_NAMES:
         for arm in outcomes.part("reset").arms:
             for reset in RESETS[1:]:
@@ -52,7 +49,6 @@ def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
 
 
 def spiking_rows(outcomes: Outcomes) -> Iterator[Row]:
-    """Yield accuracies and spikes of the spiking networks."""
     for model, reset in spiking_cells(outcomes):
         for arm in outcomes.part("spiking").arms:
             runs = spiking_runs(outcomes, arm, model, reset)

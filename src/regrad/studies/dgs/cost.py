@@ -18,12 +18,10 @@ RATIOS = {"Adam": "Adam", "Adam (0, 0)": "Adam(0, 0)", "E1": "equation", "S1": "
 
 
 def benchmark(root: Path) -> dict[str, Any]:
-    """Return the committed record."""
     return read(root / "results" / "reference" / "benchmarks" / "dgs-step-cpu.json")
 
 
 def source(measured: Benchmark) -> str:
-    """Return the words of the stamp: machine, rounds, threads, torch."""
     about = measured["environment"]
     rounds = len(measured["networks"][CLAIM_NETWORK]["rounds"]["SGD"])
     return f"{about['cpu']}, torch {about['torch']}, {about['threads']} thread, medians of {rounds} rounds of CPU time"
@@ -53,7 +51,6 @@ def cost_table(measured: Benchmark) -> pd.DataFrame:
 
 
 def cost_numbers(measured: Benchmark) -> dict[str, str]:
-    """Return what the prose cites."""
     rounds = measured["networks"][CLAIM_NETWORK]["rounds"]
     large = [row for name, row in measured["networks"].items() if "matrices" in name]
 

@@ -51,7 +51,6 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
 
 
 def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
-    """Draw the cosine of each reading's update with the gradient, at checkpoints of momentum SGD's runs."""
     curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
     for place, (reading, arm) in enumerate(READINGS.items()):
         values = [y for of_run in curves if f"cosine/{reading}" in of_run for y in of_run[f"cosine/{reading}"].y]
@@ -80,7 +79,6 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
 
 
 def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
-    """Draw the mean validation loss of some arms' fresh seeds on ResNet-20, and the target."""
     for name in (*COMPARED, "sgd", "E1"):
         steps, losses = image_runs(outcomes, name, "resnet20").mean_curve()
         if steps:
@@ -111,7 +109,6 @@ def fig_bars(records: Sequence[Record]) -> Figure:
 
 
 def draw_means(axis: Axes, means: Sequence[Interval | None], base: DGSArm) -> None:
-    """Draw bars with 95 % intervals over seeds, where there are any."""
     draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base)
     for place, mean in enumerate(means):
         if mean and (spread := error_bar(mean)):

@@ -15,7 +15,6 @@ NONE = "no number, as every pair has a diverged run"
 
 
 def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
     choices = [c for part in ("images", "spiking", *TASKS) for c in outcomes.part(part).choices().values()]
     used = next(row["largest difference to SGD"] for row in repaired if row["scaling lines"] == "used")
@@ -34,7 +33,6 @@ def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> di
 
 
 def image_sizes(outcomes: Outcomes) -> dict[str, str]:
-    """Return the size of the runs on images."""
     images = outcomes.part("images")
     spec = images.records[0].spec  # a tuning run: on fresh seeds there may be none
     depths = dict.fromkeys(str(run.spec.problem.options["depth"]) for run in images)
@@ -51,7 +49,6 @@ def image_sizes(outcomes: Outcomes) -> dict[str, str]:
 
 
 def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
-    """Return the size of the spiking networks' runs."""
     spec = outcomes.part("spiking").records[0].spec
     return {
         "dgs/spiking/steps": str(spec.steps),
@@ -62,7 +59,6 @@ def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
 
 
 def comparisons(outcomes: Outcomes) -> dict[str, str]:
-    """Return accuracies and paired differences of DGS to LARS and Adam."""
     texts = {}
     for model in MODEL_NAMES:
         runs = {arm: image_runs(outcomes, arm, model) for arm in outcomes.part("images").arms}
@@ -80,7 +76,6 @@ def comparisons(outcomes: Outcomes) -> dict[str, str]:
 
 
 def geometry(outcomes: Outcomes) -> dict[str, str]:
-    """Return the measured cosines with the gradient and the slopes of log update on log gradient."""
     curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
     texts = {}
     for key in ("cosine/equation", "cosine/steps", "slope/equation", "slope/steps"):

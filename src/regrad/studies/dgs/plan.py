@@ -16,19 +16,15 @@ RESETS = ("soft", "hard")
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return all runs of the study that can be named given the records so far."""
     return plan(PRESETS[preset], records)
 
 
 def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
-    """Return the runs of a study of these sizes that can be named given the records so far."""
     beyond = [spec for part in TASKS for spec in compare(sizes, part, sizes.beyond[part], records)]
     return image_runs(sizes, records) + spiking_runs(sizes, records) + beyond
 
 
 def compare(sizes: Sizes, part: str, task: Task, records: list[Record], *, model: str = "") -> list[Spec]:
-    """Return the tuning and fresh-seed runs of a part's arms on one task that can be named so far."""
-
     def make(name: str, lr: float, seed: int, phase: str) -> Spec:
         return Spec(
             problem=task.problem,
@@ -49,7 +45,6 @@ def compare(sizes: Sizes, part: str, task: Task, records: list[Record], *, model
 
 
 def measures(sizes: Sizes, part: str, arm: str) -> tuple[Part, ...]:
-    """Return what an arm's fresh-seed runs record."""
     extra: tuple[Part, ...] = ()
     if (part, arm) == ("images", "momentum"):  # the gradients of one common optimizer, whatever a reading makes of them
         extra = (Part(name="reading_geometry"),)
@@ -59,7 +54,6 @@ def measures(sizes: Sizes, part: str, arm: str) -> tuple[Part, ...]:
 
 
 def image_runs(sizes: Sizes, records: list[Record]) -> list[Spec]:
-    """Return the runs of the parts ``images``, ``reset`` and ``stability``."""
     first = compare(sizes, "images", sizes.images["resnet20"], records, model="resnet20")
     fresh = [spec for spec in first if spec.tags["phase"] == "fresh"]
     deeper = [on_problem(spec, sizes.images["resnet32"].problem, model="resnet32") for spec in fresh]
@@ -69,12 +63,10 @@ def image_runs(sizes: Sizes, records: list[Record]) -> list[Spec]:
 
 
 def takes_part(spec: Spec, part: str) -> bool:
-    """Whether the arm of a run is in a part of the study."""
     return part in ARMS[spec.tags["arm"]].parts
 
 
 def on_problem(spec: Spec, problem: Part, **tags: str) -> Spec:
-    """Return a spec's counterpart on another problem."""
     return spec.model_copy(update={"problem": problem, "tags": spec.tags | tags})
 
 
@@ -95,7 +87,6 @@ def reset_runs(spec: Spec) -> list[Spec]:
 
 
 def stability_runs(sizes: Sizes, spec: Spec) -> list[Spec]:
-    """Return a fresh run's counterparts at other learning rates."""
     return [
         spec.model_copy(
             update={
@@ -123,5 +114,4 @@ def spiking_runs(sizes: Sizes, records: list[Record]) -> list[Spec]:
 
 
 def with_reset(problem: Part, reset: str) -> Part:
-    """Return a spiking problem with this membrane reset."""
     return Part(name=problem.name, options={**problem.options, "reset": reset})

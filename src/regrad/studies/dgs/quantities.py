@@ -29,7 +29,6 @@ SCORES = {
 
 
 def image_runs(outcomes: Outcomes, arm: str, model: str) -> Outcomes:
-    """Return an arm's fresh-seed runs on one of the two networks."""
     return outcomes.part("images").fresh.where(model=model).arm(arm)
 
 
@@ -41,18 +40,15 @@ def reset_runs(outcomes: Outcomes, arm: str, model: str, reset: str) -> Outcomes
 
 
 def spiking_runs(outcomes: Outcomes, arm: str, model: str, reset: str) -> Outcomes:
-    """Return an arm's fresh-seed runs in one cell of model × membrane reset of the spiking networks."""
     return outcomes.part("spiking").fresh.where(model=model, reset=reset).arm(arm)
 
 
 def spiking_cells(outcomes: Outcomes) -> list[tuple[str, str]]:
-    """Return (model, membrane reset) of the spiking networks that ran."""
     ran = {(run.spec.tags["model"], run.spec.tags["reset"]) for run in outcomes.part("spiking").fresh}
     return [(model, reset) for model in MODEL_NAMES for reset in RESETS if (model, reset) in ran]
 
 
 def target(outcomes: Outcomes) -> float:
-    """Return the validation loss to reach on images."""
     return outcomes.part("images").target(COMPARED, SLACK)
 
 

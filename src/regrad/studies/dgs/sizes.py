@@ -44,18 +44,15 @@ class Sizes(NamedTuple):
 
 
 def pictures(depth: int, width: int, examples: int, *, images: str) -> Part:
-    """Return the image problem of a residual network."""
     options: dict[str, JsonValue] = {"images": images, "depth": depth, "width": width}
     return Part(name="images", options=options | {"evaluation_examples": examples})
 
 
 def networks(architecture: str, options: dict[str, JsonValue], images: str = "fashion-mnist") -> Part:
-    """Return an image problem with another network."""
     return Part(name="image_networks", options={"images": images, "architecture": architecture, **options})
 
 
 def language(model: str, length: int, sequences: int) -> Part:
-    """Return a language problem: news, in bytes."""
     options: dict[str, JsonValue] = {"model": model, "sequence_length": length, "corpus": "news"}
     return Part(name="language", options=options | {"evaluation_sequences": sequences})
 

@@ -45,7 +45,6 @@ def rises(runs: Iterable[Record]) -> list[float]:
 
 
 def censored(times: Mapping[int, float]) -> int:
-    """Return how many runs never reached the target."""
     return sum(not isfinite(time) for time in times.values())
 
 
@@ -103,7 +102,6 @@ def draw_rises(axis: Axes, arms: Sequence[DGSArm], outcomes: Outcomes) -> None:
 
 
 def speed_numbers(records: Sequence[Record]) -> dict[str, str]:
-    """Return what the prose cites: censored runs, and how many runs ever rose by more than 0.05 nats."""
     outcomes = Outcomes(records)
     loss, arms = target(outcomes), outcomes.part("images").arms
     every = [image_runs(outcomes, arm, model) for arm in arms for model in MODEL_NAMES]

@@ -3,10 +3,4 @@
 from regrad.studies.papers import DGS
 from regrad.studies.study import Study
 
-STUDY = Study(
-    name="dgs",
-    title="Dynamic gradient scaling",
-    notebook="07_dgs",
-    paper=DGS,
-    section="dgs",
-)
+STUDY = Study(name="dgs", title="Dynamic gradient scaling", notebook="07_dgs", paper=DGS, section="dgs")

@@ -52,7 +52,6 @@ def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
 
 
 def images_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return each arm's accuracy on both networks, its steps to the target and what a wrong rate costs it."""
     outcomes = Outcomes(records)
     loss, choices = target(outcomes), outcomes.part("images").choices()
     lines = []
@@ -70,7 +69,6 @@ def images_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def reset_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the full factorial: accuracy by model and reset of the optimizer, and DGS minus Adam."""
     outcomes = Outcomes(records)
     lines = []
     for model, name in MODEL_NAMES.items():
@@ -107,7 +105,6 @@ def spiking_table(records: Sequence[Record], base: str) -> pd.DataFrame:
 
 
 def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return what the abstract names beyond CIFAR: loss of the language model, accuracies of the two others."""
     outcomes = Outcomes(records)
     lines = []
     for task, score in SCORES.items():
@@ -130,7 +127,6 @@ def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the tuning of each arm on each task: grid, trials, choice, edge, diverged runs."""
     outcomes = Outcomes(records)
     return pd.DataFrame(
         {"task": part, "arm": ARMS[arm].label, **tuning_row(choice)}
@@ -140,12 +136,10 @@ def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def audit_table(failures: Iterable[Mapping[str, str]]) -> pd.DataFrame:
-    """Return the places where the program as printed stops."""
     return pd.DataFrame([{key: failure[key] for key in ("expression", "error", "reason")} for failure in failures])
 
 
 def repaired_table(variants: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return how far each variant of the repaired program is from plain SGD."""
     words = {"printed": "as printed, not read", "removed": "removed", "used": "used, which the program does not do"}
     return pd.DataFrame(
         {
@@ -159,7 +153,6 @@ def repaired_table(variants: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
 
 
 def proofs_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the proofs and whether they passed, for the notebook."""
     return pd.DataFrame(
         {"proof": row["proof"].partition("::")[2], "passed": "yes" if row["passed"] else "NO"} for row in rows
     )

@@ -44,5 +44,4 @@ ORDINARY = ("ordinary", "ordinary, plain attention")
 
 
 def workload_timings(benchmark: Benchmark, workload: str) -> dict[str, Mapping[str, Any]]:
-    """Return the measurements of a workload's arms that ran."""
     return {arm: timing for arm, timing in benchmark["workloads"][workload].items() if "ratio" in timing}

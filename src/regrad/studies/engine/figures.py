@@ -51,7 +51,6 @@ def draw_workload(axis: Axes, timings: Mapping[str, Mapping[str, Any]]) -> dict[
 
 
 def label_ratios(axis: Axes, *, wide: bool) -> None:
-    """Scale the axes and write ratios as plain numbers, as many as a small panel holds."""
     axis.set(xscale="log" if wide else "linear", yscale="log")
     for side in (axis.xaxis, axis.yaxis):
         side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))

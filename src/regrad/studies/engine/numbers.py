@@ -7,7 +7,6 @@ from regrad.studies.engine.arms import Benchmark, workload_timings
 
 
 def numbers(benchmark: Benchmark) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     values = {"engine/machine": source(benchmark)}
     for workload in benchmark["workloads"]:
         if (ours := workload_timings(benchmark, workload).get("surgery")) is not None:
@@ -18,7 +17,6 @@ def numbers(benchmark: Benchmark) -> dict[str, str]:
 
 
 def source(benchmark: Benchmark) -> str:
-    """Return the words of the stamp: machine, torch, threads, rounds."""
     about = benchmark["environment"]
     machine = about["device"] if about["time"].startswith("CUDA") else about["cpu"]
     counts = {len(t["seconds"]) for arms in benchmark["workloads"].values() for t in arms.values() if "seconds" in t}
@@ -27,5 +25,4 @@ def source(benchmark: Benchmark) -> str:
 
 
 def largest_difference(first: Mapping[str, Any], second: Mapping[str, Any]) -> float:
-    """Return the largest absolute difference of two answers {parameter name: tensor}."""
     return max(float((first[name] - second[name]).abs().max()) for name in second)

@@ -20,7 +20,6 @@ COLUMNS = {
 
 
 def cost_table(benchmark: Benchmark) -> pd.DataFrame:
-    """Return time / memory ratios, a line a workload: ours and each peer."""
     lines = []
     for workload in benchmark["workloads"]:
         timings = workload_timings(benchmark, workload)
@@ -34,5 +33,4 @@ def cost_table(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def ratios(timing: Mapping[str, Any]) -> str:
-    """Return ``"time / memory"`` of one measurement."""
     return f"{timing['ratio']:.2f} / {timing['memory_ratio']:.2f}"

@@ -93,5 +93,4 @@ ROOT = RULES["lr~B^0.5"]  # the rule of claims C7 and C8, under which the split 
 
 
 def arms_in(part: str) -> list[AdamArm]:
-    """Return the arms that are run in a part of the study."""
     return [arm for arm in ARMS.values() if part in arm.parts]

@@ -13,12 +13,10 @@ TARGET_SLACK = 0.05  # nats above what the slowest of COMPARED ends at in tuning
 
 
 def target(outcomes: Outcomes) -> float:
-    """Return the validation loss that speed is measured to."""
     return outcomes.part("language").target(COMPARED, TARGET_SLACK)
 
 
 def multiple(record: Record) -> float:
-    """Return a stability run's learning rate over its arm's optimum."""
     return float(record.spec.tags["multiple"])
 
 
@@ -32,13 +30,11 @@ def largest_stable(runs: Iterable[Record]) -> float:
 
 
 def stable_limits(outcomes: Outcomes, arm: str) -> dict[int, float]:
-    """Return the largest stable multiple of an arm's optimum by seed."""
     by_seed = outcomes.part("stability").arm(arm).grouped(lambda run: run.spec.seed)
     return {seed: largest_stable(runs) for seed, runs in by_seed.items()}
 
 
 def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what the claims are decided from."""
     outcomes, rows = Outcomes(records), []
     loss = target(outcomes)
     for arm in outcomes.part("language").arms:
@@ -48,7 +44,6 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def speed_rows(fresh: Outcomes, loss: float) -> list[dict[str, Any]]:
-    """Return where the fresh runs of an arm end, and when they reach the target."""
     rows, steps = [], fresh.steps_to(loss)
     for seed, run in fresh.by_seed.items():
         about = {"arm": run.spec.tags["arm"], "seed": seed, "diverged": run.diverged}
@@ -58,7 +53,6 @@ def speed_rows(fresh: Outcomes, loss: float) -> list[dict[str, Any]]:
 
 
 def stability_rows(outcomes: Outcomes, arm: str) -> list[dict[str, Any]]:
-    """Return which runs above an arm's optimum diverged, and by seed the largest multiple that is stable."""
     grid = [
         {"arm": arm, "seed": run.spec.seed, "diverged": run.diverged, "metric": "diverged_on_grid", "value": None}
         for run in outcomes.part("stability").arm(arm)

@@ -16,14 +16,12 @@ NO_GAP = "no number, as one of the two diverged at every seed"
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
     texts = settings() | counts(outcomes) | setup(outcomes) | images(outcomes) | language(outcomes) | split(outcomes)
     return {f"adam/{key}": text for key, text in texts.items()}
 
 
 def settings() -> dict[str, str]:
-    """Return what the arms are set to."""
     first, second = BETAS
     return {"beta1": f"{first:g}", "beta2": f"{second:g}", "max-norm": f"{MAX_NORM:g}", "decay": f"{DECAY:g}"}
 
@@ -40,7 +38,6 @@ def counts(outcomes: Outcomes) -> dict[str, str]:
 
 
 def setup(outcomes: Outcomes) -> dict[str, str]:
-    """Return how large the runs of the language task are."""
     adam = outcomes.part("language").arm(ADAM.name)
     spec, length = adam.records[0].spec, sequence_length(adam.records[0])
     return {
@@ -57,7 +54,6 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
 
 
 def language(outcomes: Outcomes) -> dict[str, str]:
-    """Return losses, gaps, learning rates and the order of the arms on the language task."""
     task = outcomes.part("language")
     fresh = {arm: task.fresh.arm(arm) for arm in task.arms}
     texts = {"decay-gap": interval_text(fresh["micro_adam+decay"].gap(fresh["adam+decay"]), NO_GAP)}
@@ -75,7 +71,6 @@ def language(outcomes: Outcomes) -> dict[str, str]:
 
 
 def images(outcomes: Outcomes) -> dict[str, str]:
-    """Return what the prose cites of the image task."""
     task = outcomes.part("images")
     adam = task.arm(ADAM.name)
     spec = adam.records[0].spec
@@ -91,7 +86,6 @@ def images(outcomes: Outcomes) -> dict[str, str]:
 
 
 def split(outcomes: Outcomes) -> dict[str, str]:
-    """Return how large a share the mean squared has, and how far curves at several batch sizes lie apart."""
     spreads = {f"{rule.exponent:g}": spread_interval(outcomes, rule) for rule in RULES.values()}
     texts = {f"spread/{power}": interval_text(spread, "no finite spread") for power, spread in spreads.items()}
     if of_size := shares(outcomes):

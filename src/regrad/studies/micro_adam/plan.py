@@ -22,12 +22,10 @@ DECAY = 0.1
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return all runs of the study that can be named given the records so far."""
     return plan(PRESETS[preset], records)
 
 
 def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
-    """Return the runs of a study of these sizes that can be named given the records so far."""
     language = tuned_part(sizes, "language", records)
     varied: list[Spec] = []
     for spec in language:
@@ -40,7 +38,6 @@ def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
 
 
 def tuned_part(sizes: Sizes, part: str, records: list[Record]) -> list[Spec]:
-    """Return the tuning and fresh-seed runs of a part that can be named so far."""
     task = sizes.task(part)
     grids = {arm.name: log_grid(center(arm, task), sizes.points, 2.0) for arm in arms_in(part)}
 
@@ -67,7 +64,6 @@ def center(arm: AdamArm, task: Task) -> float:
 
 
 def make(sizes: Sizes, part: str, arm: AdamArm, *, lr: float, seed: int, phase: str) -> Spec:
-    """Return the spec of one tuning or fresh-seed run of part ``language`` or ``images``."""
     task = sizes.task(part)
     optimizer: dict[str, JsonValue] = {"lr": lr, "betas": list(BETAS), "eps": EPS}
     optimizer |= {"preconditioner": arm.preconditioner} | ({"weight_decay": DECAY} if arm.decay else {})
@@ -86,7 +82,6 @@ def make(sizes: Sizes, part: str, arm: AdamArm, *, lr: float, seed: int, phase: 
 
 
 def gradient(arm: AdamArm, method: str) -> Part | None:
-    """Return how the gradient reaches an arm's optimizer."""
     clip: dict[str, JsonValue] = {"max_norm": MAX_NORM} if arm.clip else {}
     if arm.statistic is None:
         return Part(name="backward", options=clip) if clip else None
@@ -105,7 +100,6 @@ def measures(sizes: Sizes, part: str, arm: AdamArm) -> tuple[Part, ...]:
 
 
 def stability_runs(sizes: Sizes, fresh: Spec) -> list[Spec]:
-    """Return the short runs of an arm at multiples of the learning rate of one of its fresh runs."""
     return [
         fresh.model_copy(
             update={

@@ -12,18 +12,15 @@ from regrad.studies.micro_adam.arms import ROOT, Rule
 
 
 def sequence_length(record: Record) -> int:
-    """Return the tokens of one example of the language task."""
     return int(str(record.spec.problem.options["sequence_length"]))
 
 
 def tensors(record: Record) -> list[str]:
-    """Return the parameter tensors whose split a run has measured."""
     names = [key.removeprefix("split/") for key in record.curves if key.startswith("split/")]
     return [name.removesuffix("/variance") for name in names if name.endswith("/variance")]
 
 
 def checkpoints(record: Record) -> list[float]:
-    """Return after how many steps a run's split was measured."""
     return record.curves[f"split/{tensors(record)[0]}/variance"].x
 
 
@@ -54,7 +51,6 @@ def noise_scale(record: Record, parameter: str) -> float | None:
 
 
 def by_batch_size(outcomes: Outcomes, rule: Rule) -> dict[int, Outcomes]:
-    """Return the runs under a rule by batch size."""
     return outcomes.part("scaling").arm(rule.name).grouped(lambda run: run.spec.batch_size)
 
 
@@ -87,7 +83,6 @@ def curve_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
 
 
 def scaling_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
-    """Return the points of all scaling curves with the share that the mean squared has at their batch size."""
     of_size = shares(outcomes)
     return [row | {"mean_square_share": of_size.get(row["batch_size"], 0.0)} for row in curve_rows(outcomes)]
 

@@ -55,7 +55,6 @@ class Sizes(NamedTuple):
     method: str = "vmap"
 
     def task(self, part: str) -> Task:
-        """Return what arms are tuned on in part ``language`` or ``images``."""
         return {"language": self.language, "images": self.images}[part]
 
 

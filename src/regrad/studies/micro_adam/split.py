@@ -27,7 +27,6 @@ from regrad.studies.micro_adam.scaling import (
 
 
 def thousand_tokens(record: Record, steps: Sequence[float]) -> list[float]:
-    """Return how many thousand tokens a run has read after so many steps."""
     return [step * record.spec.batch_size * sequence_length(record) / 1000 for step in steps]
 
 
@@ -55,7 +54,6 @@ def fig_split(records: Sequence[Record]) -> Figure:
 
 
 def draw_over_time(axis: Axes, outcomes: Outcomes) -> None:
-    """Draw the share over all tensors along the runs under η ∝ B^½: mean and range over seeds."""
     by_size = by_batch_size(outcomes, ROOT)
     for place, (size, runs) in enumerate(by_size.items()):
         measured = [run for run in runs if tensors(run) and not run.diverged]

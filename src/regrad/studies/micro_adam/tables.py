@@ -15,12 +15,10 @@ from regrad.studies.micro_adam.scaling import by_batch_size, shares, spread_inte
 
 
 def diverged_text(runs: Outcomes) -> str:
-    """Return how many of how many runs diverged; nothing where there are none."""
     return f"{runs.diverged}/{len(runs)}" if len(runs) else ""
 
 
 def results_table(records: Sequence[Record], part: str = "language") -> pd.DataFrame:
-    """Return each arm's outcome: learning rate, test loss, difference to Adam, speed and stability."""
     outcomes, lines = Outcomes(records), []
     task, loss = outcomes.part(part), target(outcomes)
     choices, adam = task.choices(), task.fresh.arm(ADAM.name)
@@ -42,7 +40,6 @@ def results_table(records: Sequence[Record], part: str = "language") -> pd.DataF
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the tuning of each arm on both tasks: grid, trials, choice, edge, diverged runs."""
     return pd.DataFrame(
         {"task": part, "arm": ARMS[arm].label} | tuning_row(choice, decades=True)
         for part in TUNED

@@ -10,7 +10,6 @@ from regrad.studies.catalogue import PAPERS
 
 
 def data_table(sources: Sequence[Any]) -> pd.DataFrame:
-    """Return one line a data set: name, what it is, version, licence, first digits of its checksum."""
     return pd.DataFrame(
         {
             "name": source.name,
@@ -24,7 +23,6 @@ def data_table(sources: Sequence[Any]) -> pd.DataFrame:
 
 
 def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """Return one line a claim: identifier, paper, sentence, study, presets that can decide it."""
     return pd.DataFrame(
         {
             "id": claim.id,

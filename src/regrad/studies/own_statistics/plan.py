@@ -33,7 +33,6 @@ def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[
 
 
 def make(preset: str, arm: str, gradient: Part | None, seed: int) -> Spec:
-    """Return the spec of one run."""
     sizes = PRESETS[preset]
     problem: dict[str, JsonValue] = {
         "corpus": "news",

@@ -34,7 +34,6 @@ class SGGArm(Arm):
 
     @property
     def scaled(self) -> bool:
-        """Whether it has a scale S to record."""
         return bool(self.wrapper) or self.decay is not None
 
 
@@ -60,7 +59,6 @@ class Comparison(NamedTuple):
 
     @property
     def arms(self) -> tuple[SGGArm, ...]:
-        """Those there are, in the order of tables."""
         return (self.plain, self.wrapped, *([self.matched] if self.matched else []))
 
 
@@ -79,7 +77,6 @@ def at_sizes(name: str, label: str, *, base: str, sizes: int = 3) -> tuple[Compa
 
 
 def around_adamw(name: str, task: str, *, part: str, matched: bool = False) -> Comparison:
-    """Return the comparison of AdamW on another task."""
     return Comparison(
         task,
         SGGArm(name, "AdamW", GREY, "o", part=part),
@@ -132,7 +129,6 @@ VARIANTS: dict[str, SGGArm] = {
 
 
 def ablation(name: str, *, wrapper: str = "sgg", intervals: float = 1.0, **options: JsonValue) -> SGGArm:
-    """Return SGG with one setting changed."""
     return SGGArm(name, name, BLUE, "D", part="ablations", wrapper=wrapper, intervals=intervals, options=options)
 
 

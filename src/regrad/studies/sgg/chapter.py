@@ -23,12 +23,10 @@ def benchmark(root: Path) -> dict[str, Any]:
 
 
 def cost_source(root: Path) -> str:
-    """Return what the stamp of the benchmark's tables says."""
     return cost.source(benchmark(root))
 
 
 def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
-    """Return every table of the section in LaTeX, by name."""
     measured = benchmark(root)
     frames = {
         "tab-sgg": tables.results_table(records),
@@ -45,12 +43,10 @@ def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
 
 
 def all_numbers(records: Sequence[Record], root: Path) -> dict[str, str]:
-    """Return what the prose cites, of the runs and of the benchmark."""
     return numbers(records) | cost.cost_numbers(benchmark(root))
 
 
 def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what the claims are decided from: final numbers of fresh seeds, and what diverged on the grid."""
     ends, grid = {}, []
     for record in records:
         tags, seed = record.spec.tags, record.spec.seed
@@ -66,7 +62,6 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 
 def verdicts(records: Sequence[Record], root: Path, preset: str) -> list[dict[str, Any]]:
-    """Return the verdicts on the claims that runs decide, then on those that the benchmark does."""
     ledger, rows = root / "paper" / "claims.toml", cost.claim_rows(benchmark(root))
     of_runs = decide(ledger, STUDY.name, claim_rows(records), preset=preset, records=records)
     return of_runs + decide(ledger, "sgg_cost", rows, preset=preset, device="cpu")

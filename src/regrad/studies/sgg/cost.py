@@ -10,14 +10,12 @@ Benchmark = Mapping[str, Any]
 
 
 def source(benchmark: Benchmark) -> str:
-    """Return the words of the stamp: machine, rounds, threads, torch."""
     about = benchmark["environment"]
     rounds = f"medians of {benchmark['rounds']} rounds"
     return f"{about['cpu']}, torch {about['torch']}, {about['threads']} thread, {rounds} of process CPU time"
 
 
 def largest(benchmark: Benchmark) -> str:
-    """Return the name of the model with the most weights."""
     return max(benchmark["models"], key=lambda name: benchmark["models"][name]["entries"])
 
 
@@ -77,7 +75,6 @@ def cost_table(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def clusterings_table(benchmark: Benchmark) -> pd.DataFrame:
-    """Return the milliseconds of a step that reclusters, a clustering algorithm a line."""
     clusterings = benchmark["clusterings"]["ms"]
     fastest = min(times["median"] for times in clusterings.values())
     return pd.DataFrame(
@@ -87,7 +84,6 @@ def clusterings_table(benchmark: Benchmark) -> pd.DataFrame:
 
 
 def cost_numbers(benchmark: Benchmark) -> dict[str, str]:
-    """Return what the prose cites."""
     model = largest(benchmark)
     bases = benchmark["models"][model]["bases"]
     state = benchmark["models"][model]["state"]["bytes_per_scaled_entry"]

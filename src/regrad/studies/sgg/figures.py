@@ -40,7 +40,6 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
 
 
 def draw_forest(axis: Axes, entries: Iterable[Entry]) -> None:
-    """Draw differences with their 95 % intervals, the first entry on top."""
     labels = []
     for place, (label, interval, color, marker) in enumerate(entries):
         labels.append(label)
@@ -128,7 +127,6 @@ def draw_losses(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> 
 
 
 def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
-    """Draw a grid of losses as one line a batch size over learning rates."""
     for place, (batch, losses) in enumerate(grid.iterrows()):
         color = (ORANGE, BLUE, GREY)[place % 3]
         axis.plot(grid.columns, losses, label=f"{label}, B = {batch}", ls=dashes, color=color)

@@ -15,7 +15,6 @@ SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer":
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     outcomes, low_high = SGGOutcomes(records), reachable()
     default = outcomes.arm(SMALLEST.wrapped.name).fresh
     spec = default.records[0].spec
@@ -50,7 +49,6 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
 
 
 def effects(outcomes: SGGOutcomes) -> dict[str, str]:
-    """Return each base's differences with SGG and the mean scale."""
     texts: dict[str, str] = {}
     for comparison in outcomes.present(PRETRAINED):
         plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
@@ -62,7 +60,6 @@ def effects(outcomes: SGGOutcomes) -> dict[str, str]:
 
 
 def variants(outcomes: SGGOutcomes) -> dict[str, str]:
-    """Return each variant's last mean scale and range, its difference to AdamW and to the schedule."""
     texts: dict[str, str] = {}
     for arm in VARIANTS.values():
         if arm is NO_SGG:

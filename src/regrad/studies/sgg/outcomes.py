@@ -15,7 +15,6 @@ class SGGOutcomes(Outcomes):
     accuracy_unit = 1.0
 
     def present(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        """Return the comparisons that the preset of these records runs."""
         return [comparison for comparison in comparisons if len(self.arm(comparison.name))]
 
     def label(self, comparison: Comparison, arm: SGGArm) -> str:

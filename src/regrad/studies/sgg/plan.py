@@ -19,7 +19,6 @@ UNDECAYED = ("adamw", "came")  # their own default decays weights; no arm does h
 
 
 def optimizer(arm: SGGArm, lr: float, interval: int) -> Part:
-    """Return an arm's optimizer, given the learning rate of its base and the steps between reclusters."""
     options: dict[str, JsonValue] = {"lr": lr}
     if arm.base in UNDECAYED:
         options["weight_decay"] = 0.0
@@ -33,7 +32,6 @@ def optimizer(arm: SGGArm, lr: float, interval: int) -> Part:
 
 
 def make(task: Task, arm: SGGArm, lr: float, seed: int, phase: str) -> Spec:
-    """Return the spec of one run."""
     interval = task.budget.interval
     measures = [Part(name="test")] if phase == "fresh" else []
     if task.scales and arm.scaled:
@@ -74,7 +72,6 @@ def compared(comparison: Comparison, sizes: Sizes, records: list[Record]) -> lis
 
 
 def fresh(specs: list[Spec], arm: SGGArm) -> list[Spec]:
-    """Return an arm's runs on fresh seeds."""
     return [spec for spec in specs if (spec.tags["arm"], spec.tags["phase"]) == (arm.name, "fresh")]
 
 
@@ -93,12 +90,10 @@ def robustness(sizes: Sizes) -> list[Spec]:
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return all runs of the study that can be named given the records so far."""
     return plan(PRESETS[preset], records)
 
 
 def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
-    """Return the runs of a study of these sizes that can be named given the records so far."""
     planned = [spec for c in COMPARISONS if c.name in sizes.tasks for spec in compared(c, sizes, records)]
     task = sizes.tasks[SMALLEST.name]
     for spec in fresh(planned, SMALLEST.wrapped):

@@ -40,7 +40,6 @@ def differences(treatment: tuple[float, ...], control: tuple[float, ...]) -> tup
 
 
 def equal_entries(first: tuple[float, ...], second: tuple[float, ...]) -> int:
-    """Return in how many places two rows are the same."""
     return sum(a == b for a, b in zip(first, second, strict=True))
 
 
@@ -56,7 +55,6 @@ def events_on_grid(interval: int = LONGEST_INTERVAL, epochs: int = 3) -> dict[in
 
 
 def printed_table() -> pd.DataFrame:
-    """Return the findings about the printed numbers: what is printed, what it disagrees with."""
     later = differences(LATER["SGG+AdamW"], LATER["AdamW"])
     gain = fmean(differences(TABLE_4["Adam+SGG"], TABLE_4["Adam"]))
     low, high = reachable()
@@ -79,11 +77,7 @@ def printed_table() -> pd.DataFrame:
             f"Table 9 has {CLUSTERS_60M[3]} for K = 3 and {CLUSTERS_60M[2]} for K = 2; at 130M its best is "
             f"{CLUSTERS_130M_BEST}, Table 4 says {TABLE_4['Adam+SGG'][1]}",
         ),
-        (
-            "Mean gain",
-            f"{TABLE_1_CHANGE} (Table 1)",
-            f"the rows of Table 4 give {gain:.2f}",
-        ),
+        ("Mean gain", f"{TABLE_1_CHANGE} (Table 1)", f"the rows of Table 4 give {gain:.2f}"),
         (
             "Repeated rows",
             "GLUE with SGG, r = 4 and r = 8 (Table 5)",

@@ -94,14 +94,12 @@ def sentences(layers: int, tokens: int, evaluation_examples: int, *, train_embed
 
 
 def preference(hidden: int, words: int, pretraining: int, evaluation_pairs: int) -> Part:
-    """Return the problem of preference tuning."""
     options: dict[str, JsonValue] = {"reviews": "movie-reviews", "hidden": hidden, "words": words}
     options |= {"pretraining_steps": pretraining, "evaluation_pairs": evaluation_pairs}
     return Part(name="preference", options=options)
 
 
 def captions(hidden: int, evaluation_examples: int) -> Part:
-    """Return the problem of naming what is in an image."""
     options: dict[str, JsonValue] = {"images": "fashion-mnist", "hidden": hidden}
     return Part(name="captions", options=options | {"evaluation_examples": evaluation_examples})
 

@@ -15,24 +15,20 @@ from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
 
 def rate_text(runs: SGGOutcomes) -> str:
-    """Return the learning rate of an arm's runs on fresh seeds."""
     rates = {record.spec.optimizer.lr for record in runs}
     return significant(min(rates), 2) if rates else "diverged"
 
 
 def scale_text(scale: float | None, digits: int = 3) -> str:
-    """Return a scale; nothing where there is none."""
     return "" if scale is None else f"{scale:.{digits}f}"
 
 
 def loss_text(runs: SGGOutcomes) -> str:
-    """Return an arm's mean test loss, without its interval."""
     loss = runs.mean()
     return f"{loss.estimate:.3f}" if loss else "diverged"
 
 
 def perplexity_text(runs: SGGOutcomes) -> str:
-    """Return the exponential of an arm's mean test loss."""
     loss = runs.mean()
     return f"{math.exp(loss.estimate):.2f}" if loss else "diverged"
 
@@ -50,7 +46,6 @@ def control_gaps(
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return each pre-training arm's outcome: rate, mean scale, test loss, perplexity, differences to the controls."""
     outcomes, lines = SGGOutcomes(records), []
     for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
@@ -72,7 +67,6 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def standins_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return test accuracy of each stand-in's arms, with the differences to both controls."""
     outcomes, lines = SGGOutcomes(records), []
     for comparison in outcomes.fresh.present(STANDINS.values()):
         for arm in comparison.arms:
@@ -95,7 +89,6 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the tuning of each pre-training arm: grid, trials, choice, edge, diverged runs."""
     outcomes = SGGOutcomes(records)
     choices = outcomes.choices()
     return pd.DataFrame(
@@ -106,7 +99,6 @@ def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def variants_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return what each variant's scale came to, b^n beside it, and its loss against AdamW without SGG."""
     outcomes = SGGOutcomes(records)
     base, lines = outcomes.arm(NO_SGG.name), []
     for arm in VARIANTS.values():
@@ -127,7 +119,6 @@ def variants_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the default's loss and every ablation's, with the difference."""
     outcomes, default = SGGOutcomes(records).fresh, SMALLEST.wrapped
     lines = []
     for arm in (default, *ABLATIONS.values()):

@@ -9,7 +9,6 @@ from regrad.studies.sign_placement.noise import predicted_snr, reference_runs
 
 
 def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return test loss and predicted signal-to-noise ratio of each arm and fresh seed."""
     losses = [{**row, "metric": "test_loss"} for row in rows(list(records), "test_loss", FRESH)]
     predictions = [
         {"arm": arm, "seed": run.spec.seed, "value": snr, "diverged": False, "metric": "predicted_snr"}

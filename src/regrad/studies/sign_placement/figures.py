@@ -113,7 +113,6 @@ def draw_ranges(axis: Axes, values: Sequence[Sequence[float]]) -> None:
 
 
 def scale_axis(axis: Axes, scale: str) -> None:
-    """Set the scale of a panel's axis, with ticks that fit its width."""
     if scale == "symlog":
         axis.set_xscale("symlog", linthresh=0.01)
         axis.set(xlim=(0, None), xticks=[0, 0.01, 0.1, 1, 10], xticklabels=["0", ".01", ".1", "1", "10"])
@@ -123,7 +122,6 @@ def scale_axis(axis: Axes, scale: str) -> None:
 
 
 def draw_formula_against_resampling(axis: Axes, records: Sequence[Record]) -> None:
-    """Draw the share of right signs of each parameter and arm, by resampling against the Gaussian formula."""
     for arm in arms_of(records):
         gaussian, resampled = (values_by_parameter(records, f"{how}/{arm.name}") for how in ("gaussian", "resampled"))
         if gaussian:

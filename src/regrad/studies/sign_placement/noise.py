@@ -13,7 +13,6 @@ LARGEST_SHARE = 1 - 1e-9  # a share of 1 would be an infinite signal-to-noise ra
 
 
 def reference_runs(records: Iterable[Record]) -> Outcomes:
-    """Return the runs that measured: of the reference, on fresh seeds."""
     return Outcomes(records).arm(REFERENCE.name).fresh
 
 
@@ -35,7 +34,6 @@ def mean_predicted_snr(records: Sequence[Record]) -> dict[str, float]:
 
 
 def values_by_parameter(records: Iterable[Record], what: str) -> dict[str, list[float]]:
-    """Return, per parameter tensor, its values of ``what`` over seeds and checkpoints."""
     values: dict[str, list[float]] = {}
     for run in reference_runs(records).by_seed.values():
         for name, curve in run.curves.items():

@@ -12,7 +12,6 @@ from regrad.studies.sign_placement.noise import mean_predicted_snr
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
-    """Return what the prose cites, by key."""
     outcomes = Outcomes(records)
     choices, snr = outcomes.choices(), mean_predicted_snr(records)
     spec = records[0].spec
@@ -40,7 +39,6 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
 
 
 def _losses(outcomes: Outcomes, arm: SignArm) -> dict[str, str]:
-    """The mean test loss of an arm, and its difference to the reference's."""
     runs, reference = outcomes.arm(arm.name).fresh, outcomes.arm(REFERENCE.name).fresh
     texts = {"loss": f"{mean.estimate:.3f}"} if (mean := runs.mean()) is not None else {}
     if arm != REFERENCE and (gap := runs.gap(reference)) is not None:

@@ -19,7 +19,6 @@ MOMENTUM = 0.9
 
 
 def arms(sizes: Sizes) -> list[SignArm]:
-    """Return the arms of a preset, from the earliest sign to the latest."""
     return [arm for arm in ARMS.values() if arm.group_size in (1, *sizes.groups)]
 
 
@@ -44,7 +43,6 @@ def measures(arm: SignArm, sizes: Sizes) -> tuple[Part, ...]:
 
 
 def make(sizes: Sizes, arm: SignArm, lr: float, seed: int, phase: str) -> Spec:
-    """Return the spec of one run."""
     signs = Part(name="example_signs", options={"group_size": arm.group_size, "method": sizes.method})
     optimizer: dict[str, JsonValue] = {"lr": lr, "momentum": MOMENTUM, "placement": arm.placement}
     return Spec(
@@ -63,7 +61,6 @@ def make(sizes: Sizes, arm: SignArm, lr: float, seed: int, phase: str) -> Spec:
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    """Return all runs of the study that can be named given the records so far."""
     sizes = PRESETS[preset]
     grids = {arm.name: log_grid(center(arm, sizes), sizes.points, sizes.ratio) for arm in arms(sizes)}
 

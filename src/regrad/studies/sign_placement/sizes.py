@@ -35,7 +35,6 @@ class Sizes(NamedTuple):
 
 
 def news(model: str, sequence_length: int, evaluation_sequences: int) -> dict[str, JsonValue]:
-    """Return the options of the byte-level news problem."""
     return {
         "corpus": "news",
         "model": model,

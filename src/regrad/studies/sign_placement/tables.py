@@ -13,7 +13,6 @@ from regrad.studies.sign_placement.noise import mean_predicted_snr
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return each arm's outcome: learning rate, test loss, difference to ``ema``, prediction, divergences."""
     outcomes, snr = Outcomes(records), mean_predicted_snr(records)
     choices, reference = outcomes.choices(), outcomes.arm(REFERENCE.name).fresh
     lines = []
@@ -34,7 +33,6 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return the tuning of each arm: grid, trials, chosen rate, whether it lies on an edge, divergences."""
     choices = Outcomes(records).choices()
     return pd.DataFrame(
         {"placement": arm.label, **tuning_row(choices[arm.name], decades=True)} for arm in arms_of(records)

@@ -14,11 +14,9 @@ class SplitLosses:
     """
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """At every evaluation of the run."""
         return step in evaluation_steps(spec.steps, spec.evaluations)
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return ``train_*`` and ``test_*``."""
         return evaluation(at.problem, at.model, "train") | evaluation(at.problem, at.model, "test")
 
 
@@ -33,11 +31,9 @@ class ScalerReadings:
         self.every = every
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Every ``every`` steps."""
         return step > 0 and (step % self.every == 0 or step == spec.steps)
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return ``scaler/*`` that are finite."""
         if at.scaler is None:
             return {}
         if not hasattr(at.scaler, "readings"):  # any scaler but ALSDGC's

@@ -21,7 +21,6 @@ STEP_LENGTHS: dict[str, tuple[str, Any]] = {
 
 
 def failures() -> list[dict[str, str]]:
-    """Return where the program as printed stops: the expression, torch's error, and why."""
     from regrad.transforms.printed_dgs import printed_failures
 
     return [

@@ -24,7 +24,6 @@ class Spikes:
         self.examples = examples
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Only after the last step."""
         return step == spec.steps
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
@@ -54,11 +53,9 @@ class ReadingGeometry:
         self.shares = tuple(shares)
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:
-        """Return the cosines and slopes of one checkpoint."""
         grads = next_gradient(at)
         entries = flat(grads)
         geometry = {}
@@ -81,5 +78,4 @@ def next_gradient(at: Checkpoint) -> list[Tensor]:
 
 
 def flat(tensors: list[Tensor]) -> Tensor:
-    """Return all entries in one row [n]."""
     return torch.cat([tensor.reshape(-1) for tensor in tensors])

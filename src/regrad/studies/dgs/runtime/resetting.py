@@ -59,11 +59,9 @@ class Resetting(OptimizerWrapper):
         self.step_count += 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, with the number of steps so far."""
         return super().state_dict() | {"step_count": self.step_count}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
         super().load_state_dict(state_dict)
         self.step_count = state_dict["step_count"]
 

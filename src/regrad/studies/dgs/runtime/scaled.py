@@ -23,7 +23,6 @@ class Scaled:
         self.lr, self.eps = lr, eps
 
     def __call__(self, model: nn.Module, losses: Losses, batch: Any, **_: Any) -> dict[str, Any]:
-        """Back-propagate the mean of the losses and scale what arrives."""
         losses(model, batch).mean().backward()
         grads = [p.grad for p in model.parameters() if p.grad is not None]
         with torch.no_grad():

@@ -35,11 +35,9 @@ class MomentSplit:
         self.shares = tuple(shares)
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
     def __call__(self, checkpoint: Checkpoint) -> dict[str, float]:
-        """Return the sums over each tensor, and the share of entries that their mean leads."""
         batch_size, problem = checkpoint.spec.batch_size, checkpoint.problem
         # The first block of N examples that lies wholly beyond the end of the run: the mean of examples
         # that were trained on is smaller than μ.

@@ -37,7 +37,6 @@ class HiddenSchedule(AdamW):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
-        """Take AdamW's step at the lowered learning rate, which is put back afterwards."""
         self.taken += 1
         factor = self.mean_scale()
         kept = [group["lr"] for group in self.param_groups]
@@ -50,11 +49,9 @@ class HiddenSchedule(AdamW):
                 group["lr"] = lr
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state, with the number of steps taken."""
         return super().state_dict() | {"taken": self.taken}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore what ``state_dict`` returned."""
         super().load_state_dict(state_dict)
         self.taken = state_dict["taken"]
 

@@ -22,7 +22,6 @@ class ScaleRange:
         self.every = every
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Every ``every`` steps, from the first on."""
         return step > 0 and (step % self.every == 0 or step == spec.steps)
 
     def __call__(self, at: Checkpoint) -> dict[str, float]:

@@ -63,11 +63,9 @@ class GradientNoise:
         }
 
     def wants(self, step: int, spec: Spec) -> bool:
-        """Whether this is one of the checkpoints."""
         return step in {round(share * spec.steps) for share in self.shares}
 
     def __call__(self, checkpoint: Checkpoint) -> dict[str, float]:
-        """Return the measurements of one checkpoint, by ``noise/<parameter>/<what>``."""
         indices = sample_coordinates(checkpoint.model, self.coordinates)
         gradients = self._unseen_gradients(checkpoint, indices)
         updates = self._resampled_updates(gradients)
