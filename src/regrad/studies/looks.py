@@ -1,0 +1,46 @@
+"""Plans in looks: every arm has the seeds of the first look, and those that a claim left open the seeds of the second.
+
+The ledger decides each claim on the runs with seed < n₁ first. Only an arm that a claim reads which is open then gets
+the seeds up to n₂. What is open depends on tuning runs and on seeds < n₁ alone, so that a plan never takes a run back
+when later seeds arrive.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import regrad
+from regrad.results import Record, Spec
+from regrad.studies.grids import FreshSeeds
+
+LEDGER = Path(regrad.__file__).parents[2] / "paper" / "claims.toml"
+PlanOf = Callable[[list[Record], FreshSeeds], list[Spec]]
+ClaimRows = Callable[[Sequence[Record]], Sequence[Mapping[str, Any]]]
+
+
+def specs_in_looks(
+    study: str, preset: str, records: list[Record], *, plan: PlanOf, claim_rows: ClaimRows, seeds: int
+) -> list[Spec]:
+    """Return every spec that can be named given ``records``, with as many fresh seeds as its claims need.
+
+    Args:
+        study: Name of the study, as in the ledger.
+        preset: Its looks are the ledger's.
+        records: What has been run so far.
+        plan: The study's plan, given the records and the number of seeds of each part and arm.
+        claim_rows: What the study's claims are decided from.
+        seeds: Fresh seeds of a preset with one look.
+    """
+    from regrad.report.ledger.load import load  # here, since a plan at one look needs neither ledger nor scipy
+    from regrad.report.ledger.looks import LOOKS, open_runs
+
+    if (looks := LOOKS.get(preset)) is None:
+        return plan(records, lambda part, arm: seeds)
+    first = plan(records, lambda part, arm: looks.ns[0])
+    here = {record.spec.key() for record in records}
+    if any(spec.key() not in here for spec in first):
+        return first
+    claims = [claim for claim in load(LEDGER) if claim.study == study]
+    device = records[0].fingerprint.device
+    wanted = open_runs(claims, claim_rows, records, looks, preset=preset, device=device)
+    return plan(records, lambda part, arm: looks.ns[(part, arm) in wanted])
