@@ -28,41 +28,24 @@ class BlessingError(ValueError):
 
 
 class Extension(Frozen):
-    """One code's runs, and the code that would still make them.
+    """One code's runs, and the code that would still make them."""
 
-    Attributes:
-        old: Code part of the fingerprint of records, or the ``new`` of an earlier link.
-        new: Code part of today's fingerprint of the same specs.
-        runs: Records that this concerns.
-        begun: Names of runs that were repeated up to their second evaluation.
-        whole: Names of runs that were repeated whole.
-    """
-
-    old: str
-    new: str
+    old: str  # code part of the fingerprint of records, or the ``new`` of an earlier link
+    new: str  # code part of today's fingerprint of the same specs
     runs: int
-    begun: tuple[str, ...] = ()
-    whole: tuple[str, ...] = ()
+    begun: tuple[str, ...] = ()  # names of runs that were repeated up to their second evaluation
+    whole: tuple[str, ...] = ()  # names of runs that were repeated whole
 
 
 class Link(Frozen):
-    """One blessing.
+    """One blessing."""
 
-    Attributes:
-        previous: Hash of the link before, or of the set of runs for the first.
-        date: Day, year-month-day.
-        commit: Commit of the new code.
-        torch: torch's version.
-        machine: Processor, in words.
-        extensions: What was extended; every one has a repeated run.
-    """
-
-    previous: str
-    date: str
+    previous: str  # hash of the link before, or of the set of runs for the first
+    date: str  # day, year-month-day
     commit: str
     torch: str
-    machine: str
-    extensions: tuple[Extension, ...]
+    machine: str  # processor, in words
+    extensions: tuple[Extension, ...]  # what was extended; every one has a repeated run
 
     def digest(self) -> str:
         """Return the hash that the next link holds."""

@@ -25,14 +25,9 @@ SKIPPED = {tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER}
 
 
 class Module(NamedTuple):
-    """One of our modules, read.
+    """One of our modules, read."""
 
-    Attributes:
-        digest: Hash of its tokens, 64 hexadecimal digits.
-        imports: Our own modules that it imports.
-    """
-
-    digest: str
+    digest: str  # hash of its tokens, 64 hexadecimal digits
     imports: frozenset[str]
 
 

@@ -9,29 +9,17 @@ WORD = re.compile(r"[A-Za-z0-9_.,:@-]+")
 
 
 class Settings(NamedTuple):
-    """The values of the variables ``REGRAD_SLURM_<NAME>``.
+    """The values of the variables ``REGRAD_SLURM_<NAME>``."""
 
-    Attributes:
-        cluster: CLUSTER: ``slurm``; or, for tests, ``local`` (processes here) or ``debug`` (this process).
-        partition: PARTITION: of the cluster; None is its default.
-        account: ACCOUNT: who pays; None is the cluster's default.
-        minutes: TIME: limit of one job, at least 1. A job at its limit is requeued with what it has left.
-        cpus: CPUS: cores a job, at least 1.
-        gpus: GPUS: GPUs a job, at least 0.
-        gigabytes: MEMORY: a job's, at least 1; None is the cluster's default.
-        chunk: CHUNK: runs that one job does one after another, at most, at least 1.
-        requeues: REQUEUES: how often a job at its time limit is submitted again, at least 0.
-    """
-
-    cluster: str
-    partition: str | None
-    account: str | None
-    minutes: int
-    cpus: int
-    gpus: int
-    gigabytes: int | None
-    chunk: int
-    requeues: int
+    cluster: str  # CLUSTER: ``slurm``; or, for tests, ``local`` (processes here) or ``debug`` (this process)
+    partition: str | None  # PARTITION: of the cluster; None is its default
+    account: str | None  # ACCOUNT: who pays; None is the cluster's default
+    minutes: int  # TIME: limit of one job, at least 1. A job at its limit is requeued with what it has left.
+    cpus: int  # CPUS: cores a job, at least 1
+    gpus: int  # GPUS: GPUs a job, at least 0
+    gigabytes: int | None  # MEMORY: a job's, at least 1; None is the cluster's default
+    chunk: int  # CHUNK: runs that one job does one after another, at most, at least 1
+    requeues: int  # REQUEUES: how often a job at its time limit is submitted again, at least 0
 
 
 def settings() -> Settings:

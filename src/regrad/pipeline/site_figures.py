@@ -13,17 +13,11 @@ PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class Shown(NamedTuple):
-    """A picture that a notebook shows.
+    """A picture that a notebook shows."""
 
-    Attributes:
-        name: What the exporter calls it; the notebook's name and a number for another picture.
-        png: Its bytes.
-        size: Width and height in pixels.
-    """
-
-    name: str
+    name: str  # what the exporter calls it; the notebook's name and a number for another picture
     png: bytes
-    size: tuple[int, int]
+    size: tuple[int, int]  # width and height in pixels
 
 
 def decoded(output: nbformat.NotebookNode) -> bytes | None:

@@ -18,15 +18,10 @@ DTYPES: dict[str, torch.dtype] = {
 
 
 class Batch(NamedTuple):
-    """Inputs and targets of B examples, example axis first.
+    """Inputs and targets of B examples, example axis first."""
 
-    Attributes:
-        inputs: [B, T] token ids, or [B, C, H, W] images.
-        targets: [B, T] next-token ids, or [B] class ids.
-    """
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
+    inputs: torch.Tensor  # [B, T] token ids, or [B, C, H, W] images
+    targets: torch.Tensor  # [B, T] next-token ids, or [B] class ids
 
 
 @contextmanager

@@ -30,23 +30,14 @@ PAD, END = 0, ord("\n")
 
 
 class CaptionOptions(ProblemOptions):
-    """Options of the caption problem.
-
-    Attributes:
-        images: Name of the image set.
-        patch: Side of a patch in pixels; what does not fill a patch at the right and lower edge is not seen.
-        hidden: Width of the decoder; the feed-forward is twice as wide.
-        heads: Attention heads.
-        layers: Blocks.
-        evaluation_examples: Images of a split that `evaluate` uses, at most; the seed says which.
-    """
+    """Options of the caption problem."""
 
     images: Literal["fashion-mnist", "digits"] = "fashion-mnist"
-    patch: Count = 7
-    hidden: Count = 32
+    patch: Count = 7  # side of a patch in pixels; what does not fill a patch at the right and lower edge is not seen
+    hidden: Count = 32  # width of the decoder; the feed-forward is twice as wide
     heads: Count = 2
     layers: Count = 2
-    evaluation_examples: Count = 500
+    evaluation_examples: Count = 500  # images of a split that `evaluate` uses, at most; the seed says which
     evaluation_batch: Count = 50
 
 

@@ -29,29 +29,19 @@ Steps = tuple[Annotated[int, Field(strict=True, ge=0)], ...]
 
 
 class NetworkOptions(ImageOptions):
-    """Options of an image problem with a choice of networks and data.
+    """Options of an image problem with a choice of networks and data."""
 
-    Attributes:
-        architecture: "resnet"; "plain", convolutions without normalisation and shortcuts; "spiking", a ResNet with
-            neurons; or "mixer", patches and mixing layers. Some specs call it ``network_kind``.
-        reset: Membrane reset of a spiking network.
-        time_steps: T of a spiking network.
-        halved: Whether images are averaged over 2×2 pixels first.
-        data_percent: Share of the training images that an epoch has, in percent; the first of the set.
-        spike_steps: Steps at which a bad batch is injected: wrong labels, and the loss multiplied.
-        spike_factor: What the loss of a bad batch is multiplied by.
-        pretraining: Images that the network learns first, with Adam; the head is then drawn anew. None: no.
-        pretraining_steps: How many steps that takes.
-        pretraining_batch: Images in each.
-    """
-
+    # "resnet"; "plain", convolutions without normalisation and shortcuts; "spiking", a ResNet with neurons; or "mixer",
+    # patches and mixing layers. Some specs call it ``network_kind``.
     architecture: Architecture = Field("resnet", validation_alias=AliasChoices("architecture", "network_kind"))
     reset: Literal["soft", "hard"] = "soft"
-    time_steps: Count = 4
-    halved: Switch = False
+    time_steps: Count = 4  # T of a spiking network
+    halved: Switch = False  # whether images are averaged over 2×2 pixels first
+    # share of the training images that an epoch has, in percent; the first of the set
     data_percent: Annotated[int, Field(strict=True, ge=1, le=100)] = 100
-    spike_steps: Steps = ()
-    spike_factor: Annotated[float, Field(gt=0)] = 100.0
+    spike_steps: Steps = ()  # steps at which a bad batch is injected: wrong labels, and the loss multiplied
+    spike_factor: Annotated[float, Field(gt=0)] = 100.0  # what the loss of a bad batch is multiplied by
+    # images that the network learns first, with Adam; the head is then drawn anew. None: no.
     pretraining: ImageSet | None = None
     pretraining_steps: Count = 50
     pretraining_batch: Count = 32
@@ -69,32 +59,22 @@ class NetworkOptions(ImageOptions):
 
 
 class SpikedBatch(NamedTuple):
-    """A bad batch.
+    """A bad batch."""
 
-    Attributes:
-        inputs: [B, C, H, W] images.
-        targets: [B] class ids.
-        weight: Factor on every example's loss.
-    """
-
-    inputs: torch.Tensor
-    targets: torch.Tensor
+    inputs: torch.Tensor  # [B, C, H, W] images
+    targets: torch.Tensor  # [B] class ids
     weight: float
 
 
 @dataclass
 class NetworkProblem(ImageProblem):
-    """Say which class an image belongs to, with the network that the options name.
-
-    Attributes:
-        former: The problem that the network learns first, or None.
-    """
+    """Say which class an image belongs to, with the network that the options name."""
 
     Options = NetworkOptions
     data_options = ("images", "pretraining")
 
     options: NetworkOptions
-    former: "NetworkProblem | None" = None
+    former: "NetworkProblem | None" = None  # the problem that the network learns first, or None
 
     @classmethod
     def from_options(

@@ -21,29 +21,18 @@ MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class ImageNetOptions(ProblemOptions):
-    """Options of an ImageNet problem; the numbers of classes and images pin the data, which no package brings.
+    """Options of an ImageNet problem; the numbers of classes and images pin the data, which no package brings."""
 
-    Attributes:
-        packages: Data sets that are fetched by package: none.
-        classes: Folders in each of ``train`` and ``val``.
-        train_images: Images under ``train``; 2 % of them, by hash of their names, are for validation.
-        test_images: Images under ``val``, which are the test split here.
-        size: Height and width that the middle square of a photograph is brought to.
-        depth: Layers of the network, 6n + 2.
-        width: Channels of its first stage.
-        groups: Groups of GroupNorm; divides ``width``.
-        evaluation_examples: Images of a split that `evaluate` uses, at most; the seed says which.
-    """
-
-    packages: tuple[()] = ()
-    classes: Count = 1000
-    train_images: Count = 1_281_167
-    test_images: Count = 50_000
+    packages: tuple[()] = ()  # data sets that are fetched by package: none
+    classes: Count = 1000  # folders in each of ``train`` and ``val``
+    train_images: Count = 1_281_167  # images under ``train``; 2 % of them, by hash of their names, are for validation
+    test_images: Count = 50_000  # images under ``val``, which are the test split here
+    # height and width that the middle square of a photograph is brought to
     size: Annotated[int, Field(strict=True, ge=8)] = 64
-    depth: Count = 20
-    width: Count = 64
-    groups: Count = 8
-    evaluation_examples: Count = 5000
+    depth: Count = 20  # layers of the network, 6n + 2
+    width: Count = 64  # channels of its first stage
+    groups: Count = 8  # groups of GroupNorm; divides ``width``
+    evaluation_examples: Count = 5000  # images of a split that `evaluate` uses, at most; the seed says which
 
     @model_validator(mode="after")
     def _network_exists(self) -> Self:

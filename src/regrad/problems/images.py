@@ -24,26 +24,15 @@ MARGIN = 4
 
 
 class ImageOptions(ProblemOptions):
-    """Options of an image problem.
-
-    Attributes:
-        images: Name of the image set.
-        depth: Layers of the network, 6n + 2.
-        width: Channels of its first stage.
-        norm: "batch" or "group".
-        groups: Groups of GroupNorm; divides `width`.
-        augment: Whether training images are shifted by up to 4 pixels and mirrored at random.
-        evaluation_examples: Images of a split that `evaluate` uses, at most; the seed says which.
-        dtype: Type of weights and images.
-    """
+    """Options of an image problem."""
 
     images: ImageSet = "fashion-mnist"
-    depth: Count = 20
-    width: Count = 16
+    depth: Count = 20  # layers of the network, 6n + 2
+    width: Count = 16  # channels of its first stage
     norm: Literal["batch", "group"] = "batch"
-    groups: Count = 8
-    augment: Switch = False
-    evaluation_examples: Count = 2000
+    groups: Count = 8  # groups of GroupNorm; divides `width`
+    augment: Switch = False  # whether training images are shifted by up to 4 pixels and mirrored at random
+    evaluation_examples: Count = 2000  # images of a split that `evaluate` uses, at most; the seed says which
     dtype: Dtype = "float32"
 
     @model_validator(mode="after")

@@ -26,30 +26,17 @@ Size = Literal["0.1M", "0.3M", "1M", "3M", "10M", "25M", "60M", "130M", "350M", 
 
 
 class LanguageOptions(ProblemOptions):
-    """Options of a language problem.
-
-    Attributes:
-        corpus: Name of the corpus.
-        documents: Training documents to stream; for "c4", which needs it, and no other.
-        tokenizer: "bytes" (256 ids) or "bpe".
-        vocabulary: Number of ids; only for "bpe", where it must be 257 … 65,536.
-        model: Name of the decoder's size.
-        tied_head: Whether the output head is the embedding matrix.
-        fused_attention: See DecoderConfig.fused.
-        sequence_length: T, tokens per example.
-        evaluation_sequences: Sequences of a split that `evaluate` uses, at most; the seed says which.
-        dtype: Type of the weights.
-    """
+    """Options of a language problem."""
 
     corpus: Corpus = "news"
-    documents: Count | None = None
-    tokenizer: Tokenizer = "bytes"
-    vocabulary: Count | None = None
+    documents: Count | None = None  # training documents to stream; for "c4", which needs it, and no other
+    tokenizer: Tokenizer = "bytes"  # "bytes" (256 ids) or "bpe"
+    vocabulary: Count | None = None  # number of ids; only for "bpe", where it must be 257 … 65,536
     model: Size = "0.1M"
     tied_head: Switch = False
-    fused_attention: Switch = False
-    sequence_length: Count = 64
-    evaluation_sequences: Count = 512
+    fused_attention: Switch = False  # see DecoderConfig.fused
+    sequence_length: Count = 64  # T, tokens per example
+    evaluation_sequences: Count = 512  # sequences of a split that `evaluate` uses, at most; the seed says which
     evaluation_batch: Count = 64
     dtype: Dtype = "float32"
 

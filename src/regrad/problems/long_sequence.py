@@ -14,15 +14,10 @@ from regrad.problems.options import Count
 
 
 class LongSequenceOptions(ImageOptions):
-    """Options of an image problem read as a sequence; those of a residual network do nothing here.
-
-    Attributes:
-        hidden: Width of the recurrent state.
-        gain: Scale of the orthogonal recurrent matrix at the start.
-    """
+    """Options of an image problem read as a sequence; those of a residual network do nothing here."""
 
     hidden: Count = 32
-    gain: Annotated[float, Field(gt=0)] = 1.0
+    gain: Annotated[float, Field(gt=0)] = 1.0  # scale of the orthogonal recurrent matrix at the start
 
 
 @dataclass

@@ -27,23 +27,15 @@ Layers = Annotated[int, Field(strict=True, ge=1, le=6)]
 
 
 class MiniLMOptions(ProblemOptions):
-    """Options of the fine-tuning problem.
-
-    Attributes:
-        reviews: Name of the sentences' source.
-        layers: Blocks of the encoder that are kept, the first ones.
-        rank: Of LoRA on the queries and values (alpha 16), the head trained with it; None trains all weights.
-        train_embeddings: Whether the embeddings are among all weights; without LoRA only.
-        tokens: T, tokens of a sentence that are read, special ones included.
-        evaluation_examples: Sentences of a split that `evaluate` uses, at most; the seed says which.
-    """
+    """Options of the fine-tuning problem."""
 
     reviews: Literal["movie-reviews"] = "movie-reviews"
-    layers: Layers = 6
+    layers: Layers = 6  # blocks of the encoder that are kept, the first ones
+    # of LoRA on the queries and values (alpha 16), the head trained with it; None trains all weights
     rank: Count | None = None
-    train_embeddings: Switch = True
-    tokens: Count = 48
-    evaluation_examples: Count = 1000
+    train_embeddings: Switch = True  # whether the embeddings are among all weights; without LoRA only
+    tokens: Count = 48  # T, tokens of a sentence that are read, special ones included
+    evaluation_examples: Count = 1000  # sentences of a split that `evaluate` uses, at most; the seed says which
     evaluation_batch: Count = 50
 
 
@@ -129,11 +121,7 @@ def prepare(pairs: Sequence[tuple[float, str]], encode: Callable[[list[str]], li
 
 @dataclass
 class MiniLMProblem(SentenceProblem):
-    """Favourable or not, from a pre-trained encoder.
-
-    Attributes:
-        folder: Where the encoder's files are.
-    """
+    """Favourable or not, from a pre-trained encoder."""
 
     Options = MiniLMOptions
 

@@ -29,10 +29,6 @@ class Options(Frozen):
 
 
 class ProblemOptions(Options):
-    """What all problems can be asked for.
+    """What all problems can be asked for."""
 
-    Attributes:
-        evaluation_batch: Examples in a forward pass of `evaluate`; changes memory, and results by rounding.
-    """
-
-    evaluation_batch: Count = 250
+    evaluation_batch: Count = 250  # examples in a forward pass of `evaluate`; changes memory, and results by rounding

@@ -29,31 +29,19 @@ Positive = Annotated[float, Field(gt=0)]
 
 
 class PreferenceOptions(ProblemOptions):
-    """Options of the preference problem.
-
-    Attributes:
-        reviews: Name of the sentences' source.
-        hidden: Width of the decoder; the feed-forward is twice as wide.
-        heads: Attention heads.
-        layers: Blocks.
-        vocabulary: Ids, as in the sentiment problem.
-        words: T, words of a sentence that are read.
-        beta: DPO's strength of the tie to the reference, > 0.
-        pretraining_steps: AdamW steps of next-word prediction that make the reference, 32 sentences each.
-        pretraining_lr: Their learning rate.
-        evaluation_pairs: Pairs of a split that `evaluate` uses, at most; the seed says which.
-    """
+    """Options of the preference problem."""
 
     reviews: Literal["movie-reviews"] = "movie-reviews"
-    hidden: Count = 32
+    hidden: Count = 32  # width of the decoder; the feed-forward is twice as wide
     heads: Count = 2
     layers: Count = 2
-    vocabulary: Annotated[int, Field(strict=True, ge=4)] = 1000
-    words: Count = 24
-    beta: Positive = 0.1
+    vocabulary: Annotated[int, Field(strict=True, ge=4)] = 1000  # ids, as in the sentiment problem
+    words: Count = 24  # T, words of a sentence that are read
+    beta: Positive = 0.1  # DPO's strength of the tie to the reference, > 0
+    # AdamW steps of next-word prediction that make the reference, 32 sentences each
     pretraining_steps: Annotated[int, Field(strict=True, ge=0)] = 100
-    pretraining_lr: Positive = 3e-3
-    evaluation_pairs: Count = 400
+    pretraining_lr: Positive = 3e-3  # their learning rate
+    evaluation_pairs: Count = 400  # pairs of a split that `evaluate` uses, at most; the seed says which
     evaluation_batch: Count = 50
 
 

@@ -16,25 +16,16 @@ from regrad.problems.sentences import SentenceProblem, load_sentences
 
 
 class SentimentOptions(ProblemOptions):
-    """Options of a sentiment problem.
-
-    Attributes:
-        reviews: Name of the sentences' source.
-        network_kind: "lstm" or "transformer", whose size is named by ``model``.
-        model: Size of the transformer.
-        hidden: Width of the LSTM.
-        vocabulary: Number of ids: padding, unknown, and the most frequent words of the training split.
-        words: T, words of a sentence that are read.
-        evaluation_examples: Sentences of a split that `evaluate` uses, at most; the seed says which.
-    """
+    """Options of a sentiment problem."""
 
     reviews: Literal["movie-reviews"] = "movie-reviews"
-    network_kind: Literal["lstm", "transformer"] = "lstm"
+    network_kind: Literal["lstm", "transformer"] = "lstm"  # "lstm" or "transformer", whose size is named by ``model``
     model: Literal["0.1M", "0.3M", "1M", "3M", "10M"] = "0.1M"
-    hidden: Count = 32
+    hidden: Count = 32  # width of the LSTM
+    # number of ids: padding, unknown, and the most frequent words of the training split
     vocabulary: Annotated[int, Field(strict=True, ge=4)] = 2000
-    words: Count = 24
-    evaluation_examples: Count = 2000
+    words: Count = 24  # T, words of a sentence that are read
+    evaluation_examples: Count = 2000  # sentences of a split that `evaluate` uses, at most; the seed says which
 
 
 @dataclass

@@ -14,22 +14,16 @@ from regrad.problems.randomness import torch_generator
 
 
 class SizedLanguageOptions(LanguageOptions):
-    """Options of a language problem, and the shape of its decoder where that is not one of the named ones.
+    """Options of a language problem, and the shape of its decoder where that is not one of the named ones."""
 
-    Attributes:
-        hidden: Width of the residual stream; None keeps that of ``model``. The feed-forward is twice as wide.
-        layers: Blocks; None keeps those of ``model``.
-        heads: Attention heads; None keeps those of ``model``.
-        rank: Of the change of every linear layer inside the blocks; None trains them whole. Embedding, norms
-            and head are trained in any case.
-        alpha: Scale of the change of low rank; only with ``rank``.
-    """
-
+    # width of the residual stream; None keeps that of ``model``. The feed-forward is twice as wide.
     hidden: Count | None = None
-    layers: Count | None = None
-    heads: Count | None = None
+    layers: Count | None = None  # blocks; None keeps those of ``model``
+    heads: Count | None = None  # attention heads; None keeps those of ``model``
+    # of the change of every linear layer inside the blocks; None trains them whole. Embedding, norms and head are
+    # trained in any case.
     rank: Count | None = None
-    alpha: float = Field(default=16.0, gt=0)
+    alpha: float = Field(default=16.0, gt=0)  # scale of the change of low rank; only with ``rank``
 
     @model_validator(mode="after")
     def _shape_exists(self) -> Self:

@@ -31,37 +31,24 @@ SOURCES = ("verses-en", "verses-es")
 
 
 class TranslationOptions(ProblemOptions):
-    """Options of a translation problem.
-
-    Attributes:
-        verses: Names of the sources of both languages.
-        hidden: Width of the network.
-        vocabulary: Number of ids of each language: padding, unknown, begin, end, and its most frequent words.
-        words: Longest verse that is kept, in words of either language.
-        evaluation_examples: Verses of a split that `evaluate` takes the loss on, at most; the seed says which.
-        translated: Verses of the test split that are translated for BLEU, at most.
-    """
+    """Options of a translation problem."""
 
     verses: tuple[Literal["verses-en"], Literal["verses-es"]] = SOURCES  # type: ignore[assignment]
     hidden: Count = 48
+    # number of ids of each language: padding, unknown, begin, end, and its most frequent words
     vocabulary: Annotated[int, Field(strict=True, ge=8)] = 1000
-    words: Count = 16
+    words: Count = 16  # longest verse that is kept, in words of either language
+    # verses of a split that `evaluate` takes the loss on, at most; the seed says which
     evaluation_examples: Count = 500
-    translated: Count = 100
+    translated: Count = 100  # verses of the test split that are translated for BLEU, at most
 
 
 class Pairs(NamedTuple):
-    """Verses as ids, padded with 0.
+    """Verses as ids, padded with 0."""
 
-    Attributes:
-        source: [B, S].
-        given: [B, T], target words from the begin mark on.
-        targets: [B, T], the word after each of ``given``, the end mark last.
-    """
-
-    source: torch.Tensor
-    given: torch.Tensor
-    targets: torch.Tensor
+    source: torch.Tensor  # [B, S]
+    given: torch.Tensor  # [B, T], target words from the begin mark on
+    targets: torch.Tensor  # [B, T], the word after each of ``given``, the end mark last
 
 
 def encode(texts: Sequence[list[str]], words: Sequence[str], length: int) -> np.ndarray:

@@ -22,18 +22,10 @@ NAMES = {"cpu": "processors", "cuda": "a GPU"}
 
 
 class Cost(NamedTuple):
-    """What one run took.
+    """What one run took."""
 
-    Attributes:
-        run: Its name; a run that two studies share is counted once in the total.
-        seconds: Wall-clock seconds, 0 where they were not kept.
-        cores: Cores it kept busy.
-        device: ``"cpu"`` or ``"cuda"``.
-        diverged: Whether it became non-finite.
-    """
-
-    run: str
-    seconds: float
+    run: str  # its name; a run that two studies share is counted once in the total
+    seconds: float  # wall-clock seconds, 0 where they were not kept
     cores: int
     device: str
     diverged: bool

@@ -12,33 +12,19 @@ NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")  # of a figure or table: no slash, 
 
 
 class ManifestRow(Frozen):
-    """One exported file, and what it was made from.
+    """One exported file, and what it was made from."""
 
-    Attributes:
-        name: Its path in the generated folder.
-        notebook: The notebook that exported it.
-        preset: Preset of the notebook's records.
-        device: Devices of the records behind it.
-        runs: Their runs, sorted.
-        run_set: Digits that name this set of runs.
-        commit: Commit of the code that made it.
-        sha256: Of its bytes.
-        stamp: The line that it carries; empty for what no reader sees.
-        source: What the stamp says in place of runs, if it does.
-        drawn_by: Module and name of the function that drew a figure, ``"module:name"``.
-    """
-
-    name: str
+    name: str  # its path in the generated folder
     notebook: str
     preset: str
     device: str
-    runs: tuple[str, ...]
-    run_set: str
+    runs: tuple[str, ...]  # their runs, sorted
+    run_set: str  # digits that name this set of runs
     commit: str
     sha256: str
-    stamp: str = ""
-    source: str = ""
-    drawn_by: str = ""
+    stamp: str = ""  # the line that it carries; empty for what no reader sees
+    source: str = ""  # what the stamp says in place of runs, if it does
+    drawn_by: str = ""  # module and name of the function that drew a figure, ``"module:name"``
 
 
 def manifest_path(generated: Path, notebook: str) -> Path:

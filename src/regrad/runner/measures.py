@@ -10,15 +10,7 @@ from regrad.results import Spec
 
 
 class Checkpoint(NamedTuple):
-    """What a measure may look at between two steps; it changes nothing.
-
-    Attributes:
-        model: The model as it is.
-        problem: Where batches and splits come from.
-        spec: The run.
-        optimizer: With its state.
-        scaler: The loss scaler, or None.
-    """
+    """What a measure may look at between two steps; it changes nothing."""
 
     model: nn.Module
     problem: Problem

@@ -12,33 +12,20 @@ if TYPE_CHECKING:
 
 
 class Repeat(NamedTuple):
-    """What to repeat, as it travels to a worker.
-
-    Attributes:
-        record: The published record.
-        cache: Folder of the data.
-        whole: Whether to run it to its end.
-    """
+    """What to repeat, as it travels to a worker."""
 
     record: Record
     cache: Path
-    whole: bool
+    whole: bool  # whether to run it to its end
 
 
 class Repeated(NamedTuple):
-    """What came of it.
-
-    Attributes:
-        run_id: The published run.
-        whole: Whether it ran to its end.
-        seconds: It took.
-        difference: The first number that differs, in words; empty if none does.
-    """
+    """What came of it."""
 
     run_id: str
     whole: bool
     seconds: float
-    difference: str = ""
+    difference: str = ""  # the first number that differs, in words; empty if none does
 
 
 class Beginning(Exception):  # noqa: N818 - it is no error: it ends a run where it need not go on

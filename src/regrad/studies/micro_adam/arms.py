@@ -13,24 +13,15 @@ ALL = (*TUNED, "stability")
 
 @dataclass(frozen=True, kw_only=True)
 class AdamArm(Arm):
-    """Adam with one preconditioner.
+    """Adam with one preconditioner."""
 
-    Attributes:
-        preconditioner: MicroAdam's option.
-        c: What σ² weighs in ν; None for Adam's own 1/B.
-        statistic: Per-example statistic that the preconditioner takes beside the mean; None where the mean is enough.
-        tick: c as an axis says it, where ``micro_adam_var``, which leaves out μ², is the limit.
-        clip: Whether the batch's gradient is clipped to a global norm.
-        decay: Whether it has decoupled weight decay.
-        parts: Parts of the study that it is run in.
-    """
-
-    preconditioner: JsonValue
-    c: float | None
+    preconditioner: JsonValue  # MicroAdam's option
+    c: float | None  # what σ² weighs in ν; None for Adam's own 1/B
+    # per-example statistic that the preconditioner takes beside the mean; None where the mean is enough
     statistic: str | None
-    tick: str = ""
-    clip: bool = False
-    decay: bool = False
+    tick: str = ""  # c as an axis says it, where ``micro_adam_var``, which leaves out μ², is the limit
+    clip: bool = False  # whether the batch's gradient is clipped to a global norm
+    decay: bool = False  # whether it has decoupled weight decay
     parts: tuple[str, ...] = ("language",)
 
     @property
@@ -41,17 +32,11 @@ class AdamArm(Arm):
 
 @dataclass(frozen=True, kw_only=True)
 class Rule(Arm):
-    """How Adam's learning rate goes with the batch size in part ``scaling``: η ∝ B^exponent.
-
-    Attributes:
-        exponent: Of B.
-        tick: What η is proportional to.
-        heading: Of its column in a table.
-    """
+    """How Adam's learning rate goes with the batch size in part ``scaling``: η ∝ B^exponent."""
 
     exponent: float
-    tick: str
-    heading: str
+    tick: str  # what η is proportional to
+    heading: str  # of its column in a table
 
 
 # c rising, then the same clipped, then with weight decay: the order of runs, tables and legends.

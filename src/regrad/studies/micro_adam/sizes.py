@@ -8,51 +8,30 @@ from regrad.results import Part
 
 
 class Task(NamedTuple):
-    """What is trained.
-
-    Attributes:
-        problem: The problem.
-        batch_size: B.
-        steps: Optimizer steps.
-        center: Learning rate at the middle of Adam's grid.
-    """
+    """What is trained."""
 
     problem: Part
-    batch_size: int
+    batch_size: int  # B
     steps: int
-    center: float
+    center: float  # learning rate at the middle of Adam's grid
 
 
 class Sizes(NamedTuple):
-    """What a preset sets.
+    """What a preset sets."""
 
-    Attributes:
-        language: The language task; the claims are decided on it.
-        images: The image task.
-        points: Learning rates in the first grid of every arm; neighbours are a factor 2 apart.
-        seeds: Numbers of tuning and of fresh seeds.
-        extensions: How often a grid with its optimum on the edge may grow.
-        batch_sizes: Batch sizes of part ``scaling``; the language task's own among them.
-        stability_steps: Steps of a run of part ``stability``.
-        stability_seeds: Its fresh seeds, more than of other parts: many may share one multiple, and a tie tells little.
-        multiples: Its learning rates, over each arm's optimum.
-        examples: Examples from which the split of E[gbar²] is measured, at each checkpoint.
-        evaluations: How many times the validation loss is taken.
-        method: Of ``gradient_statistics``.
-    """
-
-    language: Task
+    language: Task  # the language task; the claims are decided on it
     images: Task
-    points: int
-    seeds: tuple[int, int]
-    extensions: int
-    batch_sizes: tuple[int, ...]
+    points: int  # learning rates in the first grid of every arm; neighbours are a factor 2 apart
+    seeds: tuple[int, int]  # numbers of tuning and of fresh seeds
+    extensions: int  # how often a grid with its optimum on the edge may grow
+    batch_sizes: tuple[int, ...]  # batch sizes of part ``scaling``; the language task's own among them
     stability_steps: int
+    # its fresh seeds, more than of other parts: many may share one multiple, and a tie tells little
     stability_seeds: int
-    multiples: tuple[float, ...]
-    examples: int
+    multiples: tuple[float, ...]  # its learning rates, over each arm's optimum
+    examples: int  # examples from which the split of E[gbar²] is measured, at each checkpoint
     evaluations: int
-    method: str = "vmap"
+    method: str = "vmap"  # of ``gradient_statistics``
 
     def task(self, part: str) -> Task:
         return {"language": self.language, "images": self.images}[part]

@@ -4,19 +4,11 @@ from typing import NamedTuple
 
 
 class Sizes(NamedTuple):
-    """What a preset sets.
+    """What a preset sets."""
 
-    Attributes:
-        sequence_length: Bytes of news in a sequence.
-        evaluation_sequences: Sequences of the validation split.
-        batch_size: B, sequences.
-        steps: Optimizer steps.
-        evaluations: How many times the validation loss is taken.
-    """
-
-    sequence_length: int
+    sequence_length: int  # bytes of news in a sequence
     evaluation_sequences: int
-    batch_size: int
+    batch_size: int  # B, sequences
     steps: int
     evaluations: int
 

@@ -14,23 +14,15 @@ PRINTED_INTERVAL = 500  # steps between reclusters in the paper
 
 @dataclass(frozen=True, kw_only=True)
 class SGGArm(Arm):
-    """A base optimizer, alone or with SGG around it.
-
-    Attributes:
-        part: Part of the study that it is run in.
-        base: Name of the base optimizer.
-        wrapper: Name of the SGG around it; empty where there is none.
-        options: Settings of the wrapper beside its base and its interval.
-        intervals: Steps between reclusters, in those of its task.
-        decay: For AdamW whose learning rate falls to this share at every recluster: the share.
-    """
+    """A base optimizer, alone or with SGG around it."""
 
     part: str
     base: str = "adamw"
-    wrapper: str = ""
+    wrapper: str = ""  # name of the SGG around it; empty where there is none
+    # settings of the wrapper beside its base and its interval
     options: Mapping[str, JsonValue] = field(default_factory=dict)
-    intervals: float = 1.0
-    decay: float | None = None
+    intervals: float = 1.0  # steps between reclusters, in those of its task
+    decay: float | None = None  # for AdamW whose learning rate falls to this share at every recluster: the share
 
     @property
     def scaled(self) -> bool:
@@ -38,18 +30,12 @@ class SGGArm(Arm):
 
 
 class Comparison(NamedTuple):
-    """A base optimizer on one task: alone, with SGG, and alone at the matched rate.
+    """A base optimizer on one task: alone, with SGG, and alone at the matched rate."""
 
-    Attributes:
-        task: What tables call the task, where the base optimizer's name does not tell it apart.
-        plain: The base alone, tuned.
-        wrapped: With SGG, tuned alike.
-        matched: The base at SGG's learning rate times the mean of S; None where that control is not run.
-    """
-
-    task: str
-    plain: SGGArm
-    wrapped: SGGArm
+    task: str  # what tables call the task, where the base optimizer's name does not tell it apart
+    plain: SGGArm  # the base alone, tuned
+    wrapped: SGGArm  # with SGG, tuned alike
+    # the base at SGG's learning rate times the mean of S; None where that control is not run
     matched: SGGArm | None = None
 
     @property

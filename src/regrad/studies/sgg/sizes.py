@@ -11,20 +11,12 @@ EVENTS = 20  # reclusters in a run: as many as 10,000 steps at interval 500 have
 
 
 class Budget(NamedTuple):
-    """What the runs of a task may cost.
+    """What the runs of a task may cost."""
 
-    Attributes:
-        batch_size: B: sequences, sentences, pairs of sentences or images.
-        steps: Optimizer steps.
-        points: Learning rates in the first grid of both arms; neighbours are a factor 2 apart.
-        seeds: Numbers of tuning and of fresh seeds.
-        evaluations: How often the validation loss is taken.
-    """
-
-    batch_size: int
+    batch_size: int  # B: sequences, sentences, pairs of sentences or images
     steps: int
-    points: int
-    seeds: tuple[int, int]
+    points: int  # learning rates in the first grid of both arms; neighbours are a factor 2 apart
+    seeds: tuple[int, int]  # numbers of tuning and of fresh seeds
     evaluations: int = 2
 
     @property
@@ -34,37 +26,21 @@ class Budget(NamedTuple):
 
 
 class Task(NamedTuple):
-    """What a base optimizer is compared on, alone and with SGG.
-
-    Attributes:
-        problem: Data, model and loss.
-        budget: What its runs may cost.
-        center: Learning rate at the middle of the grid, with SGG too: S starts at 1 and the paper re-tunes neither.
-        final: Last factor of the learning rate's cosine.
-        scales: Whether the scales S are recorded.
-    """
+    """What a base optimizer is compared on, alone and with SGG."""
 
     problem: Part
     budget: Budget
-    center: float
-    final: float = 0.0
-    scales: bool = True
+    center: float  # learning rate at the middle of the grid, with SGG too: S starts at 1 and the paper re-tunes neither
+    final: float = 0.0  # last factor of the learning rate's cosine
+    scales: bool = True  # whether the scales S are recorded
 
 
 class Sizes(NamedTuple):
-    """What a preset sets: sizes only.
+    """What a preset sets: sizes only."""
 
-    Attributes:
-        tasks: Of the comparisons of `regrad.studies.sgg.arms`, by name; those without one do not run.
-        extensions: How often a grid with its optimum on the edge may grow.
-        batches: Batch sizes of the grid of part ``robustness``; all see the same number of sequences.
-        rates: Its learning rates.
-        grid_seeds: Its seeds.
-    """
-
-    tasks: dict[str, Task]
-    extensions: int
-    batches: tuple[int, ...]
+    tasks: dict[str, Task]  # of the comparisons of `regrad.studies.sgg.arms`, by name; those without one do not run
+    extensions: int  # how often a grid with its optimum on the edge may grow
+    batches: tuple[int, ...]  # batch sizes of the grid of part ``robustness``; all see the same number of sequences
     rates: tuple[float, ...]
     grid_seeds: int
 

@@ -10,17 +10,11 @@ from regrad.studies.study import Arm
 
 @dataclass(frozen=True)
 class SignArm(Arm):
-    """One place of the sign.
+    """One place of the sign."""
 
-    Attributes:
-        signed: What the sign is taken of, for sentences that have said "sign" already.
-        placement: One of ``regrad.transforms.placements.PLACEMENTS``.
-        group_size: k, examples averaged before an ``"example"`` sign; 1 for the other placements.
-    """
-
-    signed: str = ""
-    placement: str = "example"
-    group_size: int = 1
+    signed: str = ""  # what the sign is taken of, for sentences that have said "sign" already
+    placement: str = "example"  # one of ``regrad.transforms.placements.PLACEMENTS``
+    group_size: int = 1  # k, examples averaged before an ``"example"`` sign; 1 for the other placements
 
 
 ARMS: dict[str, SignArm] = {

@@ -7,31 +7,18 @@ from pydantic import JsonValue
 
 
 class Sizes(NamedTuple):
-    """What a preset sets.
-
-    Attributes:
-        problem: Options of the language problem.
-        batch_size: B, sequences.
-        steps: Optimizer steps.
-        center: Learning rate at the middle of the grid of ``ema``.
-        points: Learning rates in the first grid of every arm.
-        ratio: Between neighbours of a grid.
-        seeds: Numbers of tuning and of fresh seeds.
-        groups: Sizes k of the micro-batch rungs.
-        examples: Examples whose gradients are looked at one by one, at each of the checkpoints.
-        method: Of ``gradient_statistics``.
-    """
+    """What a preset sets."""
 
     problem: dict[str, JsonValue]
-    batch_size: int
+    batch_size: int  # B, sequences
     steps: int
-    center: float
+    center: float  # learning rate at the middle of the grid of ``ema``
     points: int
-    ratio: float
-    seeds: tuple[int, int]
-    groups: tuple[int, ...]
-    examples: int
-    method: str = "vmap"
+    ratio: float  # between neighbours of a grid
+    seeds: tuple[int, int]  # numbers of tuning and of fresh seeds
+    groups: tuple[int, ...]  # sizes k of the micro-batch rungs
+    examples: int  # examples whose gradients are looked at one by one, at each of the checkpoints
+    method: str = "vmap"  # of ``gradient_statistics``
 
 
 def news(model: str, sequence_length: int, evaluation_sequences: int) -> dict[str, JsonValue]:
