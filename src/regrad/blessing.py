@@ -53,11 +53,7 @@ class Link(Frozen):
 
 
 class Chain:
-    """The blessings of one published set.
-
-    Args:
-        links: In the order in which they were made.
-    """
+    """The blessings of one published set."""
 
     def __init__(self, links: Iterable[Link] = ()) -> None:
         self.links = tuple(links)
@@ -122,9 +118,6 @@ def check(chain: Chain, runs: Store) -> None:
 
 def read(folder: Path) -> Chain:
     """Return the chain of a published set, empty where none was made; its file may have changed since the last call.
-
-    Args:
-        folder: ``results/reference/<set>``.
 
     Raises:
         BlessingError: It is damaged, or belongs to other records.

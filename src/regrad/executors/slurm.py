@@ -133,11 +133,6 @@ def executor(folder: Path, workers: int, found: Settings) -> Any:
 def map_slurm(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
     """Yield ``function(task)`` as jobs finish, in any order.
 
-    Args:
-        function: Importable by name on the nodes.
-        tasks: What it is given, each picklable.
-        workers: Jobs at a time, at least 1.
-
     Raises:
         ExecutorError: Nothing could be submitted; the message is what ``sbatch`` said.
     """

@@ -31,13 +31,7 @@ UNKNOWN = "no export of this name: shown by the notebook only"
 
 
 class Builder:
-    """Writes the pages of one site.
-
-    Args:
-        site: Folder to write to.
-        facts: What every page says: preset, device, commit.
-        folders: The checkout; None for a site without code and records.
-    """
+    """Writes the pages of one site."""
 
     def __init__(self, site: Path, facts: dict[str, str], folders: Folders | None) -> None:
         self.site, self.facts, self.folders = site, facts, folders
@@ -59,13 +53,7 @@ class Builder:
         return self.write(name, self.environment.get_template(template).render(**values).encode())
 
     def figure(self, picture: Shown, row: ManifestRow | None, otherwise: str) -> dict[str, Any]:
-        """Write what a figure leads to; return what its caption says.
-
-        Args:
-            picture: The figure.
-            row: Its row in the notebook's manifest.
-            otherwise: The stamp of a figure that was made from no runs.
-        """
+        """Write what a figure leads to; return what its caption says."""
         item = {
             "name": picture.name,
             "src": self.write(f"figures/{picture.name}.png", picture.png),
@@ -145,15 +133,7 @@ def build(
     facts: dict[str, str],
     folders: Folders | None = None,
 ) -> list[Path]:
-    """Write the site and return its files.
-
-    Args:
-        executed: Executed notebooks, in the order of the report.
-        site: Folder to write to.
-        claims: Entries of ``results/claims.json``.
-        facts: What the header says: preset, device, commit.
-        folders: The checkout, for code at the commit, records and the pages of claims.
-    """
+    """Write the site and return its files."""
     builder = Builder(site, facts, folders)
     chapters = [builder.chapter(path) for path in executed]
     pages = claim_pages(folders, [path.stem for path in executed]) if folders else {}

@@ -45,12 +45,7 @@ def p_text(value: float | None) -> str:
 
 
 def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the claims with the texts of their cells.
-
-    Args:
-        claims: Entries of ``results/claims.json``.
-        pages: The page that decides a claim, by claim.
-    """
+    """Return the claims with the texts of their cells."""
     return [
         dict(claim)
         | {

@@ -49,13 +49,7 @@ def harmless(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 
 def body(notebook: nbformat.NotebookNode, pictures: list[nbformat.NotebookNode], figures: list[str]) -> str:
-    """Return the cells of an executed notebook as HTML; changes the notebook.
-
-    Args:
-        notebook: The notebook.
-        pictures: Those of its outputs that are pictures.
-        figures: The HTML to show for each of them.
-    """
+    """Return the cells of an executed notebook as HTML; changes the notebook."""
     for number, output in enumerate(pictures):
         output.data = nbformat.NotebookNode({"text/html": place(number)})
     exporter = HTMLExporter(template_name="basic", sanitize_html=True, exclude_anchor_links=True)

@@ -82,11 +82,7 @@ def caption(docstring: str, name: str) -> str:
 
 
 class Shelf:
-    """The records behind figures, read once.
-
-    Args:
-        runs: Folder of the run store.
-    """
+    """The records behind figures, read once."""
 
     def __init__(self, runs: Path) -> None:
         self.store, self.read = Store(runs), dict[str, Record | None]()

@@ -69,11 +69,6 @@ class Encoder(nn.Module):
 def pretrained(folder: Path, layers: int, generator: torch.Generator) -> Encoder:
     """Return MiniLM with a new head of two classes, without dropout.
 
-    Args:
-        folder: With config.json and model.safetensors.
-        layers: Blocks to keep.
-        generator: CPU generator of the head.
-
     Raises:
         ValueError: Weights are missing.
     """
@@ -103,13 +98,7 @@ def with_low_rank(model: nn.Module, rank: int, seed: int) -> Any:
 
 
 def prepare(pairs: Sequence[tuple[float, str]], encode: Callable[[list[str]], list[list[int]]], length: int) -> Arrays:
-    """Ids [N, length], padded at the right, and labels [N] of each split.
-
-    Args:
-        pairs: Ratings and sentences.
-        encode: Sentences to their ids.
-        length: Ids of a sentence that are kept.
-    """
+    """Ids [N, length], padded at the right, and labels [N] of each split."""
     arrays: Arrays = {}
     for split, part in split_sentences(pairs).items():
         table = np.full((len(part), length), PADDING, dtype=np.int64)

@@ -69,14 +69,7 @@ def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) ->
 
 
 def load_sentences(reviews: str, cache: Path, *, vocabulary: int, length: int) -> Arrays:
-    """What `prepare` makes of a source's sentences, from the cache.
-
-    Args:
-        reviews: Name of the source.
-        cache: Cache folder.
-        vocabulary: Number of ids: padding, unknown, and words.
-        length: Words of a sentence that are read.
-    """
+    """What `prepare` makes of a source's sentences, from the cache."""
     key = {"what": "sentiment", "format": FORMAT, "data": fingerprint(reviews)}
     key |= {"vocabulary": vocabulary, "words": length}
     return derived(cache, key, lambda: prepare(movie_reviews(cache), vocabulary, length))

@@ -11,12 +11,7 @@ SUMS = "SHA256SUMS"
 
 
 def write(path: Path, text: str) -> None:
-    """Write a record and its line in ``SHA256SUMS``.
-
-    Args:
-        path: The record's JSON file.
-        text: Its content.
-    """
+    """Write a record and its line in ``SHA256SUMS``."""
     data = text.encode()
     digests = sums(path.parent) | {path.name: hashlib.sha256(data).hexdigest()}
     # The record first: a kill in between leaves one that is refused, not a checksum of what is not there.

@@ -53,11 +53,7 @@ def once(costs: Iterable[Cost]) -> list[Cost]:
 
 
 def compute_table(studies: Mapping[str, Sequence[Cost]]) -> pd.DataFrame:
-    """Return a line a study and one for all: runs, non-finite ones, core hours, watt hours.
-
-    Args:
-        studies: What a study is called to the costs of its runs; those that trained nothing are left out.
-    """
+    """Return a line a study that trained, and one for all: runs, non-finite ones, core hours, watt hours."""
     lines = [_line(label, once(costs)) for label, costs in studies.items() if costs]
     total = once(c for costs in studies.values() for c in costs)
     return pd.DataFrame([*lines, _line("All, each run once", total)], columns=COLUMNS)

@@ -52,12 +52,7 @@ def rendered(figure: Figure, kind: str, metadata: Mapping[str, str | None]) -> b
 
 
 class Picture:
-    """A figure as notebooks show it; the output says its name, by which the site knows it again.
-
-    Args:
-        name: What the exporter calls it.
-        png: Its bytes.
-    """
+    """A figure as notebooks show it; the output says its name, by which the site knows it again."""
 
     def __init__(self, name: str, png: bytes) -> None:
         self.name, self.png = name, png

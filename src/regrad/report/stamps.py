@@ -52,11 +52,7 @@ def carries(path: Path, text: str) -> bool:
 
 
 def unstamped(generated: Path) -> list[str]:
-    """Return, a line each, the figures and tables that lack a stamp or are not what an exporter wrote.
-
-    Args:
-        generated: Folder that the report includes from, with the notebooks' manifests.
-    """
+    """Return, a line each, the figures and tables that lack a stamp or are not what an exporter wrote."""
     digests = {row.name: row.sha256 for row in read_manifests(generated)}
     lines = []
     for path in sorted([*generated.glob("figures/*"), *generated.glob("tables/*")]):

@@ -17,12 +17,7 @@ def rate(lr: float | None) -> str:
 
 
 def tuning_row(choice: Choice, *, decades: bool = False) -> dict[str, Any]:
-    """Return what a tuning table says of one arm: grid, trials, choice, edge, runs that diverged.
-
-    Args:
-        choice: The arm's tuning.
-        decades: Whether to say how wide the grid is, for studies whose arms have different ones.
-    """
+    """Return what a tuning table says of an arm; ``decades`` says how wide the grid is, where arms differ in that."""
     return {
         "lowest LR": significant(min(choice.means), 2),
         "highest LR": significant(max(choice.means), 2),
@@ -38,13 +33,6 @@ def draw_tuning(axis: Axes, outcomes: Outcomes, arm: str, style: Mapping[str, An
     """Draw an arm's mean final validation loss against its learning rate, and a ring around the chosen one.
 
     Learning rates at which a run diverged are not drawn; the tuning table counts them.
-
-    Args:
-        axis: Where to draw, on a logarithmic axis of learning rates.
-        outcomes: Of the task; its tuning runs are taken.
-        arm: The arm.
-        style: Plotting arguments, as an arm's ``style``.
-        dots: Whether to draw single runs too.
     """
     choice = outcomes.choices()[arm]
     if dots:

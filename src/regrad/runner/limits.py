@@ -11,9 +11,6 @@ LEAST = {CHECKPOINT: 0.0, HANG: 0.1}
 def seconds(variable: str) -> float:
     """Return the seconds between two checkpoints of a run, or those after which a run without a new step hangs.
 
-    Args:
-        variable: ``CHECKPOINT`` or ``HANG``.
-
     Raises:
         ValueError: The environment's value is not a number from the least on; the message is one line.
     """

@@ -18,13 +18,7 @@ def duration(seconds: float) -> str:
 
 
 class SweepProgress:
-    """Counts finished, diverged and failed runs of one sweep and shows what is left.
-
-    Args:
-        title: Name of the study.
-        total: Runs to do.
-        console: Where to write; standard error by default.
-    """
+    """Counts finished, diverged and failed runs of one sweep and shows what is left."""
 
     def __init__(self, title: str, total: int, console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr)

@@ -57,13 +57,7 @@ class Replicated(DistributedDataParallel):
 
 
 class Shares:
-    """A problem whose batches are this rank's share of the whole ones, examples of a rank side by side.
-
-    Args:
-        problem: Of the run.
-        rank: 0 … world - 1.
-        world: Number of ranks.
-    """
+    """A problem whose batches are this rank's share of the whole ones, examples of a rank side by side."""
 
     def __init__(self, problem: Problem, rank: int, world: int) -> None:
         self.problem, self.rank, self.world = problem, rank, world
@@ -81,14 +75,7 @@ class Shares:
 
 
 class RankKeeper(Keeper):
-    """Keeps this rank's part of a run's checkpoint; all ranks keep theirs after the same step, or none does.
-
-    Args:
-        folder: Where checkpoints lie, the same for all ranks or one on each machine.
-        name: Run id.
-        way: ``"ddp"`` or ``"fully_shard"``.
-        device: Where tensors are put when they are read.
-    """
+    """Keeps this rank's part of a run's checkpoint; all ranks keep theirs after the same step, or none does."""
 
     def __init__(self, folder: Path, name: str, way: str, device: str) -> None:
         rank, world = dist.get_rank(), dist.get_world_size()
@@ -179,13 +166,6 @@ def whole_batch_size(size: int) -> Iterator[None]:
 
 def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoints: Path) -> Record:
     """Run ``spec`` on all ranks of the process group and return its record, the same on each.
-
-    Args:
-        spec: What to run.
-        fingerprint: As of a run in one process: it is the same run.
-        way: ``"ddp"`` or ``"fully_shard"``.
-        cache: Folder of the data.
-        checkpoints: Folder of the checkpoints.
 
     Raises:
         RanksError: Before any step, on every rank alike.

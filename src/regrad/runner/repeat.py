@@ -33,11 +33,7 @@ class Beginning(Exception):  # noqa: N818 - it is no error: it ends a run where 
 
 
 class UntilSecondEvaluation:
-    """Stops a run at its first step after the second evaluation, by the hooks through which checkpoints are kept.
-
-    Args:
-        record: Of the run.
-    """
+    """Stops a run at its first step after the second evaluation, by the hooks through which checkpoints are kept."""
 
     def __init__(self, record: Record) -> None:
         from regrad.runner.train import evaluation_steps
@@ -101,13 +97,7 @@ def begin(record: Record, cache: Path) -> tuple[dict[str, dict[float, float]], i
 
 
 def first_difference(record: Record, points: dict[str, dict[float, float]], last: int) -> str:
-    """Return the earliest number up to step ``last`` that is not the recorded one to the bit, in words; else nothing.
-
-    Args:
-        record: The published record.
-        points: Curve to step to number, of the run that repeats it.
-        last: Last step that both have reached.
-    """
+    """Return the first number up to step ``last`` that is not the recorded one to the bit, in words; else nothing."""
     differences = []
     for name in sorted({*record.curves, *points}):
         curve, new = record.curves.get(name), points.get(name, {})

@@ -86,12 +86,6 @@ class Keeper:
 
     A context manager: inside, SIGTERM and SIGUSR2 are answered at the next step boundary, by a checkpoint and
     then by what would have happened without it; a run whose steps stop coming ends with `HangError`.
-
-    Args:
-        folder: Where checkpoints lie.
-        run_id: The run, whose name is inside the file too.
-        device: Where tensors are put when they are read.
-        every: Seconds between checkpoints; None asks ``REGRAD_CHECKPOINT_SECONDS``.
     """
 
     def __init__(self, folder: Path, run_id: str, *, device: str = "cpu", every: float | None = None) -> None:

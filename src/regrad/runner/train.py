@@ -169,12 +169,6 @@ def run(spec: Spec, fingerprint: Fingerprint, *, cache: Path, keeper: Keeps | No
     """Run ``spec`` on the fingerprint's device and return its record.
 
     One torch thread: the number of threads changes the last bits of a sum.
-
-    Args:
-        spec: What to run.
-        fingerprint: What else decides its numbers.
-        cache: Folder of the data.
-        keeper: Keeps checkpoints, so that a run that was stopped goes on; None for runs of seconds.
     """
     torch.set_num_threads(1)
     problem = build_problem(spec, cache=cache, device=fingerprint.device)

@@ -58,14 +58,7 @@ def load_tokens(
     vocabulary: int = 256,
     documents: int | None = None,
 ) -> Arrays:
-    """The tokens of a corpus, memory-mapped from the cache, made on first use.
-
-    Args:
-        corpus: Name of a corpus; also its name in the table of sources.
-        cache: Cache folder.
-        tokenizer: "bytes" or "bpe".
-        vocabulary: Number of token ids; 256 for "bytes".
-        documents: Training documents to stream, for C4 only.
+    """The tokens of a corpus, memory-mapped from the cache, made on first use; ``documents`` is for C4 only.
 
     Returns:
         "train", "validation", "test" -> unsigned integer ids [N]; for BPE also "tokenizer".

@@ -43,11 +43,6 @@ def image_root(environment: Mapping[str, str] = os.environ) -> Path:
 def read_tree(folder: Path, *, classes: int, images: int) -> Tree:
     """Return the images under ``folder/<class>/``, refusing a tree of another size than was asked for.
 
-    Args:
-        folder: Its subfolders are the classes; other files are passed over.
-        classes: Number of classes that must be there.
-        images: Number of images that must be there.
-
     Raises:
         DataError: The numbers differ, as after an archive that was unpacked in part.
     """

@@ -15,13 +15,7 @@ TOO_FEW = "no number, for want of seeds,"
 
 
 def task_differences(records: Iterable[Record], arm: str, than: str) -> dict[str, list[float]]:
-    """Return an arm's test loss less another's by task, one difference a shared seed; tasks with fewer than 2 left out.
-
-    Args:
-        records: Records of the study.
-        arm: The arm.
-        than: The other arm; ``"best-clip"`` is each task's best fixed norm.
-    """
+    """Return an arm's test loss less another's, by task and shared seed; tasks that share fewer than 2 are left out."""
     outcomes = Outcomes(records)
     by_task = {}
     for task in tasks(outcomes):

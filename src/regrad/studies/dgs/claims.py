@@ -57,14 +57,7 @@ def spiking_rows(outcomes: Outcomes) -> Iterator[Row]:
 
 
 def end_rows(runs: Outcomes, arm: str, metric: str, name: str = "") -> list[Row]:
-    """Return the rows of a final number, accuracies in per cent; a diverged run has none.
-
-    Args:
-        runs: Of one arm.
-        arm: What the ledger calls it.
-        metric: The number.
-        name: What the ledger calls that, where it is not ``metric``.
-    """
+    """Return the rows of a final number, accuracies in per cent; a diverged run has none."""
     ends, about = runs.ends(metric), {"arm": arm, "metric": name or metric}
     return [
         about | {"seed": seed, "diverged": run.diverged, "value": ends.get(seed)} for seed, run in runs.by_seed.items()

@@ -67,14 +67,7 @@ def fig_speed(records: Sequence[Record]) -> Figure:
 
 
 def draw_survival(axis: Axes, arm: DGSArm, runs: Outcomes, level: tuple[float, float]) -> None:
-    """Draw an arm's curve on a network, a cross at its end if a seed was censored.
-
-    Args:
-        axis: Where to draw.
-        arm: The arm.
-        runs: Its runs on fresh seeds.
-        level: The loss to reach, and how far the curve is moved up, which keeps lines apart.
-    """
+    """Draw an arm's curve, a cross at its end if a seed was censored; ``level``: loss to reach, and shift upwards."""
     if not len(runs):
         return
     loss, shift = level

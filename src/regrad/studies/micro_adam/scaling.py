@@ -25,13 +25,7 @@ def checkpoints(record: Record) -> list[float]:
 
 
 def split(record: Record, batch_size: int, parameter: str | None = None) -> list[float]:
-    """Return μ²/(μ² + σ²/B) at each checkpoint of a run, in [0, 1], from sums over a tensor or over all.
-
-    Args:
-        record: A run with the measure ``moment_split``.
-        batch_size: B, not necessarily the run's own.
-        parameter: A tensor's name; all of them for None.
-    """
+    """Return μ²/(μ² + σ²/B) at each checkpoint of a run, in [0, 1], for any B, from sums over a tensor or over all."""
     names = tensors(record) if parameter is None else [parameter]
     curves = [[record.curves[f"split/{name}/{what}"].y for name in names] for what in ("mean_square", "variance")]
     sums = [[math.fsum(values) for values in zip(*of_tensors, strict=True)] for of_tensors in curves]
