@@ -18,15 +18,10 @@ class Frozen(BaseModel):
 
 
 class Part(Frozen):
-    """A building block by name, with its options.
+    """A building block by name, with its options."""
 
-    Attributes:
-        name: Key of a table in ``runner/registry.py``.
-        options: Keyword arguments of the block, as plain JSON values.
-    """
-
-    name: str
-    options: dict[str, JsonValue] = Field(default_factory=dict)
+    name: str  # key of a table in ``runner/registry.py``
+    options: dict[str, JsonValue] = Field(default_factory=dict)  # keyword arguments of the block, as plain JSON values
 
     @property
     def base(self) -> "Part | None":
@@ -57,48 +52,31 @@ class Part(Frozen):
 
 
 class Schedule(Frozen):
-    """Learning-rate factor over the run.
+    """Learning-rate factor over the run."""
 
-    Attributes:
-        shape: ``"cosine"`` decays from 1 to ``final`` after the warm-up; ``"constant"`` stays at 1.
-        warmup: Share of the steps, in [0, 1), over which the factor rises linearly to 1.
-        final: Last factor of the cosine, in [0, 1].
-    """
-
+    # ``"cosine"`` decays from 1 to ``final`` after the warm-up; ``"constant"`` stays at 1
     shape: Literal["constant", "cosine"] = "cosine"
+    # share of the steps, in [0, 1), over which the factor rises linearly to 1
     warmup: float = Field(default=0.05, ge=0, lt=1)
-    final: float = Field(default=0.1, ge=0, le=1)
+    final: float = Field(default=0.1, ge=0, le=1)  # last factor of the cosine, in [0, 1]
 
 
 class Spec(Frozen):
-    """One run. Two equal specs are one run, whichever study or preset asks for it.
-
-    Attributes:
-        problem: Data, model and loss.
-        optimizer: The optimizer and its hyperparameters, ``lr`` included.
-        gradient: How the gradient reaches the optimizer; None is plain backward.
-        scaler: Loss scaling or clipping object; None for none.
-        steps: Optimizer steps, at least 1.
-        batch_size: Examples in a batch, at least 1.
-        seed: Names the streams of initial weights, data order and noise.
-        schedule: Learning-rate factor over the run.
-        measures: What else is recorded along the way.
-        evaluations: How many times the validation loss is taken, the end included.
-        precision: ``"fp32"``, or autocast to ``"fp16"`` or ``"bf16"``.
-        tags: Labels for figures and tables (``study``, ``arm``, ``phase``). Not part of the run's name.
-    """
+    """One run. Two equal specs are one run, whichever study or preset asks for it."""
 
     problem: Part
-    optimizer: Part
-    gradient: Part | None = None
-    scaler: Part | None = None
-    steps: int = Field(ge=1, strict=True)
-    batch_size: int = Field(ge=1, strict=True)
-    seed: int = Field(ge=0, strict=True)
+    optimizer: Part  # the optimizer and its hyperparameters, ``lr`` included
+    gradient: Part | None = None  # how the gradient reaches the optimizer; None is plain backward
+    scaler: Part | None = None  # loss scaling or clipping object; None for none
+    steps: int = Field(ge=1, strict=True)  # optimizer steps, at least 1
+    batch_size: int = Field(ge=1, strict=True)  # examples in a batch, at least 1
+    seed: int = Field(ge=0, strict=True)  # names the streams of initial weights, data order and noise
     schedule: Schedule = Schedule()
-    measures: tuple[Part, ...] = ()
+    measures: tuple[Part, ...] = ()  # what else is recorded along the way
+    # how many times the validation loss is taken, the end included
     evaluations: int = Field(default=10, ge=1, strict=True)
-    precision: Literal["fp32", "fp16", "bf16"] = "fp32"
+    precision: Literal["fp32", "fp16", "bf16"] = "fp32"  # the last two by autocast
+    # labels for figures and tables (``study``, ``arm``, ``phase``). Not part of the run's name.
     tags: dict[str, str] = Field(default_factory=dict)
 
     def key(self) -> str:
@@ -107,19 +85,12 @@ class Spec(Frozen):
 
 
 class Fingerprint(Frozen):
-    """What else decides a run's numbers: a change of any of these makes another run.
+    """What else decides a run's numbers: a change of any of these makes another run."""
 
-    Attributes:
-        code: Hash of the modules that the run executes, comments and docstrings left out.
-        data: Hash of the checksums of its data sets.
-        torch: torch's version.
-        device: ``"cpu"`` or ``"cuda"``.
-    """
-
-    code: str
-    data: str
+    code: str  # hash of the modules that the run executes, comments and docstrings left out
+    data: str  # hash of the checksums of its data sets
     torch: str
-    device: str
+    device: str  # ``"cpu"`` or ``"cuda"``
 
 
 class Curve(Frozen):
@@ -133,25 +104,19 @@ class Record(Frozen):
     """What a run leaves behind; equal spec and fingerprint give equal bytes.
 
     Times live beside it (``Circumstances``).
-
-    Attributes:
-        run_id: Hash of spec and fingerprint.
-        status: ``"diverged"`` says that a loss or parameter became non-finite; its curves stop before that.
-        metrics: Final numbers by name; empty for a diverged run.
-        curves: Numbers over the run by name.
-        parameters: Trainable entries of the model.
-        repeated: How the run was repeated under later code and when, such as ``"whole 2026-11-28"`` or ``"begun …"``;
-            empty if it was not. It comes from the set's blessings (`regrad.blessing`) and is not stored.
     """
 
     schema_version: int = SCHEMA_VERSION
-    run_id: str
+    run_id: str  # hash of spec and fingerprint
     spec: Spec
     fingerprint: Fingerprint
+    # ``"diverged"`` says that a loss or parameter became non-finite; its curves stop before that
     status: Literal["finished", "diverged"]
-    metrics: dict[str, float] = Field(default_factory=dict)
-    curves: dict[str, Curve] = Field(default_factory=dict)
-    parameters: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict)  # final numbers by name; empty for a diverged run
+    curves: dict[str, Curve] = Field(default_factory=dict)  # numbers over the run by name
+    parameters: int = 0  # trainable entries of the model
+    # how the run was repeated under later code and when, such as ``"whole 2026-11-28"`` or ``"begun …"``; empty if it
+    # was not. It comes from the set's blessings (`regrad.blessing`) and is not stored.
     repeated: str = Field(default="", exclude=True)
 
     @property
@@ -170,21 +135,13 @@ class Record(Frozen):
 
 
 class Circumstances(Frozen):
-    """How a run went, apart from its numbers: never equal twice, so kept beside the record.
-
-    Attributes:
-        seconds: Wall-clock seconds of the run.
-        peak_bytes: Peak resident memory of the process, or of the device where there is one.
-        threads: torch threads.
-        commit: Commit of the code, ``+`` for uncommitted changes, ``unknown`` outside git.
-        machine: Processor or device, in words.
-    """
+    """How a run went, apart from its numbers: never equal twice, so kept beside the record."""
 
     seconds: float
-    peak_bytes: int
+    peak_bytes: int  # peak resident memory of the process, or of the device where there is one
     threads: int
-    commit: str
-    machine: str
+    commit: str  # commit of the code, ``+`` for uncommitted changes, ``unknown`` outside git
+    machine: str  # processor or device, in words
 
 
 def row(record: Record, metric: str) -> dict[str, Any]:

@@ -19,15 +19,10 @@ from regrad.perexample.convolved import Convolved, Packed
 
 @dataclass(frozen=True)
 class Factors:
-    """A weight [o, i] used as y = x Wᵀ: example e has gradient G_eᵀ A_e.
+    """A weight [o, i] used as y = x Wᵀ: example e has gradient G_eᵀ A_e."""
 
-    Attributes:
-        G: [n, T, o], gradient with respect to y.
-        A: [n, T, i], the layer's input.
-    """
-
-    G: Tensor
-    A: Tensor
+    G: Tensor  # [n, T, o], gradient with respect to y
+    A: Tensor  # [n, T, i], the layer's input
 
     @staticmethod
     def pack(g: Tensor, x: Tensor) -> Packed:
@@ -47,17 +42,11 @@ class Factors:
 
 @dataclass(frozen=True)
 class Rows:
-    """A table [v, d] read by index: an example's gradient is nonzero in the rows it reads only.
+    """A table [v, d] read by index: an example's gradient is nonzero in the rows it reads only."""
 
-    Attributes:
-        G: [n, T, d], gradient with respect to what was read.
-        tokens: [n, T], the rows read; entries outside 0 … v − 1 read nothing.
-        rows: v.
-    """
-
-    G: Tensor
-    tokens: Tensor
-    rows: int
+    G: Tensor  # [n, T, d], gradient with respect to what was read
+    tokens: Tensor  # [n, T], the rows read; entries outside 0 … v − 1 read nothing
+    rows: int  # v
 
     @staticmethod
     def pack(g: Tensor, tokens: Tensor, rows: int, padding: int) -> Packed:
@@ -96,13 +85,9 @@ class Rows:
 
 @dataclass(frozen=True)
 class Dense:
-    """Per-example gradients that are no larger than the activations: biases, scales, positions.
+    """Per-example gradients that are no larger than the activations: biases, scales, positions."""
 
-    Attributes:
-        block: [n, *weight].
-    """
-
-    block: Tensor
+    block: Tensor  # [n, *weight]
 
     @staticmethod
     def pack(block: Tensor) -> Packed:

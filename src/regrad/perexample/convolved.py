@@ -25,25 +25,15 @@ Packed = tuple[str, list[Tensor], list[int]]
 
 @dataclass(frozen=True)
 class Convolved:
-    """A convolution's weight [o, i / groups, *kernel].
+    """A convolution's weight [o, i / groups, *kernel]."""
 
-    Attributes:
-        G: [n, k, o, *out], gradient with respect to the output.
-        A: [n, k, i, *in], the input.
-        shape: the weight's.
-        stride: one number for each spatial axis.
-        padding: likewise.
-        dilation: likewise.
-        groups: of the convolution.
-    """
-
-    G: Tensor
-    A: Tensor
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
+    G: Tensor  # [n, k, o, *out], gradient with respect to the output
+    A: Tensor  # [n, k, i, *in], the input
+    shape: tuple[int, ...]  # the weight's
+    stride: tuple[int, ...]  # one number for each spatial axis
     padding: tuple[int, ...]
     dilation: tuple[int, ...]
-    groups: int
+    groups: int  # of the convolution
 
     @staticmethod
     def pack(g: Tensor, x: Tensor, shape: Sequence[int], geometry: Geometry) -> Packed:

@@ -25,43 +25,27 @@ def identity(weight: Tensor) -> Tensor:
 
 @dataclass
 class Target:
-    """What a use refers to: a parameter, a view of one, or a tensor computed from parameters alone.
+    """What a use refers to: a parameter, a view of one, or a tensor computed from parameters alone."""
 
-    Attributes:
-        names: of the parameters behind it.
-        tensor: the weight as the forward pass used it.
-        view: for an injective view of one parameter, how to take it; None if only autograd knows.
-    """
-
-    names: tuple[str, ...]
-    tensor: Tensor
-    view: View | None
+    names: tuple[str, ...]  # of the parameters behind it
+    tensor: Tensor  # the weight as the forward pass used it
+    view: View | None  # for an injective view of one parameter, how to take it; None if only autograd knows
 
 
 @dataclass
 class Ledger:
-    """The uses of each target in the forward pass, and what has come back from them.
+    """The uses of each target in the forward pass, and what has come back from them."""
 
-    Attributes:
-        sums: where everything ends.
-        first: index of this micro-batch's first example in the whole batch.
-        group: examples to a group.
-        parameters: by name; what the forward pass sees (under sharding, the whole ones).
-        targets: uses refer to them by index, which a compiled graph can hold.
-        expected: uses of each target in the forward pass.
-        arrived: contributions of each target so far.
-        derived: parameters that other targets are made of.
-        small: per-example gradients of small parameters, folded together: calls cost more than they do.
-    """
-
-    sums: Sums
-    first: int
-    group: int
+    sums: Sums  # where everything ends
+    first: int  # index of this micro-batch's first example in the whole batch
+    group: int  # examples to a group
+    # by name; what the forward pass sees (under sharding, the whole ones)
     parameters: dict[str, Tensor] = field(init=False)
-    targets: list[Target] = field(default_factory=list)
-    expected: dict[int, int] = field(default_factory=dict)
-    arrived: dict[int, list[Contribution]] = field(default_factory=dict)
-    derived: set[str] = field(default_factory=set)
+    targets: list[Target] = field(default_factory=list)  # uses refer to them by index, which a compiled graph can hold
+    expected: dict[int, int] = field(default_factory=dict)  # uses of each target in the forward pass
+    arrived: dict[int, list[Contribution]] = field(default_factory=dict)  # contributions of each target so far
+    derived: set[str] = field(default_factory=set)  # parameters that other targets are made of
+    # per-example gradients of small parameters, folded together: calls cost more than they do
     small: list[tuple[str, Tensor]] = field(default_factory=list)
 
     def __post_init__(self):

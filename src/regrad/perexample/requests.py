@@ -72,16 +72,12 @@ class banded_sign:  # noqa: N801 (reads as the statistic's name at the call)
 
 @dataclass(frozen=True)
 class Request:
-    """The statistics asked for.
+    """The statistics asked for."""
 
-    Attributes:
-        answer: name in the answer, in the order asked for -> built-in statistic, or a key of `clips` or `functions`.
-        clips: key -> the clipping.
-        functions: key -> an elementwise function of a per-example gradient, to be averaged.
-    """
-
+    # name in the answer, in the order asked for -> built-in statistic, or a key of `clips` or `functions`
     answer: dict[str, str] = field(default_factory=dict)
-    clips: dict[str, clipped_mean] = field(default_factory=dict)
+    clips: dict[str, clipped_mean] = field(default_factory=dict)  # key -> the clipping
+    # key -> an elementwise function of a per-example gradient, to be averaged
     functions: dict[str, Elementwise] = field(default_factory=dict)
 
     @property

@@ -17,23 +17,15 @@ def accumulator_dtype(parameter: Tensor) -> torch.dtype:
 
 @dataclass
 class Sums:
-    """Sums over examples, divided by their number as they are formed, and one squared norm for each example.
+    """Sums over examples, divided by their number as they are formed, and one squared norm for each example."""
 
-    Attributes:
-        request: the statistics asked for.
-        parameters: trainable ones by name, for shape, dtype and device.
-        count: number of examples the whole batch has (groups, where `group_size` > 1), over all processes.
-        rows: number of them in this process.
-        sums: kind or function's name -> parameter name -> sum / count.
-        squared_norms: [rows], filled example by example.
-    """
-
-    request: Request
-    parameters: Mapping[str, Tensor]
-    count: int
-    rows: int
+    request: Request  # the statistics asked for
+    parameters: Mapping[str, Tensor]  # trainable ones by name, for shape, dtype and device
+    count: int  # number of examples the whole batch has (groups, where `group_size` > 1), over all processes
+    rows: int  # number of them in this process
+    # kind or function's name -> parameter name -> sum / count
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
-    squared_norms: Tensor = field(init=False)
+    squared_norms: Tensor = field(init=False)  # [rows], filled example by example
 
     def __post_init__(self):
         first = next(iter(self.parameters.values()))

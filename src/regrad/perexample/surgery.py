@@ -23,16 +23,9 @@ Shapes = tuple[torch.Size, ...]
 
 @dataclass
 class Call:
-    """One call of a function with at least one trainable parameter, as a rule receives it.
+    """One call of a function with at least one trainable parameter, as a rule receives it."""
 
-    Attributes:
-        surgery: to register uses with.
-        func: what was called.
-        args: positional arguments.
-        kwargs: keyword arguments.
-    """
-
-    surgery: "Surgery"
+    surgery: "Surgery"  # to register uses with
     func: Callable[..., Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]

@@ -16,21 +16,13 @@ ThresholdRule = Callable[[float, float, float], float]
 
 
 class Path(NamedTuple):
-    """One value per step t, all before the step's update of scale and threshold.
+    """One value per step t, all before the step's update of scale and threshold."""
 
-    Attributes:
-        scale: s_t.
-        threshold: θ_t.
-        measured: The norm the algorithm sees: s_t * g_t, or g_t with unscaling.
-        applied: The norm the optimizer gets.
-        multiplier: applied / g_t: SGD's learning rate is in effect multiplied by it.
-    """
-
-    scale: list[float]
-    threshold: list[float]
-    measured: list[float]
-    applied: list[float]
-    multiplier: list[float]
+    scale: list[float]  # s_t
+    threshold: list[float]  # θ_t
+    measured: list[float]  # the norm the algorithm sees: s_t * g_t, or g_t with unscaling
+    applied: list[float]  # the norm the optimizer gets
+    multiplier: list[float]  # applied / g_t: SGD's learning rate is in effect multiplied by it
 
     def clip_rate(self, start: int = 0) -> float:
         """Return the fraction of steps from ``start`` on whose measured norm exceeds the threshold."""

@@ -13,24 +13,15 @@ Plan = Callable[[str, list[Record]], list[Spec]]
 
 @dataclass(frozen=True)
 class Study:
-    """One study: a question, its runs, and its place in the report.
+    """One study: a question, its runs, and its place in the report."""
 
-    Attributes:
-        name: Of its room under `regrad.studies`, of its target, its key in the ledger and in its specs' tags.
-        title: As the report and its site head it.
-        notebook: File under ``notebooks/``, without suffix.
-        paper: The paper whose claims it tests; None for one that serves all papers.
-        trains: Whether it has runs, planned by ``specs(preset, records)`` in its room's ``plan``.
-        section: File under ``paper/sections/`` that tells of it, without suffix; empty if none does.
-        families: Other names under which the ledger keeps claims on it, each corrected for multiple tests by itself.
-    """
-
-    name: str
-    title: str
-    notebook: str
-    paper: Paper | None = None
-    trains: bool = True
-    section: str = ""
+    name: str  # of its room under `regrad.studies`, of its target, its key in the ledger and in its specs' tags
+    title: str  # as the report and its site head it
+    notebook: str  # file under ``notebooks/``, without suffix
+    paper: Paper | None = None  # the paper whose claims it tests; None for one that serves all papers
+    trains: bool = True  # whether it has runs, planned by ``specs(preset, records)`` in its room's ``plan``
+    section: str = ""  # file under ``paper/sections/`` that tells of it, without suffix; empty if none does
+    # other names under which the ledger keeps claims on it, each corrected for multiple tests by itself
     families: tuple[str, ...] = ()
 
     @property
@@ -46,19 +37,12 @@ class Study:
 
 @dataclass(frozen=True)
 class Arm:
-    """One line of a study's table of arms; rooms add what their plan needs, so that no name is ever parsed.
+    """One line of a study's table of arms; rooms add what their plan needs, so that no name is ever parsed."""
 
-    Attributes:
-        name: Key of the table, tag ``arm`` of its specs, and what the ledger calls it.
-        label: What figures and tables call it.
-        color: Its colour, the same in every figure.
-        marker: Its marker, which repeats the distinction for those who see colours otherwise.
-    """
-
-    name: str
-    label: str
-    color: str
-    marker: str = "o"
+    name: str  # key of the table, tag ``arm`` of its specs, and what the ledger calls it
+    label: str  # what figures and tables call it
+    color: str  # its colour, the same in every figure
+    marker: str = "o"  # its marker, which repeats the distinction for those who see colours otherwise
 
     @property
     def style(self) -> dict[str, Any]:

@@ -28,19 +28,12 @@ _BISECTIONS = 44
 
 
 class ClusterStatistics(NamedTuple):
-    """Numbers of the K clusters of L tensors, float64; nan where a cluster is empty.
+    """Numbers of the K clusters of L tensors, float64; nan where a cluster is empty."""
 
-    Attributes:
-        magnitudes: [L, K] mean of |x|.
-        overall: [L] mean of |x| of the whole tensor.
-        deviations: [L, K] the chosen statistic.
-        pooled: [] the chosen statistic over the entries of all tensors and clusters together.
-    """
-
-    magnitudes: Tensor
-    overall: Tensor
-    deviations: Tensor
-    pooled: Tensor
+    magnitudes: Tensor  # [L, K] mean of |x|
+    overall: Tensor  # [L] mean of |x| of the whole tensor
+    deviations: Tensor  # [L, K] the chosen statistic
+    pooled: Tensor  # [] the chosen statistic over the entries of all tensors and clusters together
 
 
 def entry_statistics(tensors: list[Tensor], boundaries: Sequence[Tensor], statistic: str) -> ClusterStatistics:

@@ -17,20 +17,14 @@ from regrad.transforms.sign import sign_direction
 
 @dataclass(frozen=True)
 class UpdateQuality:
-    """How an update compares with the sign of the mean gradient μ of all examples.
+    """How an update compares with the sign of the mean gradient μ of all examples."""
 
-    Attributes:
-        right_sign: [coords], the share of steps in which the update has μ's sign, in [0, 1].
-        snr: [coords], mean of the update over its standard deviation, times sign(μ): negative where
-            the update converges to the wrong sign, ±inf where it never varies, 0 where it is 0 on average.
-            Where μ is exactly 0 (a token that did not occur), not to move is right and snr is 0:
-            leave such coordinates out of averages.
-        rms: Root-mean-square update over coordinates and steps, before the learning rate.
-    """
-
-    right_sign: Tensor
+    right_sign: Tensor  # [coords], the share of steps in which the update has μ's sign, in [0, 1]
+    # [coords], mean of the update over its standard deviation, times sign(μ): negative where the update converges to
+    # the wrong sign, ±inf where it never varies, 0 where it is 0 on average. Where μ is exactly 0 (a token that did not
+    # occur), not to move is right and snr is 0: leave such coordinates out of averages.
     snr: Tensor
-    rms: float
+    rms: float  # root-mean-square update over coordinates and steps, before the learning rate
 
 
 def batch_gradient(examples: Tensor, placement: str, group_size: int = 1) -> Tensor:

@@ -21,19 +21,12 @@ _INFINITE = 0x7F800000 >> _SHIFT
 
 
 class Histogram(NamedTuple):
-    """Histograms of L tensors, one row each, all float64.
+    """Histograms of L tensors, one row each, all float64."""
 
-    Attributes:
-        counts: [L, B] entries per bin.
-        below: [L, B + 1] running sum of ``counts``, starting at zero.
-        edges: [L, B + 1] ascending bin edges; a bin holds its lower edge.
-        mean: [L] the means of the tensors' entries (not of their bins), summed in float32.
-    """
-
-    counts: Tensor
-    below: Tensor
-    edges: Tensor
-    mean: Tensor
+    counts: Tensor  # [L, B] entries per bin
+    below: Tensor  # [L, B + 1] running sum of ``counts``, starting at zero
+    edges: Tensor  # [L, B + 1] ascending bin edges; a bin holds its lower edge
+    mean: Tensor  # [L] the means of the tensors' entries (not of their bins), summed in float32
 
 
 def value_histogram(tensors: list[Tensor], *, signed: bool) -> Histogram:
