@@ -43,7 +43,6 @@ def one_of(allowed: tuple[str, ...]):
 
 
 def count(word: str) -> int:
-    """Return a number of processes, at least 1."""
     try:
         value = int(word)
     except ValueError:
@@ -54,7 +53,6 @@ def count(word: str) -> int:
 
 
 def minutes(word: str) -> float:
-    """Return a time in minutes, at least 0."""
     try:
         value = float(word)
     except ValueError:

@@ -48,7 +48,6 @@ class Link(Frozen):
     extensions: tuple[Extension, ...]  # what was extended; every one has a repeated run
 
     def digest(self) -> str:
-        """Return the hash that the next link holds."""
         return sha256(canonical(self.model_dump(mode="json")))
 
 
@@ -139,11 +138,7 @@ def _read(path: Path, modified_ns: int) -> Chain:
 
 
 def append(folder: Path, link: Link) -> None:
-    """Write a chain with one more link.
-
-    Raises:
-        BlessingError: The link does not fit.
-    """
+    """Write a chain with one more link (BlessingError: the link does not fit)."""
     links = (*read(folder).links, link)
     check(Chain(links), Store(folder / "runs"))
     write_atomically(folder / FILE, seal([each.model_dump(mode="json") for each in links]))

@@ -31,11 +31,7 @@ class Part(Frozen):
 
     @property
     def lr(self) -> float:
-        """An optimizer's learning rate; a wrapper's is that of its base.
-
-        Raises:
-            ValueError: The part has none.
-        """
+        """An optimizer's learning rate; a wrapper's is that of its base (ValueError: the part has none)."""
         if (base := self.base) is not None:
             return base.lr
         rate = self.options.get("lr")
@@ -158,7 +154,6 @@ def row(record: Record, metric: str) -> dict[str, Any]:
 
 
 def rows(records: list[Record], metric: str, phase: str) -> list[dict[str, Any]]:
-    """Return the rows of one phase (``"tune"`` or ``"fresh"``)."""
     return [row(r, metric) for r in records if r.spec.tags.get("phase") == phase]
 
 

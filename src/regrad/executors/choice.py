@@ -27,11 +27,7 @@ class ExecutorError(RuntimeError):
 
 
 def chosen() -> str:
-    """Return the name of the executor in force.
-
-    Raises:
-        ValueError: The variable names none.
-    """
+    """Return the name of the executor in force (ValueError: the variable names none)."""
     variable = FORMER if VARIABLE not in os.environ and FORMER in os.environ else VARIABLE
     name = os.environ.get(variable, "local")
     if name not in EXECUTORS:

@@ -23,11 +23,7 @@ class Settings(NamedTuple):
 
 
 def settings() -> Settings:
-    """Return the settings in force.
-
-    Raises:
-        ValueError: A variable has a value that is not allowed.
-    """
+    """Return the settings in force (ValueError: a variable has a value that is not allowed)."""
     return Settings(
         cluster=cluster(),
         partition=word("PARTITION"),

@@ -53,7 +53,6 @@ class Builder:
         return self.write(name, self.environment.get_template(template).render(**values).encode())
 
     def figure(self, picture: Shown, row: ManifestRow | None, otherwise: str) -> dict[str, Any]:
-        """Write what a figure leads to; return what its caption says."""
         item = {
             "name": picture.name,
             "src": self.write(f"figures/{picture.name}.png", picture.png),
@@ -68,7 +67,6 @@ class Builder:
         return item | self.code(row, picture.name) if row and row.drawn_by else item
 
     def code(self, row: ManifestRow, figure: str) -> dict[str, str]:
-        """Write the module that drew a figure, as it was then; return caption and links."""
         assert self.folders is not None
         module, _, function = row.drawn_by.partition(":")
         source = source_at(self.folders.root, row.commit, module)
@@ -133,7 +131,6 @@ def build(
     facts: dict[str, str],
     folders: Folders | None = None,
 ) -> list[Path]:
-    """Write the site and return its files."""
     builder = Builder(site, facts, folders)
     chapters = [builder.chapter(path) for path in executed]
     pages = claim_pages(folders, [path.stem for path in executed]) if folders else {}

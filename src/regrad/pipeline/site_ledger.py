@@ -45,7 +45,6 @@ def p_text(value: float | None) -> str:
 
 
 def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Return the claims with the texts of their cells."""
     return [
         dict(claim)
         | {

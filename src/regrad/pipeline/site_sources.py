@@ -22,7 +22,6 @@ CLEAN = re.compile(r"[0-9a-f]{7,40}")  # a commit without changes on top
 
 
 def inputs(folders: Folders) -> list[Path]:
-    """Return the files besides notebooks and verdicts that the site is made from."""
     exports = [*folders.generated.glob("manifest/*.json"), *folders.generated.glob("claims/*.json")]
     return sorted([*exports, *TEMPLATES.glob("*.html"), folders.root / "CITATION.cff", folders.root / "pyproject.toml"])
 

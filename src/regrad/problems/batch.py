@@ -38,11 +38,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def check_position(step: int, batch_size: int) -> None:
-    """Refuse a negative step or an empty batch.
-
-    Raises:
-        ValueError: With the name and value.
-    """
+    """Refuse a negative step or an empty batch (ValueError: with the name and value)."""
     if step < 0:
         raise ValueError(f"step={step!r} must be >= 0")
     if batch_size < 1:

@@ -30,7 +30,6 @@ class Classification(Problem):
         return {"loss": self.summed(logits, batch.targets), "accuracy": correct}
 
     def summed(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        """Sum of the losses of a batch, in the type of the logits."""
         return cross_entropy(logits, targets, reduction="sum")
 
 

@@ -53,7 +53,6 @@ class NetworkOptions(ImageOptions):
         return self
 
     def former(self) -> "NetworkOptions":
-        """Options of the problem that the network learns first."""
         usual = {"pretraining": None, "data_percent": 100, "spike_steps": ()}
         return self.model_copy(update={"images": self.pretraining, **usual})
 
@@ -160,7 +159,6 @@ def pretrain(model: ResNet, former: ImageProblem, options: NetworkOptions) -> No
 
 
 def renew_head(model: ResNet, generator: torch.Generator) -> None:
-    """Draw the last layer anew, as at the initialisation."""
     bound = model.head.in_features**-0.5
     nn.init.uniform_(model.head.weight, -bound, bound, generator=generator)
     nn.init.zeros_(model.head.bias)

@@ -67,11 +67,7 @@ class Encoder(nn.Module):
 
 
 def pretrained(folder: Path, layers: int, generator: torch.Generator) -> Encoder:
-    """Return MiniLM with a new head of two classes, without dropout.
-
-    Raises:
-        ValueError: Weights are missing.
-    """
+    """Return MiniLM with a new head of two classes, without dropout (ValueError: weights are missing)."""
     from safetensors.torch import load_file
     from transformers import BertConfig, BertModel
 
@@ -126,7 +122,6 @@ class MiniLMProblem(SentenceProblem):
 
     @classmethod
     def load(cls, options: MiniLMOptions, cache: Path) -> Arrays:
-        """Read the sentences' tokens, by the encoder's own tokenizer."""
         key = {"what": "finetuning", "format": FORMAT, "data": fingerprint(options.reviews)}
         key |= {"encoder": fingerprint("minilm"), "tokens": options.tokens}
 

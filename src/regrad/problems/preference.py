@@ -84,7 +84,6 @@ class PreferenceProblem(Problem):
 
     @cached_property
     def reference(self) -> nn.Module:
-        """The pre-trained model, frozen."""
         with torch.enable_grad():  # it may first be asked for in an evaluation
             return self._pretrained().requires_grad_(False).eval()
 

@@ -25,7 +25,6 @@ Labelled = list[tuple[int, str]]
 
 
 def split_words(text: str) -> list[str]:
-    """Return the words and marks of a text in lower case."""
     return WORD.findall(text.lower())
 
 
@@ -69,7 +68,6 @@ def prepare(pairs: Sequence[tuple[float, str]], vocabulary: int, length: int) ->
 
 
 def load_sentences(reviews: str, cache: Path, *, vocabulary: int, length: int) -> Arrays:
-    """What `prepare` makes of a source's sentences, from the cache."""
     key = {"what": "sentiment", "format": FORMAT, "data": fingerprint(reviews)}
     key |= {"vocabulary": vocabulary, "words": length}
     return derived(cache, key, lambda: prepare(movie_reviews(cache), vocabulary, length))

@@ -137,11 +137,7 @@ class TranslationProblem(Problem):
 
 
 def bleu_library():
-    """Return the module sacrebleu.
-
-    Raises:
-        DataError: It is not installed.
-    """
+    """Return the module sacrebleu (DataError: it is not installed)."""
     try:
         import sacrebleu
     except ImportError:

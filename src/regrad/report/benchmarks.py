@@ -11,7 +11,6 @@ SUMS = "SHA256SUMS"
 
 
 def write(path: Path, text: str) -> None:
-    """Write a record and its line in ``SHA256SUMS``."""
     data = text.encode()
     digests = sums(path.parent) | {path.name: hashlib.sha256(data).hexdigest()}
     # The record first: a kill in between leaves one that is refused, not a checksum of what is not there.
@@ -38,11 +37,7 @@ def complaint(path: Path) -> str | None:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """Return a benchmark's record.
-
-    Raises:
-        ValueError: Its bytes are not those that were measured.
-    """
+    """Return a benchmark's record (ValueError: its bytes are not those that were measured)."""
     if wrong := complaint(path):
         raise ValueError(wrong)
     return json.loads(path.read_text(encoding="utf-8"))

@@ -143,7 +143,6 @@ class Exporter:
         self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), self.records)
 
     def claims(self, verdicts: Sequence[Mapping[str, Any]]) -> None:
-        """Write the verdicts of this notebook's claims as ``claims/<notebook>.json``."""
         body = json.dumps(list(verdicts), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
         self._write(f"claims/{self.notebook}.json", (body + "\n").encode(), self.records)
 

@@ -34,7 +34,6 @@ def checks(records: Sequence[Record]) -> str:
 
 
 def source_stamp(source: str) -> str:
-    """Return the line of what was made from no runs but from ``source``."""
     return f"{source} · commit {current_commit()}"
 
 
@@ -45,7 +44,6 @@ def stamped(path: Path) -> bool:
 
 
 def carries(path: Path, text: str) -> bool:
-    """Return whether a figure or a table carries this very stamp."""
     data = path.read_bytes()
     # A PDF escapes its texts in a way of its own: compared as matplotlib writes it.
     return pdfRepr(text) in data if path.suffix == ".pdf" else data.startswith(f"% {text}\n".encode())

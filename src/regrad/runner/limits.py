@@ -25,10 +25,6 @@ def seconds(variable: str) -> float:
 
 
 def check() -> None:
-    """Look at all of them.
-
-    Raises:
-        ValueError: The first that is wrong.
-    """
+    """Look at all of them (ValueError: the first that is wrong)."""
     for variable in DEFAULTS:
         seconds(variable)

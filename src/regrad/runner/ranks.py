@@ -99,22 +99,14 @@ class RankKeeper(Keeper):
 
 
 def divided(examples: int, world: int, what: str) -> int:
-    """Return the examples of one rank.
-
-    Raises:
-        RanksError: They cannot be shared evenly.
-    """
+    """Return the examples of one rank (RanksError: they cannot be shared evenly)."""
     if examples % world:
         raise RanksError(f"{what}={examples} on {world} ranks; allowed: a multiple of {world}")
     return examples // world
 
 
 def check(spec: Spec, model: nn.Module, world: int, way: str) -> None:
-    """Refuse a run that would be another one on several ranks.
-
-    Raises:
-        RanksError: What it is, and what is allowed.
-    """
+    """Refuse a run that would be another one on several ranks (RanksError: what it is, and what is allowed)."""
     share, gradient = divided(spec.batch_size, world, "batch_size"), build_gradient(spec)
     if share % (group := getattr(gradient, "group_size", 1)):
         raise RanksError(f"group_size={group} with {share} examples a rank; allowed: a divisor of {share}")

@@ -144,7 +144,6 @@ class Keeper:
             time.sleep(1.0)  # the signal ends this process here, unless its owner had another wish
 
     def drop(self) -> None:
-        """Remove the checkpoint: the record is stored."""
         self.path.unlink(missing_ok=True)
 
     def _kept(self) -> dict[str, Any] | None:

@@ -112,7 +112,6 @@ def losses_to_differentiate(spec: Spec, problem: Problem, scaler: Any) -> Losses
 
 
 def step_with(scaler: Any, optimizer: torch.optim.Optimizer, arguments: dict[str, Any]) -> None:
-    """Take one optimizer step, through the scaler if there is one."""
     if scaler is None:
         optimizer.step(**arguments)
         return

@@ -33,11 +33,7 @@ def c4_documents(train: int, held_out: int) -> dict[Split, list[str]]:
 
 
 def texts_of(rows: Iterable[dict], count: int) -> list[str]:
-    """The "text" of the first `count` rows.
-
-    Raises:
-        DataError: A row without text, or fewer rows.
-    """
+    """The "text" of the first `count` rows (DataError: a row without text, or fewer rows)."""
     texts: list[str] = []
     for row in itertools.islice(rows, count):
         if not isinstance(row.get("text"), str):

@@ -56,7 +56,6 @@ def read_tree(folder: Path, *, classes: int, images: int) -> Tree:
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name ends like a JPEG's."""
     return path.suffix.lower() in ENDINGS
 
 

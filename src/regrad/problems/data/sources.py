@@ -168,11 +168,7 @@ SOURCES: tuple[Source, ...] = (
 
 
 def find(name: str) -> Source:
-    """The source called `name`.
-
-    Raises:
-        DataError: No such source; the message offers the nearest name.
-    """
+    """The source called `name` (DataError: no such source; the message offers the nearest name)."""
     for source in SOURCES:
         if source.name == name:
             return source

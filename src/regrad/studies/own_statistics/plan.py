@@ -20,7 +20,6 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
 
 
 def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[Spec]:
-    """Return runs on the mean gradient, and on the mean over examples of a function of each gradient."""
     options: dict[str, JsonValue] = {"function": function, "arguments": dict(arguments)}
     gradients = {MEAN.name: None, function: Part(name="elementwise", options=options)}
     return [make(preset, arm, gradient, seed) for arm, gradient in gradients.items() for seed in range(SEEDS)]

@@ -18,7 +18,6 @@ METRICS = ("test_loss", "test_accuracy")
 
 
 def benchmark(root: Path) -> dict[str, Any]:
-    """Return the committed record of ``benchmarks/sgg_step.py``."""
     return read(root / "results" / "reference" / "benchmarks" / "sgg-step-cpu.json")
 
 

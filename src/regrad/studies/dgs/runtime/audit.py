@@ -50,7 +50,6 @@ def repaired(steps: int = 50, seed: int = 0) -> list[dict[str, Any]]:
 
 
 def random_batches(steps: int, seed: int) -> "Batches":
-    """Return batches of the printed size, with random images and labels."""
     import torch
 
     from regrad.transforms.printed_dgs import BATCH_SIZE, CLASSES

@@ -77,7 +77,6 @@ class Resetting(OptimizerWrapper):
 
 
 def milestones(steps: int) -> list[int]:
-    """Return the step numbers before which a reset happens."""
     return [round(share * steps) for share in MILESTONES]
 
 
