@@ -42,24 +42,23 @@ def one_of(allowed: tuple[str, ...]):
     return check
 
 
-def count(word: str) -> int:
-    try:
-        value = int(word)
-    except ValueError:
-        value = 0
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{word!r}; allowed: an integer of at least 1")
-    return value
+def number(kind: type[int] | type[float], least: int, words: str):
+    """Return an argparse type for finite numbers from ``least`` on; ``words`` say what is allowed."""
+
+    def check(word: str) -> float:
+        try:
+            value = kind(word)
+        except ValueError:
+            value = -1
+        if not least <= value < math.inf:
+            raise argparse.ArgumentTypeError(f"{word!r}; allowed: {words} of at least {least}")
+        return value
+
+    return check
 
 
-def minutes(word: str) -> float:
-    try:
-        value = float(word)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{word!r}; allowed: minutes, a finite number of at least 0")
-    return value
+count = number(int, 1, "an integer")
+minutes = number(float, 0, "minutes, a finite number")
 
 
 def parser() -> Parser:

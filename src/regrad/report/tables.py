@@ -9,6 +9,8 @@ import pandas as pd
 from regrad.report.latex import escape_tex
 from regrad.statistics.intervals import Interval
 
+NO_GAP = "no number, as one of the two diverged at every seed"
+
 
 def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
     """Return a ``tabular`` with booktabs rules; every text is escaped, the index is left out.

@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.marks import error_bar
+from regrad.report.marks import DASHED, error_bar
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import BLUE, GREY, ORANGE, RED, ramp
 from regrad.report.style import PAGE_INCHES, canvas
@@ -19,7 +19,6 @@ from regrad.studies.alsdgc.sizes import TITLES
 
 # The other fixed norms are in the table; the best of them is the zero line.
 SHOWN = tuple(arm for arm in MOST_ARMS if arm == "clip-1" or arm not in NORMS)
-REFERENCE: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 
 
 def fig_theorems(curves: Mapping[str, Any]) -> Figure:
@@ -41,7 +40,7 @@ def draw_thresholds(axis: Axes, curves: Mapping[str, Any]) -> None:
     for place, (lr, path) in enumerate(curves["threshold"].items()):
         color = ramp(place + 2, 6)
         axis.plot(path, color=color, label=f"η = {lr:g}")
-        axis.axhline(curves["rest"][lr], **{**REFERENCE, "color": color})
+        axis.axhline(curves["rest"][lr], **DASHED | {"color": color})
     axis.set(yscale="log", xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
     axis.legend(loc="upper left")
 
@@ -82,7 +81,7 @@ def draw_gaps(axis: Axes, outcomes: Outcomes, task: str, shown: list[str]) -> No
             axis.errorbar(interval.estimate, place, 0, bar, style["marker"], color=style["color"], capsize=1.5, ms=3)
         elif arm in outcomes.part(task).arms:
             axis.text(0.5, place, "diverged", fontsize=5, transform=axis.get_yaxis_transform())
-    axis.axvline(0, **REFERENCE)
+    axis.axvline(0, **DASHED)
 
 
 def fig_widths(records: Iterable[Record]) -> Figure:

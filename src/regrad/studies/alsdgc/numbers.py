@@ -5,14 +5,12 @@ from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import NO_GAP, interval_text, significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
 from regrad.studies.alsdgc.arms import ARMS
 from regrad.studies.alsdgc.quantities import best_fixed, recovery, runs, target, tasks, widths
 from regrad.studies.alsdgc.tables import gap
-
-NO_GAP = "no number, as one of the two diverged at every seed"
 
 
 def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.marks import error_bar
+from regrad.report.marks import COMPARED_WITH, DASHED, error_bar
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
@@ -17,7 +17,6 @@ from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, DGSArm
 from regrad.studies.dgs.quantities import COMPARED, MODEL_NAMES, image_runs, spiking_cells, spiking_runs, target
 from regrad.studies.dgs.tables import PRINTED
 
-GREY = "#909090"
 # Step lengths by their name in the published curves: arm, label, line style.
 STEP_LENGTHS = {"E1": ("E1", "E1, γ = 1", "-"), "E1 1/n": ("E1", "E1, γ = 1/n", "--"), "S1": ("S1", "S1", "-")}
 
@@ -42,7 +41,7 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
     looks: dict[str, dict[str, Any]] = {
         ARMS[name].reading: {"color": ARMS[name].color, "label": name} for name in ("E1", "E4", "S1")
     }
-    looks["inverse"] = {"color": GREY, "label": "the sentence (not printed)", "ls": ":"}
+    looks["inverse"] = {"color": COMPARED_WITH, "label": "the sentence (not printed)", "ls": ":"}
     for form, look in looks.items():
         y = curves["sizes"][form]
         axis.plot(x, [value / y[middle] for value in y], **look)
@@ -83,7 +82,7 @@ def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
         steps, losses = image_runs(outcomes, name, "resnet20").mean_curve()
         if steps:
             axis.plot(steps, losses, **ARMS[name].style)
-    axis.axhline(target(outcomes), color=GREY, lw=0.7, ls="--")
+    axis.axhline(target(outcomes), **DASHED)
     axis.set(xlabel="steps; dashed: the target")
     if axis.get_legend_handles_labels()[0]:  # tuning may leave no arm a fresh run
         axis.legend()

@@ -3,11 +3,10 @@
 import math
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from matplotlib.figure import Figure
 
-from regrad.report.marks import draw_interval
+from regrad.report.marks import draw_arms
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
@@ -16,7 +15,6 @@ from regrad.studies.micro_adam.arms import ADAM, ARMS
 from regrad.studies.micro_adam.claims import multiple, stable_limits
 
 UNIT = {"language": "nats per byte", "images": "nats"}
-REFERENCE: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 PANELS = {
     "no clipping": ("adam", "micro_adam", "micro_adam_var", "micro_adam_msq"),
     "clipped to global norm 1": ("adam+clip", "micro_adam+clip", "micro_adam_var+clip", "micro_adam_msq+clip"),
@@ -44,15 +42,8 @@ def fig_coefficient(records: Sequence[Record]) -> Figure:
     """Test loss against the weight c of the variance in the preconditioner; right, paired difference to Adam."""
     language = Outcomes(records).part("language")
     arms = [ARMS[name] for name in language.arms if ARMS[name].plain]
-    adam = language.fresh.arm(ADAM.name)
     with canvas(ncols=2, width_ratios=(1, 1), height=2.3) as (figure, axes):
-        for place, arm in enumerate(arms):
-            runs = language.fresh.arm(arm.name)
-            if (mean := runs.mean()) is not None:
-                draw_interval(axes[0], place, mean, arm.style)
-            if arm != ADAM and (gap := runs.gap(adam)) is not None:
-                draw_interval(axes[1], place, gap, arm.style)
-        axes[1].axhline(0, **REFERENCE)
+        draw_arms(axes, {arm.name: arm.style for arm in arms}, language.fresh, ADAM.name)
         for axis, text in zip(axes, (f"test loss ({UNIT['language']})", "difference to Adam"), strict=True):
             ticks = [arm.tick for arm in arms]
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="c in ν = μ² + c σ²")

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import NO_GAP, interval_text, significant
 from regrad.results import Record
 from regrad.studies.micro_adam.arms import ADAM, ARMS, ROOT, RULES, TUNED
 from regrad.studies.micro_adam.claims import target
 from regrad.studies.micro_adam.plan import BETAS, DECAY, MAX_NORM
 from regrad.studies.micro_adam.scaling import by_batch_size, sequence_length, shares, spread_interval
-
-NO_GAP = "no number, as one of the two diverged at every seed"
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:

@@ -1,20 +1,20 @@
 """Figures of batch sizes in the study of Adam's preconditioner: how E[gbar²] splits, and η ∝ B^p."""
 
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from regrad.report.marks import draw_interval, draw_range, parameter_label
+from regrad.report.marks import DASHED, draw_interval, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import ramp
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Record
 from regrad.studies.micro_adam.arms import ADAM, ROOT, RULES, Rule
-from regrad.studies.micro_adam.figures import REFERENCE, UNIT
+from regrad.studies.micro_adam.figures import UNIT
 from regrad.studies.micro_adam.scaling import (
     by_batch_size,
     checkpoints,
@@ -42,8 +42,8 @@ def fig_split(records: Sequence[Record]) -> Figure:
             draw_median(axes[1], place, [share for run in runs for share in split(run, own, name)], "o")
             scales = [scale for run in runs if (scale := noise_scale(run, name)) is not None]
             draw_median(axes[2], place, scales, "s")
-        axes[1].axvline(0.5, **REFERENCE)
-        axes[2].axvline(own, **REFERENCE)
+        axes[1].axvline(0.5, **DASHED)
+        axes[2].axvline(own, **DASHED)
         axes[1].set(xlabel=f"share of the mean squared\nat B = {own}", xlim=(0, 1))
         axes[2].set(xlabel="B at which both\nare equal (log scale)", xscale="log")
         axes[2].xaxis.set_minor_formatter(NullFormatter())
@@ -62,17 +62,9 @@ def draw_over_time(axis: Axes, outcomes: Outcomes) -> None:
             x, color = thousand_tokens(measured[0], checkpoints(measured[0])), ramp(place, len(by_size))
             axis.plot(x, [fmean(column) for column in columns], "o-", color=color, label=f"B = {size}")
             draw_range(axis, x, columns, color=color, alpha=0.15)
-    axis.axhline(0.5, **REFERENCE)
+    axis.axhline(0.5, **DASHED)
     axis.set(xlabel="thousand tokens", ylabel="share of the mean squared in E[gbar²]", ylim=(0, 1))
     axis.legend(loc="best")
-
-
-def draw_median(axis: Axes, place: float, values: Sequence[float], marker: str) -> None:
-    """Draw the median of the values with a bar over all of them, level at ``place``."""
-    if values:
-        middle = median(values)
-        bar = [[middle - min(values)], [max(values) - middle]]
-        axis.errorbar(middle, place, xerr=bar, fmt=marker, ms=2.6, lw=0.7, color="#404040")
 
 
 def fig_scaling(records: Sequence[Record]) -> Figure:

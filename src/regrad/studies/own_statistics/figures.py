@@ -6,7 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from regrad.report.marks import draw_range
+from regrad.report.marks import DASHED, draw_range
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import BLUE
 from regrad.report.style import canvas
@@ -24,7 +24,7 @@ def fig_statistic(mean: Sequence[float], own: Sequence[float], label: str) -> Fi
     x, y = ([1000 * value for value in values] for values in (mean, own))
     with canvas(height=2.4) as (figure, axes):
         axes.scatter(x, y, s=2, color=BLUE, alpha=0.4, linewidths=0)
-        axes.axline((0, 0), slope=1, color="#909090", lw=0.7, ls="--")
+        axes.axline((0, 0), slope=1, **DASHED)
         room = 0.1 * (max(y) - min(y))
         axes.set(xlim=(min(x), max(x)), ylim=(min(y) - room, max(y) + room))
         axes.set(xlabel="mean gradient of an entry (thousandths)", ylabel=f"{label} (thousandths)")

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from statistics import fmean
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from regrad.report.marks import error_bar
+from regrad.report.marks import DASHED, error_bar
 from regrad.report.palette import BLUE, GREY, ORANGE
 from regrad.report.style import COLUMN_INCHES, PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
@@ -19,7 +18,6 @@ from regrad.statistics.intervals import Interval
 from regrad.studies.sgg.arms import ABLATIONS, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, VARIANTS
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
-ZERO: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 Entry = tuple[str, Interval | None, str, str]  # label, interval, colour, marker
 
 
@@ -48,7 +46,7 @@ def draw_forest(axis: Axes, entries: Iterable[Entry]) -> None:
             continue
         spread = error_bar(interval)
         axis.errorbar(interval.estimate, place, xerr=spread, fmt=marker, color=color, capsize=1.5, ms=3)
-    axis.axvline(0, **ZERO)
+    axis.axvline(0, **DASHED)
     axis.set(yticks=range(len(labels)), yticklabels=labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
     axis.tick_params(axis="y", labelsize=5.8)

@@ -2,13 +2,12 @@
 
 from collections.abc import Sequence
 
-from regrad.report.tables import interval_text
+from regrad.report.tables import NO_GAP, interval_text
 from regrad.results import Record
 from regrad.studies.sgg.arms import FINETUNING, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, STANDINS, VARIANTS
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
 
-NO_GAP = "no number, as one of the two diverged at every seed"
 ABSENT = "not run at this preset"
 # The public version 2 scales all entries alike: by b^n, in the settings of its class and of its trainer.
 SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer": "schedule=0.9"}

@@ -9,7 +9,6 @@ import pandas as pd
 from regrad.report.tables import interval_text, significant
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
-from regrad.statistics.intervals import Interval
 from regrad.studies.sgg.arms import ABLATIONS, FINETUNING, NO_SGG, SMALLEST, STANDINS, VARIANTS, Comparison, SGGArm
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
@@ -33,16 +32,20 @@ def perplexity_text(runs: SGGOutcomes) -> str:
     return f"{math.exp(loss.estimate):.2f}" if loss else "diverged"
 
 
-def control_gaps(
-    outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, metric: str
-) -> tuple[Interval | None, Interval | None]:
-    """Return an arm's difference to the tuned base and, for SGG, the one to the base at the matched rate."""
+def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, metric: str, seen: dict[str, str]) -> dict:
+    """Return rate and scale, then what was ``seen``, then differences: SGG's also to the base at the matched rate."""
     plain, _, matched = (outcomes.fresh.arm(each.name) for each in comparison.arms)
     runs = outcomes.fresh.arm(arm.name)
-    return (
-        None if arm is comparison.plain else runs.gap(plain, metric),
-        runs.gap(matched, metric) if arm is comparison.wrapped else None,
-    )
+    to_base = None if arm is comparison.plain else runs.gap(plain, metric)
+    to_matched = runs.gap(matched, metric) if arm is comparison.wrapped else None
+    return {
+        "LR": rate_text(runs),
+        "mean S": scale_text(runs.mean_scale()),
+        **seen,
+        "minus base": interval_text(to_base),
+        "minus matched": interval_text(to_matched),
+        "div.": f"{runs.diverged}/{len(runs)}",
+    }
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -50,20 +53,10 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
     for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
-            to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_loss")
-            lines.append(
-                {
-                    "arm": outcomes.label(comparison, arm),
-                    "LR": rate_text(runs),
-                    "mean S": scale_text(runs.mean_scale()),
-                    "test loss [95 %]": interval_text(runs.mean(), "diverged"),
-                    "perplexity": perplexity_text(runs),
-                    "minus tuned base": interval_text(to_base),
-                    "minus matched LR": interval_text(to_matched),
-                    "div.": f"{runs.diverged}/{len(runs)}",
-                }
-            )
-    return pd.DataFrame(lines)
+            seen = {"test loss [95 %]": interval_text(runs.mean(), "diverged"), "perplexity": perplexity_text(runs)}
+            cells = arm_cells(outcomes, comparison, arm, metric="test_loss", seen=seen)
+            lines.append({"arm": outcomes.label(comparison, arm)} | cells)
+    return pd.DataFrame(lines).rename(columns={"minus base": "minus tuned base", "minus matched": "minus matched LR"})
 
 
 def standins_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -71,21 +64,11 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
     for comparison in outcomes.fresh.present(STANDINS.values()):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
-            to_base, to_matched = control_gaps(outcomes, comparison, arm, "test_accuracy")
-            lines.append(
-                {
-                    "task": comparison.task,
-                    "arm": arm.label,
-                    "LR": rate_text(runs),
-                    "mean S": scale_text(runs.mean_scale()),
-                    "test acc. [95 %]": interval_text(runs.mean("test_accuracy"), "diverged"),
-                    "test loss": loss_text(runs),
-                    "minus AdamW": interval_text(to_base),
-                    "minus matched": interval_text(to_matched),
-                    "div.": f"{runs.diverged}/{len(runs)}",
-                }
-            )
-    return pd.DataFrame(lines)
+            accuracy = interval_text(runs.mean("test_accuracy"), "diverged")
+            seen = {"test acc. [95 %]": accuracy, "test loss": loss_text(runs)}
+            cells = arm_cells(outcomes, comparison, arm, metric="test_accuracy", seen=seen)
+            lines.append({"task": comparison.task, "arm": arm.label} | cells)
+    return pd.DataFrame(lines).rename(columns={"minus base": "minus AdamW"})
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:

@@ -1,14 +1,14 @@
 """Figures of the study of where the sign goes: records in, figure out."""
 
 from collections.abc import Sequence
-from statistics import fmean, median
+from statistics import fmean
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from regrad.report.marks import draw_interval, draw_range, parameter_label
+from regrad.report.marks import DASHED, draw_arms, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
@@ -17,7 +17,6 @@ from regrad.studies.sign_placement.arms import REFERENCE, SignArm, arms_of
 from regrad.studies.sign_placement.noise import values_by_parameter
 
 LOSS = "nats per byte"
-DASHED: dict[str, Any] = {"color": "#909090", "lw": 0.7, "ls": "--"}
 
 
 def fig_learning_rates(records: Sequence[Record]) -> Figure:
@@ -52,15 +51,8 @@ def fig_curves(records: Sequence[Record]) -> Figure:
 def fig_dose(records: Sequence[Record]) -> Figure:
     """Test loss against the number of examples under one sign; ``ema`` to the right of the whole batch."""
     arms, outcomes = arms_of(records), Outcomes(records)
-    reference = outcomes.arm(REFERENCE.name).fresh
     with canvas(ncols=2, width_ratios=(1.15, 1), height=2.3) as (figure, axes):
-        for place, arm in enumerate(arms):
-            runs = outcomes.arm(arm.name).fresh
-            if (mean := runs.mean()) is not None:
-                draw_interval(axes[0], place, mean, arm.style)
-            if arm != REFERENCE and (gap := runs.gap(reference)) is not None:
-                draw_interval(axes[1], place, gap, arm.style)
-        axes[1].axhline(0, **DASHED)
+        draw_arms(axes, {arm.name: arm.style for arm in arms}, outcomes.fresh, REFERENCE.name)
         ticks = [examples_under_one_sign(arm, records[0].spec.batch_size) for arm in arms]
         for axis, text in zip(axes, (f"test loss ({LOSS})", "difference to EMA"), strict=True):
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign")
@@ -106,9 +98,7 @@ def fig_noise(records: Sequence[Record]) -> Figure:
 def draw_ranges(axis: Axes, values: Sequence[Sequence[float]]) -> None:
     """Draw the median and the range of each entry's values, the first entry on top; none of an entry without."""
     for place, drawn in enumerate(values):
-        if drawn:
-            bar = [[median(drawn) - min(drawn)], [max(drawn) - median(drawn)]]
-            axis.errorbar(median(drawn), place, xerr=bar, fmt="o", ms=2.6, lw=0.7, color="#404040")
+        draw_median(axis, place, drawn)
     axis.set(ylim=(max(len(values), 1) - 0.5, -0.5), yticks=range(len(values)))
 
 
