@@ -45,7 +45,7 @@ SOURCES = [PAPER / "report.tex", *sorted((PAPER / "sections").glob("*.tex"))]
 CLAIMS = load(PAPER / "claims.toml")
 QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 # What pipeline/verdicts.py makes of the whole ledger, after every notebook.
-LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute"}
+LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute", "tab-formal-audit"}
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_numbers.numbers(study_records()),

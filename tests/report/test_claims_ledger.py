@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load, parse_claims
+from regrad.report.ledger.load import load, parse_ledger
 from regrad.report.ledger.schema import arms_of
 from regrad.studies.catalogue import STUDIES
 
@@ -89,7 +89,7 @@ def change(edit):
 )
 def test_a_faulty_ledger_is_refused_in_one_line(edit, words):
     with pytest.raises(ValueError, match=words.replace("[", r"\[")) as caught:
-        parse_claims(change(edit))
+        parse_ledger(change(edit))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 200
 

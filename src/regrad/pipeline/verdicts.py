@@ -17,8 +17,9 @@ from regrad.report.costs import COLUMNS, Cost, compute_table, cost
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
 from regrad.report.latex import breakable, escape_tex
+from regrad.report.ledger.audit import audit_table
 from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load
+from regrad.report.ledger.load import load, load_ledger
 from regrad.report.ledger.synthesis import deviation_table, power_table
 from regrad.report.ledger.synthesis import numbers as ledger_numbers
 from regrad.report.ledger.tables import as_rows, to_latex
@@ -120,6 +121,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     exporter.table("tab-claims", to_latex(rows))
     exporter.table("tab-power", power_table(rows))
     exporter.table("tab-deviations", deviation_table(rows))
+    exporter.table("tab-formal-audit", audit_table(load_ledger(folders.paper / "claims.toml").audits))
     if spent:
         source = f"times of results/reference/{PUBLISHED}"
         exporter.table("tab-compute", plain_table(pd.DataFrame(spent["table"], columns=COLUMNS)), source=source)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from regrad.report.ledger.gates import gates, shut
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome
 from regrad.report.ledger.kinds.prediction import prediction
 from regrad.report.ledger.kinds.rate import rate
@@ -59,7 +60,7 @@ def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: st
         return f"preset {preset} is below what the claim requires: {' or '.join(claim.presets)}"
     if claim.devices and device not in claim.devices:
         return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
-    return too_few(test, rows, claim.presets[preset])
+    return shut(gates(claim, rows, preset)) or too_few(test, rows, claim.presets[preset])
 
 
 def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:

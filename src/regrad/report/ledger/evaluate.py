@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from regrad.presets import PRESETS
 from regrad.report.ledger.dispatch import run_test
+from regrad.report.ledger.gates import Gate, gates
 from regrad.report.ledger.kinds.outcome import (
     ALPHA,
     INCONCLUSIVE,
@@ -40,6 +41,7 @@ class Verdict:
         device: Device of the rows.
         label: ``"at N parameters, T tokens"``, or empty.
         p_holm: The deciding p after Holm's correction over the claims of one paper and study.
+        gates: The bases that must be trained networks, with what they reach.
     """
 
     claim: Claim
@@ -51,6 +53,7 @@ class Verdict:
     device: str
     label: str = ""
     p_holm: float | None = None
+    gates: tuple[Gate, ...] = ()
 
 
 def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, label: str = "") -> Verdict:
@@ -80,6 +83,7 @@ def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, label: str =
         device=device,
         label=label,
         p_holm=deciding.p,
+        gates=gates(claim, rows, preset),
     )
 
 

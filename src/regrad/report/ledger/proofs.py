@@ -5,14 +5,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from regrad.report.ledger.load import load
+from regrad.report.ledger.load import load_ledger
 from regrad.report.ledger.schema import Construction
 
 
 def proofs(ledger: Path, study: str) -> list[str]:
-    """Return the tests that a study's claims name as proofs, ``tests/….py::test_…``, each once."""
-    names = [t.proof for c in load(ledger) if c.study == study for t in c.test if isinstance(t, Construction)]
-    return list(dict.fromkeys(names))
+    """Return the tests that a study's claims and the formal audit name as proofs, ``tests/….py::test_…``, each once."""
+    _, claims, audits = load_ledger(ledger)
+    names = [t.proof for c in claims if c.study == study for t in c.test if isinstance(t, Construction)]
+    return list(dict.fromkeys([*names, *(audit.proof for audit in audits if audit.study == study)]))
 
 
 def proof_rows(names: Iterable[str], root: Path) -> list[dict[str, Any]]:

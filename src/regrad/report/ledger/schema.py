@@ -7,16 +7,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
+from regrad.report.ledger.fields import IDENTIFIER, PROOF, Arms, Count, Ladder, Margin, Number, Preset, Share, Side
+from regrad.report.ledger.tasks import Requirement
 from regrad.results import Frozen
-
-Side = Literal["lower", "higher"]
-Arms = Annotated[tuple[str, ...], Field(min_length=1)]
-Ladder = Annotated[tuple[str, ...], Field(min_length=3)]
-# Strict: TOML's true is not the number 1.
-Number = Annotated[float, Field(strict=True)]
-Margin = Annotated[float, Field(strict=True, gt=0)]
-Share = Annotated[float, Field(strict=True, gt=0, lt=1)]
-Count = Annotated[int, Field(strict=True, ge=1)]
 
 
 class Where(Frozen):
@@ -139,7 +132,7 @@ class Construction(Frozen):
     """
 
     kind: Literal["construction"]
-    proof: str = Field(pattern=r"^tests/[\w/]+\.py::test_\w+$")
+    proof: str = Field(pattern=PROOF)
 
 
 AnyTest = Paired | Spread | Rate | Ratio | Trend | Prediction | Construction
@@ -148,10 +141,17 @@ KINDS: dict[str, type[Frozen]] = {
 }
 
 
+class Workload(Frozen):
+    """What a ratio of costs is measured on."""
+
+    name: str  # as the benchmark's record names it
+    ordinary: str  # what the treatment is compared with, in words
+
+
 class Claim(Frozen):
     """One sentence of a paper; ``paper/claims.toml`` explains the attributes in its first lines."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.-]*$")
+    id: str = Field(pattern=IDENTIFIER)
     paper: str
     sentence: str
     quotation: str
@@ -159,8 +159,10 @@ class Claim(Frozen):
     source: Literal["primary", "secondary"]
     original: str = ""
     study: str
-    presets: dict[Literal["small", "medium", "full", "paper"], Count] = Field(min_length=1)
+    presets: dict[Preset, Count] = Field(min_length=1)
     devices: tuple[Literal["cpu", "cuda"], ...] = ()
+    requires: tuple[Requirement, ...] = ()
+    workloads: tuple[Workload, ...] = ()
     falsified: str
     note: str = ""
     test: tuple[Annotated[AnyTest, Field(discriminator="kind")], ...] = Field(min_length=1)

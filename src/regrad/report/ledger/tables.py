@@ -62,6 +62,7 @@ def _row(verdict: Verdict) -> Plain:
             "device": verdict.device,
             "label": verdict.label,
             "margin": deciding.get("margin"),
+            "gates": [gate.row() for gate in verdict.gates],
             "tests": [_outcome(outcome) for outcome in verdict.outcomes],
         }
     )
