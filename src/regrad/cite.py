@@ -23,11 +23,7 @@ def scalars(citation: str) -> dict[str, str]:
 
 
 def report_entry(citation: str) -> str:
-    """Return the BibTeX entry of the report and its software.
-
-    Raises:
-        ValueError: If the citation file lacks title, version, date or a first author.
-    """
+    """Return the BibTeX entry of the report (ValueError: title, version, date or first author is missing)."""
     texts = scalars(citation)
     author = re.search(r"^authors:\n +- (?:name|family-names): +(\S.*)$", citation, re.M)
     lacking = [key for key in ("title", "version", "date-released") if key not in texts]

@@ -41,11 +41,7 @@ def module_path(name: str) -> Path | None:
 
 
 def code_tokens(source: str) -> list[str]:
-    """Return the tokens that Python executes: no comments, docstrings, blank lines or widths of indentation.
-
-    Raises:
-        SyntaxError: The text is no Python.
-    """
+    """Return the tokens that Python executes: no comments, docstrings, blank lines or widths of indentation."""
     found: list[str] = []
     line: list[str] = []  # the tokens of the current statement
     strings = True  # whether they are texts only: such a statement does nothing
@@ -112,11 +108,7 @@ def direct_imports(parsed: ast.AST) -> set[str]:
 
 
 def closure(roots: Iterable[str]) -> dict[str, Module]:
-    """Return ``roots`` and all of our modules that they import, by name; tables of names are left out.
-
-    Raises:
-        ValueError: If a root is not one of our modules.
-    """
+    """Return ``roots`` and all of our modules that they import, by name; tables of names are left out."""
     found: dict[str, Module] = {}
     pending = sorted(roots)
     while pending:

@@ -44,11 +44,7 @@ _local: dict[str, Any] = {}  # of the cluster that this process started: how it 
 
 
 def gpus() -> float:
-    """Return the share of a GPU that a run takes: ``REGRAD_RAY_GPUS``, 0 if unset.
-
-    Raises:
-        ValueError: It is not a number from 0 to 1.
-    """
+    """Return the share of a GPU that a run takes, 0 to 1: ``REGRAD_RAY_GPUS``, 0 if unset (else ValueError)."""
     word = os.environ.get(GPUS, "0")
     try:
         value = float(word)
@@ -77,11 +73,7 @@ def check(device: str) -> None:
 
 
 def knock() -> None:
-    """Look whether somebody listens at ``RAY_ADDRESS``, where it names a port: Ray itself would ask for minutes.
-
-    Raises:
-        ExecutorError: Nobody does.
-    """
+    """Refuse a ``RAY_ADDRESS`` with a port at which nobody listens: Ray itself would ask for minutes."""
     host, colon, port = os.environ.get(ADDRESS, "").rpartition("://")[2].rpartition(":")
     if not (colon and port.isdecimal()):
         return  # "auto" and the like: Ray looks for files
@@ -98,12 +90,8 @@ def gives_gpus() -> bool:
 def map_ray(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
     """Yield ``function(task)`` as they finish, in any order.
 
-    A local cluster serves this process until it ends, or asks for another number of workers.
-
-    Args:
-        function: Importable by name on the nodes.
-        tasks: What it is given, each picklable.
-        workers: How many at a time, at least 1; on a cluster that others started its free CPUs decide.
+    A local cluster serves this process until it ends, or asks for another number of workers; on a cluster that others
+    started its free CPUs decide how many work at a time.
 
     Raises:
         ExecutorError: There is no such cluster, it has no GPU, or a node sees other files.
@@ -161,11 +149,7 @@ def outcomes(done: list[Any]) -> Iterator[Any]:
 
 
 def connect(workers: int) -> Any:
-    """Return the module ``ray``, connected: as it is already, to ``RAY_ADDRESS``, or to a cluster started here.
-
-    Raises:
-        ExecutorError: That failed.
-    """
+    """Return the module ``ray``, connected: as it is already, to ``RAY_ADDRESS``, or to a cluster started here."""
     asked = {"workers": workers, "variables": variables()}
     with environment(SILENT), handlers():
         ray = importlib.import_module("ray")

@@ -51,11 +51,7 @@ def caption_table(names: tuple[str, ...]) -> torch.Tensor:
 class Captioner(nn.Module):
     """Logits [B, L, 256] of the bytes of captions [B, L], given images [B, C, H, W] and the bytes before.
 
-    Args:
-        config: Shape of the decoder.
-        pixels: Entries of a patch, over all channels.
-        patch: Its side.
-        generator: CPU generator of the initial weights.
+    ``pixels`` are the entries of a patch over all channels, ``patch`` is its side.
 
     Source: Liu et al. 2023 (LLaVA): visual tokens are a projection of image features; here of raw patches.
     """

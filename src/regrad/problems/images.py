@@ -106,14 +106,7 @@ class ImageProblem(Classification):
 
 
 def normalised(problem: Problem, split: Split, places: np.ndarray, dtype: torch.dtype = torch.float32) -> Batch:
-    """Images [B, C, H, W] of a problem, with mean 0 and deviation 1 on its training split, and labels [B].
-
-    Args:
-        problem: With the arrays of `load_images`.
-        split: Where the images are.
-        places: Their numbers, [B].
-        dtype: Of the images; the arithmetic is in float32 at least.
-    """
+    """Images [B, C, H, W], mean 0 and deviation 1 on the training split (taken in float32 at least), and labels [B]."""
     arrays, device = problem.arrays, problem.device
     pixels = torch.from_numpy(arrays[f"{split}_images"][places]).to(device)
     labels = torch.from_numpy(arrays[f"{split}_labels"][places].astype(np.int64)).to(device)

@@ -126,12 +126,7 @@ class LanguageProblem(Problem):
         return Decoder(self.options.shape(), generator=generator)
 
     def losses(self, model: Callable[..., torch.Tensor], batch: Batch) -> torch.Tensor:
-        """Loss of each sequence, [B], not divided by B: its tokens' mean negative log-likelihood in nats.
-
-        Args:
-            model: Maps [B, T] ids to [B, T, vocabulary] logits.
-            batch: B sequences.
-        """
+        """Loss of each sequence, [B], not divided by B: its tokens' mean negative log-likelihood in nats."""
         tokens = class_losses(model(batch.inputs).flatten(0, 1), batch.targets.flatten())
         return tokens.unflatten(0, batch.targets.shape).mean(dim=1)
 

@@ -57,11 +57,7 @@ def _check(source: Source, member: Member, content: bytes | None) -> None:
 
 
 def only_member(content: bytes, name: str, size: int) -> bytes:
-    """The member `name` of the zip file `content`, unpacked to exactly `size` bytes.
-
-    Raises:
-        DataError: It is missing, damaged or of another size.
-    """
+    """The member `name` of the zip file `content`, unpacked to exactly `size` bytes, or `DataError`."""
     try:
         found = _zip_members(io.BytesIO(content), {name: Member(name, size)})
     except BROKEN as error:

@@ -79,11 +79,7 @@ def digits(cache: Path | None = None) -> Arrays:
 
 
 def gunzip(content: bytes, size: int, name: str) -> bytes:
-    """The decompressed bytes of a gzip file, exactly `size` of them.
-
-    Raises:
-        DataError: It is damaged, cut short, or of another size.
-    """
+    """The decompressed bytes of a gzip file, exactly `size` of them, or `DataError`."""
     stream = zlib.decompressobj(wbits=31)
     try:
         unpacked = stream.decompress(content, size + 1)

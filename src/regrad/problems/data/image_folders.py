@@ -26,11 +26,7 @@ class Tree(NamedTuple):
 
 
 def image_root(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder that the environment variable names.
-
-    Raises:
-        DataError: It is not set, or no folder with ``train`` and ``val``.
-    """
+    """Return the folder that the environment variable names, with ``train`` and ``val`` in it, or raise `DataError`."""
     named = environment.get(VARIABLE, "")
     if not named:
         raise DataError(f"imagenet: {VARIABLE} is not set; {REMEDY}")
@@ -60,11 +56,7 @@ def is_image(path: Path) -> bool:
 
 
 def read_image(path: Path, size: int) -> np.ndarray:
-    """Return the middle square of a photograph, uint8 [3, size, size].
-
-    Raises:
-        DataError: Pillow is missing, or the file is no readable image.
-    """
+    """Return the middle square of a photograph, uint8 [3, size, size] (DataError: no Pillow, or no readable image)."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:

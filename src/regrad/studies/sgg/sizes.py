@@ -83,15 +83,7 @@ def captions(hidden: int, evaluation_examples: int) -> Part:
 def pretraining(
     decoders: tuple[Part, ...], low_rank: Part, budget: Budget, *, wide: int, centers: dict[str, float]
 ) -> dict[str, Task]:
-    """Return the tasks of pre-training.
-
-    Args:
-        decoders: Language problems of rising size.
-        low_rank: The smallest with changes of low rank, for LoRA.
-        budget: Of each task.
-        wide: How many of the decoders are for base optimizers other than AdamW, the smallest first.
-        centers: Learning rate at the middle of each base optimizer's grid.
-    """
+    """Return the tasks of pre-training; base optimizers other than AdamW get the ``wide`` smallest of the decoders."""
     problems = dict.fromkeys(PRETRAINING, decoders[:wide]) | {"adamw": decoders, "lora": (low_rank,)}
     return {
         comparison.name: Task(problem, budget, centers[base], final=0.1)

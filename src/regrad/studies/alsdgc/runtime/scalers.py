@@ -19,17 +19,7 @@ def alsdgc(device: torch.device, **options: Any) -> ALSDGC:
 def clipped(
     device: torch.device, *, clipper: str = "none", loss_scale: float | Literal["dynamic"] = 1.0, **options: Any
 ) -> ClippedScaler:
-    """Return a clipper behind a loss scaler.
-
-    Args:
-        device: Where the gradients are.
-        clipper: Key of ``CLIPPERS``.
-        loss_scale: A constant, or ``"dynamic"`` for ``torch.amp.GradScaler``.
-        options: Keyword arguments of the clipper.
-
-    Raises:
-        ValueError: An unknown clipper.
-    """
+    """Return a clipper of ``CLIPPERS``, with its options, behind a constant loss scale or ``torch.amp.GradScaler``."""
     if clipper not in CLIPPERS:
         raise ValueError(f"clipper must be one of {', '.join(sorted(CLIPPERS))}, got {clipper!r}")
     scaler = torch.amp.GradScaler(device.type) if loss_scale == "dynamic" else FixedScaler(scale=loss_scale)

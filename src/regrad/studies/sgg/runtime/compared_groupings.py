@@ -95,12 +95,7 @@ COMPARED: dict[str, GroupFunction] = {"gmm": group_by_mixture, "dbscan": group_b
 
 
 def sgg_compared(base: Optimizer, *, grouping: str, **settings: Any) -> SGG:
-    """Put an SGG with scikit-learn in its step, on the CPU, around ``base``.
-
-    Args:
-        base: As of SGG.
-        grouping: "gmm" or "dbscan".
-        settings: Of SGG.
+    """Put an SGG that groups by "gmm" or "dbscan", with scikit-learn in its step, on the CPU, around ``base``.
 
     Raises:
         ValueError: A setting out of range.
