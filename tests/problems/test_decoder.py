@@ -8,14 +8,8 @@ import torch
 from torch.func import functional_call, grad, vmap
 from torch.nn.functional import cross_entropy
 
-from regrad.problems.models.decoder import (
-    CONFIGS,
-    Decoder,
-    DecoderConfig,
-    causal_attention,
-    rotary_tables,
-    rotate,
-)
+from regrad.problems.models.attention import causal_attention, rotate
+from regrad.problems.models.decoder import CONFIGS, Decoder, DecoderConfig, rotary_tables
 
 SMALL = DecoderConfig(hidden=32, intermediate=48, heads=4, layers=2, vocabulary=50, context=16)
 OURS_TO_LLAMA = {

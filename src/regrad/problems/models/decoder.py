@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import scaled_dot_product_attention, silu, softmax
+from torch.nn.functional import silu
 from torch.nn.utils import skip_init
+
+from regrad.problems.models.attention import rotary_attention
+from regrad.problems.models.rms_norm import RMSNorm
 
 
 @dataclass(frozen=True)
@@ -24,8 +27,9 @@ class DecoderConfig:
         vocabulary: Number of token ids.
         context: Longest sequence, in tokens.
         tied: Whether the output head is the embedding matrix.
-        fused: Whether to use torch's fused attention kernels. They save memory on long sequences, but are not
-            deterministic on every GPU, and fall back to a loop under `torch.func.vmap` on a CPU.
+        fused: Whether to use fused attention: on a CPU a few rows of scores at a time, on long sequences and
+            elsewhere torch's kernels, which keep no scores, are not deterministic on every GPU, and fall back
+            to a loop under `torch.func.vmap` on a CPU.
         eps: Added to the mean square in RMSNorm.
         rotary_base: Base of the rotary frequencies.
         init_std: Standard deviation of all matrices at initialisation.
@@ -82,20 +86,6 @@ def rotary_tables(config: DecoderConfig) -> tuple[torch.Tensor, torch.Tensor]:
     return angles.cos(), angles.sin()
 
 
-def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """Rotate coordinate pairs (i, i + size/2) of `x` [..., T, size] by the angles of their position."""
-    first, second = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-second, first], dim=-1) * sin
-
-
-def causal_attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """Softmax attention to this and earlier positions; all arguments and the result [..., T, size]."""
-    length, size = query.shape[-2:]
-    scores = (query * size**-0.5) @ key.transpose(-1, -2)
-    future = torch.ones(length, length, dtype=torch.bool, device=query.device).triu(1)
-    return softmax(scores.masked_fill(future, -torch.inf), dim=-1) @ value
-
-
 def _linear(inputs: int, outputs: int) -> nn.Linear:
     # skip_init leaves the global random state alone; Decoder fills the weights from its own generator.
     return skip_init(nn.Linear, inputs, outputs, bias=False)
@@ -116,15 +106,10 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         """[B, T, hidden] -> [B, T, hidden]."""
         query, key, value = (
-            layer(x).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for layer in (self.query, self.key, self.value)
+            layer(x).unflatten(-1, (self.heads, -1)) for layer in (self.query, self.key, self.value)
         )
-        query, key = rotate(query, cos, sin), rotate(key, cos, sin)
-        if self.fused:
-            mixed = scaled_dot_product_attention(query, key, value, is_causal=True)
-        else:
-            mixed = causal_attention(query, key, value)
-        return self.output(mixed.transpose(1, 2).flatten(-2))
+        mixed = rotary_attention(query, key, value, angles=(cos, sin), fused=self.fused)
+        return self.output(mixed.flatten(-2))
 
 
 class FeedForward(nn.Module):
@@ -146,9 +131,9 @@ class Block(nn.Module):
 
     def __init__(self, config: DecoderConfig):
         super().__init__()
-        self.attention_norm = nn.RMSNorm(config.hidden, eps=config.eps)
+        self.attention_norm = RMSNorm(config.hidden, eps=config.eps)
         self.attention = Attention(config)
-        self.feedforward_norm = nn.RMSNorm(config.hidden, eps=config.eps)
+        self.feedforward_norm = RMSNorm(config.hidden, eps=config.eps)
         self.feedforward = FeedForward(config)
 
     def forward(self, x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
@@ -176,7 +161,7 @@ class Decoder(nn.Module):
         self.config = config
         self.embedding = skip_init(nn.Embedding, config.vocabulary, config.hidden)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.layers))
-        self.norm = nn.RMSNorm(config.hidden, eps=config.eps)
+        self.norm = RMSNorm(config.hidden, eps=config.eps)
         self.head = _linear(config.hidden, config.vocabulary)
         for parameter in self.parameters():
             if parameter.dim() > 1:
