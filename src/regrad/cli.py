@@ -69,6 +69,7 @@ def reproduce(words: list[str], folders: Folders) -> int:
         return bless(made, options, folders)
     if options.from_reference is not None:
         use_reference(made, options, folders)
+    # Imports below are late on purpose: a wrong word is answered before anything heavy is loaded.
     from regrad.pipeline.devices import choose_device, default_preset
 
     if options.executor:

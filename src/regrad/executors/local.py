@@ -43,6 +43,7 @@ def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
     A worker that dies takes its siblings' unfinished tasks with it: what it had not yielded is
     missing from the result, and the caller asks again for what it still lacks.
     """
+    # In this process: a pool takes longer to start than a single short run, and a debugger works.
     if workers == 1 or len(tasks) <= 1:
         yield from map(function, tasks)
         return
@@ -50,6 +51,7 @@ def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
     from joblib import Parallel, delayed
     from joblib.externals.loky.process_executor import TerminatedWorkerError
 
+    # One task at a time and as it ends: runs differ in length by factors.
     parallel = Parallel(n_jobs=workers, return_as="generator_unordered", batch_size=1, pre_dispatch="all")
     try:
         yield from parallel(delayed(guarded)(function, task) for task in tasks)

@@ -43,6 +43,7 @@ class Builder:
     def write(self, name: str, data: bytes) -> str:
         """Write a file of the site, once; return its name."""
         path = self.site / name
+        # Two figures may lead to one module or one set of records; pages are large and the same.
         if path not in self.written:
             write_atomically(path, data)
             self.written[path] = None
@@ -74,9 +75,11 @@ class Builder:
             return {}
         path, text, note = source
         line, docstring = definition(text, function)
+        # By commit: figures of one site may come from several, each with its own text of the module.
         name = f"code/{row.commit.replace('+', '-changed')}/{module}.html"
         values = {"module": module, "path": path, "note": note, "lines": text.splitlines()}
         links = {"code": self.page(name, "code.html", module, **values) + f"#L{line}"}
+        # A commit with changes on top is nowhere but here: a link to the remote would show other code.
         if self.remote and CLEAN.fullmatch(row.commit):
             links["remote"] = f"{self.remote}/blob/{row.commit}/{path}#L{line}"
         return links | {"caption": caption(docstring, figure)}

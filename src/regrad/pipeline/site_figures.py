@@ -24,6 +24,7 @@ def decoded(output: nbformat.NotebookNode) -> bytes | None:
     """Return the PNG of an output; None if there is none or it is not one."""
     data = output.get("data", {}).get("image/png")
     try:
+        # Validated: notebooks come from anywhere, and Python's decoder skips what it does not know.
         png = base64.b64decode("".join(str(data).split()), validate=True) if data else b""
     except (binascii.Error, ValueError):
         return None
@@ -43,6 +44,7 @@ def shown(notebook: nbformat.NotebookNode, stem: str) -> list[tuple[nbformat.Not
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         if png := decoded(output):
             name = figure_name(output)
+            # A name twice would overwrite the first picture's file on the site.
             if not name or name in pictures:
                 name = f"{stem}-{len(pictures) + 1}"
             pictures[name] = output, Shown(name, png, struct.unpack(">II", png[16:24]))

@@ -56,6 +56,7 @@ def source_at(root: Path, commit: str, module: str) -> tuple[str, str, str] | No
         return None
     inside = here.is_relative_to(root)
     path = here.relative_to(root).as_posix() if inside else "src/" + module.replace(".", "/") + ".py"
+    # As it was when the figure was drawn; the working tree may have moved on since.
     if CLEAN.fullmatch(commit):
         command = ["git", "-C", str(root), "show", f"{commit}:{path}"]
         try:

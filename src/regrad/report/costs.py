@@ -49,6 +49,7 @@ def cost(record: Record, circumstances: Circumstances | None) -> Cost:
 
 
 def once(costs: Iterable[Cost]) -> list[Cost]:
+    # Studies share runs (a run's name has no study in it): by name, or the total would count them twice.
     return list({c.run: c for c in costs}.values())
 
 

@@ -112,6 +112,7 @@ class Exporter:
         pdf = rendered(figure, "pdf", PDF_METADATA | {"Subject": stamp})
         drawn_by = f"{draw.__module__}:{draw.__qualname__}"
         self._write(f"figures/{name}.pdf", pdf, records, stamp=stamp, source=self.source, drawn_by=drawn_by)
+        # Drawn once, saved twice: what the notebook shows is what the report includes.
         return Picture(name, rendered(figure, "png", {"Software": None}))
 
     def table(self, name: str, latex: str, *, records: Sequence[Record] | None = None, source: str = "") -> None:
@@ -139,6 +140,7 @@ class Exporter:
         for key in values:  # all of them before anything is written
             if not KEY.fullmatch(key):
                 raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
+        # Sorted: what is counted first changes no byte of the file.
         lines = [f"\\setval{{{key}}}{{{value}}}" for key, value in sorted(values.items())]
         self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), self.records)
 

@@ -16,6 +16,7 @@ DASHED: dict[str, Any] = {"color": COMPARED_WITH, "lw": 0.7, "ls": "--"}  # a li
 
 def error_bar(interval: Interval) -> list[list[float]] | None:
     """Return what ``Axes.errorbar`` takes as ``xerr`` or ``yerr``; None for an infinite interval (a single seed)."""
+    # A single seed has no interval, and an infinite bar cannot be drawn.
     if not (math.isfinite(interval.low) and math.isfinite(interval.high)):
         return None
     return [[interval.estimate - interval.low], [interval.high - interval.estimate]]

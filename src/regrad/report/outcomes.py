@@ -103,6 +103,7 @@ class Outcomes:
         """
         found = self.choices()
         best = [found[arm].means[lr] for arm in arms if arm in found and (lr := found[arm].best) is not None]
+        # The slowest's end, so that every one of them can get there: else speed would be compared on those that can.
         return max(best, default=math.inf) + slack
 
     def ends(self, metric: str = "test_loss") -> dict[int, float]:
@@ -118,6 +119,7 @@ class Outcomes:
     def differences(self, other: "Outcomes", metric: str = "test_loss") -> list[float]:
         """Return the paired differences of one arm's final number to another's, at the seeds they share."""
         mine, theirs = self.ends(metric), other.ends(metric)
+        # Paired by seed: equal seeds share initial weights and data order, and that noise cancels.
         return [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
 
     def gap(self, other: "Outcomes", metric: str = "test_loss") -> "Interval | None":
@@ -131,6 +133,7 @@ class Outcomes:
     def curve(self, name: str = "validation_loss") -> tuple[list[float], list[list[float]]]:
         """Return the steps and, at each, the values of one arm's runs that did not diverge; empty without any."""
         curves = [r.curves[name] for r in self.by_seed.values() if not r.diverged and name in r.curves]
+        # Strict: runs of one arm are evaluated at the same steps, or they are not runs of one arm.
         return (curves[0].x, [list(ys) for ys in zip(*(c.y for c in curves), strict=True)]) if curves else ([], [])
 
     def mean_curve(self, name: str = "validation_loss") -> tuple[list[float], list[float]]:

@@ -55,6 +55,7 @@ def unstamped(generated: Path) -> list[str]:
     lines = []
     for path in sorted([*generated.glob("figures/*"), *generated.glob("tables/*")]):
         name = path.relative_to(generated).as_posix()
+        # In this order: what no manifest knows has no digest, and what changed may thereby have lost its stamp.
         if name not in digests:
             lines.append(f"{name}: in no notebook's manifest")
         elif hashlib.sha256(path.read_bytes()).hexdigest() != digests[name]:

@@ -54,6 +54,7 @@ def typical(values: Sequence[float]) -> str:
     """
     finite = [value for value in values if math.isfinite(value)]
     missed = len(values) - len(finite)
+    # Geometric: steps to a target and stable rates differ by factors, and one slow seed must not be the mean.
     mean = math.exp(fmean(map(math.log, finite))) if finite and all(finite) else 0.0
     text = significant(mean, 3) if finite else ""
     return text + (f" ({missed} missed)" if missed else "")

@@ -33,9 +33,11 @@ def build_optimizer(part: Part, model: nn.Module) -> Optimizer:
     factory = resolve(look_up(OPTIMIZERS, part, "optimizer"))
     options: dict[str, Any] = dict(part.options)
     if "base" in options:
+        # The base travels as plain JSON in the options, so that a spec's key covers it like any other setting.
         return factory(build_optimizer(Part(**options.pop("base")), model), **options)
     # JSON has no tuples; torch's optimizers want them.
     options = {key: tuple(value) if isinstance(value, list) else value for key, value in options.items()}
+    # With names: per-example statistics reach an optimizer by parameter name.
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     return factory(named, **options)
 

@@ -84,6 +84,7 @@ class RankKeeper(Keeper):
     def agreed(self, kept: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the state only if every rank has kept one after the same step."""
         step = kept["step"] if kept else 0
+        # One reduction for both: the largest of -step is the smallest step.
         low, high = self._most(-step, step)
         return kept if -low == high > 0 else None
 

@@ -38,6 +38,7 @@ class UntilSecondEvaluation:
     def __init__(self, record: Record) -> None:
         from regrad.runner.train import evaluation_steps
 
+        # The second: the first is the untrained model, in which no optimizer has had a say.
         self.last = sorted(evaluation_steps(record.spec.steps, record.spec.evaluations))[:2][-1]
         self.curves: Curves | None = None
 
@@ -71,6 +72,7 @@ def _whole(task: Repeat) -> str:
     points = {name: dict(zip(curve.x, curve.y, strict=True)) for name, curve in new.curves.items()}
     for name in ("status", "parameters", "metrics"):
         if getattr(new, name) != getattr(old, name):
+            # A curve says where the runs part; a final number only that they did.
             return first_difference(old, points, old.spec.steps) or f"{name} {getattr(new, name)!r}"
     return first_difference(old, points, old.spec.steps)
 

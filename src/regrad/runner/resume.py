@@ -139,6 +139,7 @@ class Keeper:
         self.last = time.monotonic()
         if asked:
             self.asked = 0
+            # Handlers go back first: the signal sent again must meet whatever would have answered it without us.
             self.__exit__()
             os.kill(os.getpid(), asked)
             time.sleep(1.0)  # the signal ends this process here, unless its owner had another wish
@@ -160,11 +161,13 @@ class Keeper:
         head, _, body = self.path.read_bytes().partition(b"\n")
         if head != MAGIC + hashlib.sha256(body).hexdigest().encode():
             raise ValueError("checksum mismatch")
+        # Tensors, numbers and text only: a checkpoint that somebody else wrote must not execute anything.
         kept = torch.load(io.BytesIO(body), map_location=self.device, weights_only=True)
         if kept["run_id"] != self.run_id:
             raise ValueError("the checkpoint belongs to another run")
         kept["generators"] = {
             name: [t.cpu() for t in value] if name == "cuda" else value for name, value in kept["generators"].items()
         }
+        # Generators take their states from the CPU only, wherever the run computes.
         kept["generators"]["torch"] = kept["generators"]["torch"].cpu()
         return kept

@@ -35,6 +35,7 @@ class Curves:
 
     def add(self, step: int, values: dict[str, float]) -> bool:
         """Append ``values`` after ``step`` steps; return False, and append nothing, if one is not finite."""
+        # All or none: curves of one evaluation stay of one length, and JSON has no NaN.
         if not all(math.isfinite(value) for value in values.values()):
             return False
         for name, value in values.items():
@@ -131,15 +132,18 @@ def train(spec: Spec, problem: Problem, model: nn.Module, keeper: Keeps | None =
     curves, now = Curves(), Checkpoint(model, problem, spec, optimizer, scaler)
     moving = Moving(model, optimizer, scheduler, scaler, curves)
     for step in range(keeper.resume(moving) if keeper else 0, spec.steps + 1):
+        # Before the step: step 0 is the untrained model, and the state after the last step is looked at too.
         if step in evaluate_after and not curves.add(step, evaluation(problem, model, "validation")):
             return curves, False
         for measure in measures:
             if measure.wants(step, spec) and not curves.add(step, measure(now)):
                 return curves, False
+        # The turn after the last step only looks.
         if step < spec.steps:
             batch = problem.batch(step, spec.batch_size)
             step_with(scaler, optimizer, gradient(model, losses, batch))
             scheduler.step()
+            # After the step and not before the next: evaluations need not hold gradients in memory.
             optimizer.zero_grad(set_to_none=True)
             if keeper:
                 keeper.after(step + 1, moving)
@@ -158,6 +162,7 @@ def record_of(spec: Spec, fingerprint: Fingerprint, curves: Curves, finite: bool
         spec=spec,
         fingerprint=fingerprint,
         status="finished" if finite else "diverged",
+        # The last number of a run that stopped early would pass for the end of a whole one.
         metrics={name: curve.y[-1] for name, curve in exported.items()} if finite else {},
         curves=exported,
         parameters=parameters,

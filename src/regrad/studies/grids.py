@@ -13,6 +13,7 @@ FreshSeeds = Callable[[str, str], int]  # of a part and an arm
 
 def log_grid(center: float, points: int, ratio: float) -> list[float]:
     """Return ``points`` learning rates around ``center``, neighbours ``ratio`` apart, six digits each."""
+    # Six digits: the rate is part of a run's name, and the last bits of a power may differ between machines.
     return [float(f"{center * ratio ** (k - (points - 1) / 2):.6g}") for k in range(points)]
 
 
@@ -44,6 +45,7 @@ def tuning_then_fresh(
     specs: list[Spec] = []
     for arm, first in grids.items():
         grid, best = grown(first, done[arm], extensions)
+        # Named again even where they have run: a plan is the whole study, and the store knows which runs it has.
         specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(tuning)]
         if best is not None:
             specs += [make(arm, best, seed, "fresh") for seed in range(fresh(arm) if callable(fresh) else fresh)]
@@ -56,8 +58,10 @@ def grown(
     """Return an arm's grid so far and, once its tuning is complete, its best learning rate."""
     grid = list(first)
     for extension in range(extensions + 1):
+        # Half a grid chooses nothing: its best would depend on which run happened to end first.
         if not all(lr in done for lr in grid):
             return grid, None
+        # Only what is on this grid: the store may hold rates of another plan.
         choice = next(iter(choose([r for lr in grid for r in done[lr]]).values()))
         if choice.edge is None or extension == extensions:
             return grid, choice.best

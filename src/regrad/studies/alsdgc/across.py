@@ -31,6 +31,7 @@ def times(records: Iterable[Record]) -> dict[str, dict[str, float]]:
     for task in tasks(outcomes):
         loss = target(outcomes, task)
         seeds = {arm: runs_by_seed(outcomes, task, arm) for arm in PROFILED}
+        # Seeds that all have: a profile compares solvers on the same instances.
         for seed in sorted(set.intersection(*(set(by_seed) for by_seed in seeds.values()))):
             for arm, by_seed in seeds.items():
                 by_arm[arm][f"{task}/{seed}"] = time_to(by_seed[seed], loss)

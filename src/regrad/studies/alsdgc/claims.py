@@ -80,6 +80,7 @@ def architecture_rows(outcomes: Outcomes) -> list[Row]:
             arm = best_fixed(outcomes, task) if name == "best-clip" else name
             ends[task] = runs(outcomes, task, arm).ends()
         for seed in runs(outcomes, "plain", "clip-1").by_seed:
+            # Over each task's floor: losses of different tasks have no common zero.
             excess = [ends[task].get(seed, math.inf) - floor for task, floor in floors.items()]
             rows.append(row(name, seed, "architecture_excess", fmean(excess), failed=math.inf in excess))
     return rows
@@ -97,6 +98,7 @@ def data_rows(outcomes: Outcomes) -> list[Row]:
     for name, arm in ledger_names(outcomes, "fractions", "plain"):
         whole = runs(outcomes, "plain", arm).ends()
         for seed, less in runs(outcomes, "fractions", arm).grouped(lambda run: run.spec.seed).items():
+            # A penalty needs both ends: without a loss at all of the data there is nothing to be worse than.
             failed = seed not in whole or less.diverged > 0
             value = None if failed else fmean(run.metrics["test_loss"] for run in less) - whole[seed]
             rows.append(row(name, seed, "data_penalty/plain", value, failed=failed))

@@ -146,6 +146,7 @@ def fig_spikes(records: Iterable[Record]) -> Figure:
             dash = "--" if arm in NORMS and arm != "clip-1" else "-"  # all norms share a colour
             if means:
                 axis.plot(list(means), list(means.values()), dash, color=ARMS[arm].color, label=ARMS[arm].label)
+        # Taken before the axis is logarithmic, which would choose limits anew.
         top = axis.get_ylim()[1]
         axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log")
         if control:  # at preset smoke tuning may leave none

@@ -83,6 +83,7 @@ def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
 def share(outcomes: Outcomes, part: str, arm: str) -> str:
     """Return how many of how many fresh runs diverged; of an arm that tuning left without one, its tuning runs."""
     own = outcomes.part(part)
+    # Zero of zero would read as never: without a fresh run the tuning is what can be told.
     if arm in own.untrainable:
         return "{0} of {0} in tuning".format(len(own.arm(arm).tuning))
     results = own.arm(arm).results

@@ -102,6 +102,7 @@ def variations(sizes: Sizes, fresh: Spec) -> list[Spec]:
 
 def adam_control(sizes: Sizes, seed: int) -> list[Spec]:
     """Return Adam at one untuned learning rate, at twice it, and under V0, V1 and the placebo."""
+    # Untuned on purpose: a tuned rate would make up for whatever V0 multiplies Adam's step by.
     rates = {arm: sizes.adam_rate * ARMS[arm].lr_factor for arm in ADAM_ARMS}
     return [
         variant(make(sizes, "plain", arm, lr, seed, "fresh"), "adam", optimizer=optimizer("adam", lr))
@@ -137,6 +138,7 @@ def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
     bare = [spec for spec in fresh if spec.tags["arm"] == "none"]
     beside: list[Spec] = []
     if {spec.tags["arm"] for spec in plain} >= set(NORMS):  # every fixed norm is tuned: the best is known
+        # The best norm is the strongest simple rival: leaving it out would flatter ALSDGC.
         followed = {*FOLLOWED, best_norm(records, "plain")}
         for spec in plain:
             if spec.tags["arm"] in followed:

@@ -49,6 +49,7 @@ def target(outcomes: Outcomes, task: str) -> float:
 
 def time_to(run: Record | None, loss: float) -> float:
     """Return after how many steps, at least 1, a run's validation loss falls to ``loss``; else inf."""
+    # At least 1: ratios of times are taken, and a run may start below the target.
     return math.inf if run is None else max(1.0, steps_to(run, loss))
 
 
@@ -82,6 +83,7 @@ def rates_by_seed(outcomes: Outcomes, arm: str) -> dict[int, list[Record]]:
 def width(runs_of_seed: list[Record]) -> float:
     """Return the decades around one arm's and seed's best loss within 5 % of it, at most the grid's."""
     losses = [math.inf if r.diverged else r.curves["validation_loss"].y[-1] for r in runs_of_seed]
+    # Of this arm and seed: a width is about how sharp an arm's own valley is, not how deep.
     best = min(losses)
     return lr_width([*map(multiple, runs_of_seed)], losses, TOLERANCE * best).decades if best < math.inf else 0.0
 

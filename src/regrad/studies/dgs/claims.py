@@ -44,6 +44,7 @@ def image_rows(outcomes: Outcomes) -> Iterator[Row]:
 def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
     for model in MODEL_NAMES:
         for arm in outcomes.part("reset").arms:
+            # Without "none", which the main runs are: they have rows of their own above.
             for reset in RESETS[1:]:
                 yield from end_rows(reset_runs(outcomes, arm, model, reset), f"{arm}@{model}/{reset}", "test_accuracy")
 

@@ -41,6 +41,7 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
     looks: dict[str, dict[str, Any]] = {
         ARMS[name].reading: {"color": ARMS[name].color, "label": name} for name in ("E1", "E4", "S1")
     }
+    # A sentence of the document describes this form, and no equation does.
     looks["inverse"] = {"color": COMPARED_WITH, "label": "the sentence (not printed)", "ls": ":"}
     for form, look in looks.items():
         y = curves["sizes"][form]

@@ -58,6 +58,7 @@ def off_optimum(outcomes: Outcomes, arm: str) -> dict[int, float]:
     A seed with a run that became non-finite is infinite. A run that merely ended above its untrained model has the rise
     that it has: that a wrong rate costs much is what is measured here.
     """
+    # Seed by seed: the runs off the optimum share weights and data with the one at it.
     optimum = image_runs(outcomes, arm, "resnet20").ends("validation_loss")
     by_seed = outcomes.part("stability").arm(arm).grouped(lambda run: run.spec.seed)
     return {

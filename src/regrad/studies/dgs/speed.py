@@ -27,6 +27,7 @@ def survival(times: Sequence[float], end: float) -> list[tuple[float, float]]:
     events = sorted(time for time in times if time <= end)
     share, corners = 1.0, [(0.0, 1.0)]
     for time in sorted(set(events)):
+        # A censored run is at risk until the end, which is later than any event: times are compared as they are.
         at_risk = sum(other >= time for other in times)
         share *= 1 - events.count(time) / at_risk
         corners.append((time, share))

@@ -13,6 +13,7 @@ COUNTED = ("per_example_gradients", "activations")
 def claim_rows(benchmark: Benchmark) -> list[dict[str, Any]]:
     """Return the rounds of the decoder as rows, seconds and peak bytes of an arm, and bytes by size of the problem."""
     timings = workload_timings(benchmark, WORKLOAD)
+    # With torch's attention or a plain one: an overhead is over the best step one could have had without statistics.
     ordinary = [timings[arm] for arm in ORDINARY if arm in timings]
     # The best step of each round: what is divided by it ran under the same load.
     fastest = [min(seconds) for seconds in zip(*(timing["seconds"] for timing in ordinary), strict=True)]

@@ -25,6 +25,7 @@ def largest_stable(runs: Iterable[Record]) -> float:
 
     The runs at the optimum itself are the fresh-seed runs.
     """
+    # Up to the first that diverged: one that survives above it by luck is not stable.
     stable = takewhile(lambda record: not record.diverged, sorted(runs, key=multiple))
     return max(map(multiple, stable), default=1.0)
 

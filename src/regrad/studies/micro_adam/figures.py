@@ -66,6 +66,7 @@ def fig_stability(records: Sequence[Record]) -> Figure:
             axes[0].plot(list(rates), [rate + shift for rate in rates.values()], **arm.style, **dashed)
             limits = list(stable_limits(outcomes, arm.name).values())
             axes[1].scatter(limits, [place] * len(limits), color=arm.color, s=14, alpha=0.5, linewidths=0)
+            # The mean of the doublings: the grid is one of factors of two.
             axes[1].plot(2 ** fmean(map(math.log2, limits)), place, "|", color=arm.color, ms=11, mew=1.6)
         axes[0].set(xlabel="learning rate / optimum (log scale)", ylabel="share of seeds that diverged")
         axes[1].set(xlabel="largest stable learning rate / optimum", ylim=(len(arms) - 0.5, -0.5))

@@ -33,6 +33,7 @@ def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
         if spec.tags["phase"] == "fresh":
             # The stability runs of an arm have seeds of their own: any one fresh run names their optimum.
             varied += stability_runs(sizes, spec) if "stability" in arm.parts and spec.seed == 0 else []
+            # Adam alone: the claims on batch sizes are on its learning rate.
             varied += scaling_runs(sizes, spec) if arm == ADAM else []
     return language + tuned_part(sizes, "images", records) + varied
 

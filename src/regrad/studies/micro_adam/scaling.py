@@ -28,6 +28,7 @@ def split(record: Record, batch_size: int, parameter: str | None = None) -> list
     """Return μ²/(μ² + σ²/B) at each checkpoint of a run, in [0, 1], for any B, from sums over a tensor or over all."""
     names = tensors(record) if parameter is None else [parameter]
     curves = [[record.curves[f"split/{name}/{what}"].y for name in names] for what in ("mean_square", "variance")]
+    # Sums over tensors before the ratio: a mean of ratios would weigh a bias like a matrix.
     sums = [[math.fsum(values) for values in zip(*of_tensors, strict=True)] for of_tensors in curves]
     return [share(mean_square, variance, batch_size) for mean_square, variance in zip(*sums, strict=True)]
 

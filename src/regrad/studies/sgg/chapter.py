@@ -55,6 +55,7 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
         elif tags["phase"] == "fresh":
             for metric in METRICS:
                 value = record.metrics.get(metric)
+                # A diverged run has no final number and must count, once: under the loss, which every task has.
                 if value is not None or (record.diverged and metric == "test_loss"):
                     ends[tags["arm"], seed, metric] = about | {"metric": metric, "value": value}
     return [*ends.values(), *grid]

@@ -39,6 +39,7 @@ def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
         ordinary, recluster = parts[f"{base}+sgg ordinary"], parts[f"{base}+sgg recluster"]
         steps[base] = [b + step for b, step in zip(backward, parts[base], strict=True)]
         rounds = zip(backward, ordinary, recluster, strict=True)
+        # Amortised within a round: its parts were timed one after another, under the same load.
         steps[f"{base}+sgg"] = [b + ((every - 1) * o + r) / every for b, o, r in rounds]
     return steps
 

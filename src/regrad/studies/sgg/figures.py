@@ -32,6 +32,7 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
             axis.set_title(f"{outcomes.arm(comparison.name).parameters:,} parameters")
         ends = [r.metrics["validation_loss"] for r in outcomes.tuning if "validation_loss" in r.metrics]
         axes[0][0].set(ylabel="final validation loss (nats per byte)")
+        # Rates far too large end nats above the rest and would flatten what is compared.
         axes[0][0].set_ylim(min(ends) - 0.05, min(max(ends) + 0.05, min(ends) + 1.5))
         axes[0][0].legend()
     return figure
@@ -140,6 +141,7 @@ def fig_robustness(records: Sequence[Record]) -> Figure:
     with canvas(width=PAGE_INCHES, height=2.2, ncols=3, width_ratios=(1, 1, 1.2)) as (figure, axes):
         for axis, (arm, title, dashes) in zip(axes, looks, strict=False):
             grid = loss_grid(outcomes.arm(arm.name))
+            # One scale of colours for both heat maps, or they could not be compared.
             drawn = draw_losses(axis, grid, (min(losses), max(losses)))
             axis.set_title(title)
             draw_lines(axes[2], grid, arm.label, dashes)

@@ -17,6 +17,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     outcomes, low_high = SGGOutcomes(records), reachable()
     default = outcomes.arm(SMALLEST.wrapped.name).fresh
     spec = default.records[0].spec
+    # Parts share runs; what the prose counts is what was computed.
     unique = SGGOutcomes({record.run_id: record for record in records}.values())
     tuning = outcomes.part("pretraining").choices()
     sizes = (outcomes.arm(c.name).parameters for c in outcomes.present(PRETRAINING["adamw"]))

@@ -66,6 +66,7 @@ def compared(comparison: Comparison, sizes: Sizes, records: list[Record]) -> lis
     tuning = SGGOutcomes(own).tuning.arm(comparison.wrapped.name).grouped(lambda record: record.spec.optimizer.lr)
     for spec in fresh(specs, comparison.wrapped):
         factor = tuning[spec.optimizer.lr].mean_scale() or 1.0
+        # Six digits, as every rate of a plan: it is part of the run's name.
         rate = float(f"{spec.optimizer.lr * factor:.6g}")
         specs.append(make(task, comparison.matched, rate, spec.seed, "fresh"))
     return specs
@@ -80,6 +81,7 @@ def robustness(sizes: Sizes) -> list[Spec]:
     task, specs = sizes.tasks[SMALLEST.name], []
     budget = task.budget
     for batch_size in sizes.batches:
+        # Equal examples, not equal steps: else a larger batch would simply see more data.
         steps = max(1, budget.steps * budget.batch_size // batch_size)
         cell = budget._replace(batch_size=batch_size, steps=steps, evaluations=2)
         for lr in sizes.rates:
@@ -96,6 +98,7 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
 def plan(sizes: Sizes, records: list[Record]) -> list[Spec]:
     planned = [spec for c in COMPARISONS if c.name in sizes.tasks for spec in compared(c, sizes, records)]
     task = sizes.tasks[SMALLEST.name]
+    # At SGG's own rate, untuned: what is asked is what one setting changes, not how good each could get.
     for spec in fresh(planned, SMALLEST.wrapped):
         changed = (*VARIANTS.values(), *ABLATIONS.values())
         planned += [make(task, arm, spec.optimizer.lr, spec.seed, "fresh") for arm in changed]

@@ -37,6 +37,7 @@ def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, met
     plain, _, matched = (outcomes.fresh.arm(each.name) for each in comparison.arms)
     runs = outcomes.fresh.arm(arm.name)
     to_base = None if arm is comparison.plain else runs.gap(plain, metric)
+    # SGG alone is compared with the matched rate: it is the control for it, and of nothing else.
     to_matched = runs.gap(matched, metric) if arm is comparison.wrapped else None
     return {
         "LR": rate_text(runs),

@@ -24,6 +24,7 @@ def predicted_snr(record: Record) -> dict[str, float]:
     """
     curves = {arm: record.curves.get(f"noise/all/resampled_right/{arm}") for arm in ARMS}
     shares = {arm: fmean(curve.y) for arm, curve in curves.items() if curve is not None}
+    # Averaged before Φ⁻¹: a single coordinate with a share of 1 would be infinite.
     return {arm: float(norm.ppf(min(share, LARGEST_SHARE))) for arm, share in shares.items()}
 
 

@@ -32,6 +32,7 @@ def center(arm: SignArm, sizes: Sizes) -> float:
 
 def measures(arm: SignArm, sizes: Sizes) -> tuple[Part, ...]:
     """Return what a fresh run records: the test loss, and the reference's run the noise that predictions come from."""
+    # B and momentum again: what is predicted are the updates of all arms, not those of the run that measures.
     options: dict[str, JsonValue] = {
         "examples": sizes.examples,
         "batch_size": sizes.batch_size,
