@@ -188,12 +188,7 @@ def suggestion(word: str, allowed: list[str]) -> str:
 
 
 def one_line(error: ValueError, fields: Iterable[str] = ()) -> str:
-    """Return what is wrong in one line.
-
-    Args:
-        error: Of pydantic's report of many lines, the first mistake is named: model, field, value, what is allowed.
-        fields: Of the model, for a suggestion where a field is unknown.
-    """
+    """Return what is wrong in one line: of pydantic's report the first mistake, with the nearest of ``fields``."""
     if not isinstance(error, ValidationError):
         return (str(error).splitlines() or [type(error).__name__])[0]
     first = error.errors(include_url=False)[0]
@@ -212,11 +207,7 @@ FrozenModel = TypeVar("FrozenModel", bound=BaseModel)
 
 
 def parse(model: type[FrozenModel], values: Mapping[str, Any]) -> FrozenModel:
-    """Build ``model`` from ``values``, turning pydantic's report into one line.
-
-    Raises:
-        ValueError: Field, value and what is allowed, in one line.
-    """
+    """Build ``model`` from ``values``, or raise ValueError: field, value and what is allowed, in one line."""
     try:
         return model(**values)
     except ValidationError as error:

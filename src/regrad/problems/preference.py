@@ -48,9 +48,7 @@ class PreferenceOptions(ProblemOptions):
 def log_probabilities(model: Callable[[torch.Tensor], torch.Tensor], ids: torch.Tensor) -> torch.Tensor:
     """Log-probability in nats of each sentence, [N], summed over its words, given what precedes them.
 
-    Args:
-        model: Maps ids [N, T] to logits [N, T, vocabulary].
-        ids: [N, T + 1], padded at the left with at least one PAD, which stands for the sentence's beginning.
+    ``ids`` [N, T + 1] are padded at the left with at least one PAD, which stands for the sentence's beginning.
     """
     targets = ids[:, 1:]
     words = cross_entropy(model(ids[:, :-1]).flatten(0, 1), targets.flatten(), reduction="none")

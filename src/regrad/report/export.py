@@ -118,11 +118,7 @@ class Exporter:
     def table(self, name: str, latex: str, *, records: Sequence[Record] | None = None, source: str = "") -> None:
         """Write a LaTeX table as ``tables/<name>.tex``, with its stamp as a comment and a visible line.
 
-        Args:
-            name: Of the file.
-            latex: The table.
-            records: What it is made from, if not from all of the notebook's records.
-            source: What the stamp says in place of runs, for a table of something else among those of runs.
+        ``source`` is what the stamp says in place of runs, for a table of something else among those of runs.
         """
         source = source or self.source
         # What a source stands for was not made from the notebook's runs, and its row names none.

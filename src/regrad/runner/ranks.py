@@ -160,6 +160,8 @@ def whole_batch_size(size: int) -> Iterator[None]:
 def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoints: Path) -> Record:
     """Run ``spec`` on all ranks of the process group and return its record, the same on each.
 
+    The fingerprint is that of a run in one process: it is the same run.
+
     Raises:
         RanksError: Before any step, on every rank alike.
     """

@@ -56,13 +56,8 @@ def locked(cache: Path, name: str) -> Iterator[None]:
 def derived(cache: Path, key: dict[str, Any], build: Callable[[], Arrays]) -> Arrays:
     """Arrays computed once, kept under `cache`/derived, memory-mapped read-only and verified on every load.
 
-    Args:
-        cache: Cache folder.
-        key: Plain JSON values that determine the arrays: "what", sources' checksums, versions, parameters.
-        build: Computes the arrays, called only if no undamaged copy is there.
-
-    Returns:
-        Name -> read-only array. A damaged copy is put aside, said once in the log, and built again.
+    ``key`` has plain JSON values that determine them: "what", sources' checksums, versions, parameters. A damaged copy
+    is put aside, said once in the log, and built again.
     """
     text = json.dumps(key, sort_keys=True, allow_nan=False)
     name = f"{key['what']}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

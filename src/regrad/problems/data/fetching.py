@@ -22,15 +22,9 @@ DOWNLOAD_SECONDS = 1800
 
 
 def fetch(name: str, cache: Path, *, offline: bool = False) -> Path:
-    """The verified package of a source in the cache, fetched first if it is not there.
+    """Return the path of a source's verified package in the cache, fetched first if it is not there.
 
-    Args:
-        name: Name in the table of sources.
-        cache: Cache folder, created if need be; packages are kept in its folder "packages".
-        offline: Never use the network.
-
-    Returns:
-        Path of the package. Several processes may call this at once.
+    Several processes may call this at once.
 
     Raises:
         DataError: Unknown, streamed or installed source; no network; damaged or hostile file (put aside).

@@ -96,10 +96,7 @@ def fig_scales(records: Sequence[Record]) -> Figure:
 
 
 def loss_grid(runs: SGGOutcomes) -> pd.DataFrame:
-    """Return the mean final validation loss by batch size (rows) and learning rate (columns).
-
-    It is nan where a run diverged.
-    """
+    """Return the mean final validation loss by batch size (rows) and rate (columns); nan where a run diverged."""
     return pd.DataFrame(
         {
             lr: {batch: mean_loss(cell) for batch, cell in column.grouped(lambda r: r.spec.batch_size).items()}
