@@ -94,6 +94,13 @@ def test_options_out_of_range_are_refused_by_name():
             varied(**wrong)
 
 
+@pytest.mark.parametrize("architecture", ["plain", "spiking", "mixer"])
+def test_the_memory_format_is_that_of_a_residual_network(architecture):
+    assert varied(memory_format="channels_last").init_model().config.memory_format == "channels_last"
+    with pytest.raises(OptionError, match="memory_format='channels_last': for architecture 'resnet'"):
+        varied(memory_format="channels_last", architecture=architecture)
+
+
 def test_a_long_sequence_has_a_step_a_pixel():
     """The recurrent layer sees one channel at a time; its output depends on the first pixel of 64."""
     problem = read_by_pixel()

@@ -108,6 +108,7 @@ def test_gradient_descent_learns_the_digits(tmp_path):
         ({"norm": "group", "groups": 5}, "groups=5 must divide width=16"),
         ({"width": float("nan")}, "width = nan"),
         ({"augment": "yes"}, "augment = 'yes'"),
+        ({"memory_format": "nhwc"}, "memory_format = 'nhwc'.*'contiguous' or 'channels_last'"),
     ],
 )
 def test_a_bad_option_is_refused_in_one_line(values, message):

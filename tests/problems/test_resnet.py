@@ -114,6 +114,42 @@ def test_initial_weights_follow_from_the_generator_alone_and_have_hes_scale():
 
 
 @pytest.mark.parametrize(
+    "shape", [{"width": 4}, {"width": 6}, {"width": 16}, {"width": 4, "norm": "group", "groups": 2}]
+)
+def test_channels_last_gives_the_same_losses_gradients_and_running_statistics(shape):
+    images = torch.randn(3, 1, 14, 14, generator=seeded(), dtype=torch.float64)
+    labels = torch.tensor([1, 5, 9])
+    models = [
+        ResNet(ResNetConfig(depth=8, channels=1, memory_format=format, **shape), generator=seeded()).double()
+        for format in ("contiguous", "channels_last")
+    ]
+    first, second = (model.state_dict() for model in models)
+    assert list(first) == list(second)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    results = []
+    for model in models:
+        for parameter in model.parameters():
+            if parameter.dim() == 1:
+                torch.nn.init.uniform_(parameter, 0.5, 1.5, generator=seeded())
+        losses = [cross_entropy(model(images), labels) for _ in range(2)]
+        torch.stack(losses).sum().backward()
+        trained = [*losses, *(p.grad for p in model.parameters()), *model.buffers()]
+        assert all(p.grad.is_contiguous() for p in model.parameters())
+        results.append([*trained, model.eval()(images)])
+    torch.testing.assert_close(*results, atol=1e-10, rtol=1e-10)
+
+
+def test_convolutions_of_channels_last_see_that_format():
+    model = ResNet(ResNetConfig(depth=8, width=4, channels=1, memory_format="channels_last"))
+    strides = []
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, y: strides.append((inputs[0].stride(1), y.stride(1))))
+    model(torch.randn(2, 1, 28, 28))
+    assert set(strides) == {(1, 1)}
+
+
+@pytest.mark.parametrize(
     ("shape", "message"),
     [
         ({"depth": 21}, "depth=21 must be 6n"),
@@ -121,6 +157,7 @@ def test_initial_weights_follow_from_the_generator_alone_and_have_hes_scale():
         ({"width": 0}, "width=0 must be >= 1"),
         ({"norm": "layer"}, "norm='layer' must be 'batch' or 'group'"),
         ({"norm": "group", "groups": 3}, "groups=3 must divide width=16"),
+        ({"memory_format": "nhwc"}, "memory_format='nhwc' must be 'contiguous' or 'channels_last'"),
     ],
 )
 def test_a_bad_shape_is_refused_by_name(shape, message):

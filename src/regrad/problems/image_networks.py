@@ -52,6 +52,12 @@ class NetworkOptions(ImageOptions):
             raise ValueError("pretraining: for architecture 'resnet' and sets with equally many classes")
         return self
 
+    @model_validator(mode="after")
+    def _network_has_the_format(self) -> Self:
+        if self.memory_format != "contiguous" and self.architecture != "resnet":
+            raise ValueError(f"memory_format={self.memory_format!r}: for architecture 'resnet'")
+        return self
+
     def former(self) -> "NetworkOptions":
         usual = {"pretraining": None, "data_percent": 100, "spike_steps": ()}
         return self.model_copy(update={"images": self.pretraining, **usual})
