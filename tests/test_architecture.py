@@ -15,7 +15,8 @@ MAY_IMPORT = {
     "optim": {"transforms"},
     "scaling": {"transforms"},
     "atomic": set(),
-    "blessing": {"atomic", "results", "store"},
+    "archive": {"atomic", "results", "store"},
+    "blessing": {"archive", "atomic", "results", "store"},
     "problems": {"atomic", "results"},
     "results": set(),
     "statistics": set(),
@@ -27,6 +28,7 @@ MAY_IMPORT = {
     "store": {"atomic", "results"},
     "executors": set(),
     "runner": {
+        "archive",
         "atomic",
         "blessing",
         "executors",
@@ -45,6 +47,7 @@ MAY_IMPORT = {
     "studies": {"report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "pipeline": {
+        "archive",
         "atomic",
         "blessing",
         "executors",
@@ -63,6 +66,7 @@ MAY_IMPORT = {
     "cite": {"exits", "pipeline", "results", "studies"},
     "arguments": {"executors", "exits", "presets", "results"},
     "cli": {
+        "archive",
         "arguments",
         "blessing",
         "cite",
@@ -78,8 +82,8 @@ MAY_IMPORT = {
     },
     "__main__": {"cli", "exits"},
 }
-NO_TORCH = {"atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance", "published"}
-NO_TORCH |= {"statistics"}
+NO_TORCH = {"archive", "atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance"}
+NO_TORCH |= {"published", "statistics"}
 NO_TORCH |= {"report", "studies", "cli", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")

@@ -140,6 +140,7 @@ def test_a_fact_is_kept_in_order_with_any_keys_and_read_back_without_computing(t
             "--from-reference small-cpu is --preset small, and --preset full was given too; give one",
         ),
         (["--from-reference", "--fresh"], "--from-reference runs nothing; --fresh does not go with it"),
+        (["--from-reference", "--minutes", "2"], "--from-reference runs nothing; --minutes does not go with it"),
     ],
 )
 def test_what_does_not_go_with_it_is_refused_in_one_line(words, message, capsys, monkeypatch):

@@ -241,7 +241,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(calls("tset"), "'tset'", "Commands: reproduce (the default), data, test, lab, cite, publish."),
             Entry(calls("--from-reference", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
             Entry(calls("--bless", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
-            Entry(calls("--minutes", "3"), "--minutes 3", "Minutes of `--bless`."),
+            Entry(calls("--from-reference", "--minutes", "3"), "--minutes", "Leave it out."),
             Entry(calls("--bless", "small-cpu", "--minutes", "nan"), "'nan'", "At least 0, and finite."),
             Entry(calls("data", "--fetch", "nwes"), "'nwes'", "`./reproduce.sh data` lists the data sets."),
             Entry(calls("ranks", "--preset", "smoke"), "torchrun", "See [executors](executors.md), torchrun."),

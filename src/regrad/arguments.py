@@ -67,8 +67,8 @@ def parser() -> Parser:
         prog="./reproduce.sh",
         allow_abbrev=False,
         description="Reproduce the report: runs, figures, verdicts, PDF and HTML. Goes on where it stopped.",
-        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | cite. "
-        "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment.",
+        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | runs | cite. "
+        "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment, 4 time is over.",
     )
     add = made.add_argument
     add("--preset", type=one_of(PRESETS), help=f"scale: {', '.join(PRESETS)} (default: what fits the machine)")
@@ -78,7 +78,7 @@ def parser() -> Parser:
     add("--explain", metavar="TARGETS", help="why targets, figures or tables will or will not run, and how long")
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
     add("--bless", metavar="SET", help="repeat a sample of published runs by today's code; equal bits keep SET fresh")
-    add("--minutes", type=minutes, metavar="M", help="with --bless: time for runs that are repeated whole (default: 1)")
+    add("--minutes", type=minutes, metavar="M", help="time for runs: what is open then goes on by the same call")
     add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     add("--executor", type=one_of(tuple(EXECUTORS)), help="where runs execute: local (default), ray or slurm")
@@ -95,6 +95,24 @@ def parser() -> Parser:
     add("--offline", action="store_true", help="use no network: data must be in the cache")
     add("--no-pdf", action="store_true", help="do not typeset the report")
     add("--check-only", action="store_true", help=argparse.SUPPRESS)  # for reproduce.sh: are the words right?
+    return made
+
+
+def runs_parser() -> Parser:
+    """Return the parser of ``runs``."""
+    made = Parser(
+        prog="./reproduce.sh runs",
+        allow_abbrev=False,
+        description="Run what the studies' plans name, those runs first that decide most; no notebooks. "
+        "Begins with what was published of this preset; safe to kill; the same call goes on.",
+    )
+    made.add_argument("--preset", type=one_of(PRESETS), required=True, help=f"scale: {', '.join(PRESETS)}")
+    made.add_argument("--only", metavar="TARGETS", help="targets, separated by commas (default: all)")
+    made.add_argument("--minutes", type=minutes, metavar="M", help="time for runs (default: until all are done)")
+    made.add_argument("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
+    made.add_argument("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
+    made.add_argument("--executor", type=one_of(tuple(EXECUTORS)), help="where runs execute: local, ray or slurm")
+    made.add_argument("--offline", action="store_true", help="use no network: data must be in the cache")
     return made
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from regrad.archive import Archive, opened
 from regrad.atomic import write_atomically
 from regrad.results import Frozen, Record, canonical, run_set, sha256
 from regrad.store import Store, seal, unseal
@@ -90,7 +91,7 @@ def anchor(run_ids: Iterable[str]) -> str:
     return sha256("regrad published set " + canonical(sorted(set(run_ids))))
 
 
-def check(chain: Chain, runs: Store) -> None:
+def check(chain: Chain, runs: Store | Archive) -> None:
     """Hold a chain against the records of its set.
 
     Raises:
@@ -133,15 +134,29 @@ def _read(path: Path, modified_ns: int) -> Chain:
         raise BlessingError(f"{path}: holds no links: {str(error).splitlines()[0]}") from None
     except ValueError as error:
         raise BlessingError(f"{path}: {error}; restore it from git, or delete it and bless the set anew") from None
-    check(chain, Store(path.parent / "runs"))
+    check(chain, opened(path.parent / "runs"))
     return chain
 
 
 def append(folder: Path, link: Link) -> None:
     """Write a chain with one more link (BlessingError: the link does not fit)."""
-    links = (*read(folder).links, link)
-    check(Chain(links), Store(folder / "runs"))
-    write_atomically(folder / FILE, seal([each.model_dump(mode="json") for each in links]))
+    chain = Chain((*read(folder).links, link))
+    check(chain, opened(folder / "runs"))
+    write(folder, chain)
+
+
+def anchored(chain: Chain, run_ids: Iterable[str]) -> Chain:
+    """Return the chain of a set that has become these runs: the same links, each following from the one before."""
+    links: list[Link] = []
+    for link in chain.links:
+        previous = links[-1].digest() if links else anchor(run_ids)
+        links.append(link.model_copy(update={"previous": previous}))
+    return Chain(links)
+
+
+def write(folder: Path, chain: Chain) -> None:
+    """Write a chain beside its records."""
+    write_atomically(folder / FILE, seal([each.model_dump(mode="json") for each in chain.links]))
 
 
 def chains(store: Path) -> list[Chain]:

@@ -7,12 +7,14 @@ import os
 import sys
 from pathlib import Path
 
-from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser
+from regrad.archive import ArchiveError
+from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser, runs_parser
 from regrad.blessing import BlessingError
 from regrad.cite import cite
 from regrad.executors.choice import VARIABLE, ExecutorError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
+from regrad.pipeline.order import Order
 from regrad.pipeline.targets import select
 from regrad.presets import PRESETS
 from regrad.published import VARIABLE as REFERENCE
@@ -28,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     try:
         return command(words)
-    except BlessingError as error:
+    except (ArchiveError, BlessingError) as error:
         sys.stderr.write(f"regrad: {error}\n")
         return ENVIRONMENT
     except OSError as error:
@@ -63,8 +65,6 @@ def reproduce(words: list[str], folders: Folders) -> int:
         targets, documents = select(options.explain if options.explain is not None else options.only, folders.notebooks)
     except ValueError as error:
         made.error(str(error))
-    if options.minutes is not None and options.bless is None:
-        made.error(f"--minutes {options.minutes:g} goes with --bless SET only")
     if options.bless is not None:
         return bless(made, options, folders)
     if options.from_reference is not None:
@@ -84,7 +84,6 @@ def reproduce(words: list[str], folders: Folders) -> int:
         documents = [d for d in documents if d != "paper"]
     if options.check_only:
         return 0
-    from regrad.pipeline.reproduce import Order
     from regrad.pipeline.reproduce import reproduce as work
     from regrad.pipeline.show import announce, explanation, listing
 
@@ -94,7 +93,7 @@ def reproduce(words: list[str], folders: Folders) -> int:
         complaints, sentences = verify(folders, device=device, jobs=options.jobs)
         sys.stdout.write("\n".join(complaints or sentences) + "\n")
         return 1 if complaints else 0
-    order = Order(targets, documents, preset, device, options.jobs, options.offline)
+    order = Order(targets, documents, preset, device, options.jobs, options.offline, options.minutes)
     if options.explain is not None:
         sys.stdout.write(explanation(folders, order))
         return 0
@@ -144,8 +143,9 @@ def use_reference(made: Parser, options: argparse.Namespace, folders: Folders) -
     for option, given, fixed in (("preset", options.preset, preset), ("device", options.device, device)):
         if given not in (None, "auto", fixed):
             made.error(f"--from-reference {name} is --{option} {fixed}, and --{option} {given} was given too; give one")
-    if options.quick or options.fresh:
-        made.error(f"--from-reference runs nothing; --{'quick' if options.quick else 'fresh'} does not go with it")
+    for option in ("quick", "fresh", "minutes"):
+        if getattr(options, option) not in (None, False):
+            made.error(f"--from-reference runs nothing; --{option} does not go with it")
     options.preset, options.device = preset, device
     os.environ[REFERENCE] = name
 
@@ -192,6 +192,30 @@ def publish(words: list[str], folders: Folders) -> int:
     return 0
 
 
+def runs(words: list[str], folders: Folders) -> int:
+    """Run ``runs``: what plans name and the store lacks, over all studies together."""
+    made = runs_parser()
+    options = made.parse_args(words)
+    if published():
+        made.error(f"{REFERENCE} is set: published records stand in for the run store, and nothing is run")
+    from regrad.pipeline.devices import choose_device
+
+    if options.executor:
+        os.environ[VARIABLE] = options.executor
+    try:
+        targets, _ = select(options.only, folders.notebooks)
+        device = choose_device(options.device)
+        check(device)
+    except ExecutorError as error:
+        sys.stderr.write(f"regrad: {error}\n")
+        return ENVIRONMENT
+    except (RuntimeError, ValueError) as error:
+        made.error(str(error))
+    from regrad.pipeline.sweep import sweep
+
+    return sweep(folders, Order(targets, [], options.preset, device, options.jobs, options.offline, options.minutes))
+
+
 def ranks(words: list[str], folders: Folders) -> int:
     """Run ``ranks``, which torchrun starts in every process: missing runs, each on all processes together."""
     made = Parser(
@@ -224,4 +248,4 @@ def ranks(words: list[str], folders: Folders) -> int:
     return carry_out(folders, Together(targets, options.preset, device, options.parallel, options.runs))
 
 
-COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite, "ranks": ranks}
+COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite, "ranks": ranks, "runs": runs}

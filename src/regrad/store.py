@@ -124,6 +124,10 @@ class Store:
             return "damaged"
         return "there" if name_of(record.spec, record.fingerprint) == record.run_id == run_id else "damaged"
 
+    def holds(self, run_id: str) -> bool:
+        """Return whether there is a file for a run; it is not read."""
+        return self.path(run_id).is_file()
+
     def __contains__(self, run_id: str) -> bool:
         return self.get(run_id) is not None
 

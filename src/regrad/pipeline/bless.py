@@ -15,6 +15,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from regrad import blessing
+from regrad.archive import opened
 from regrad.blessing import Chain, Extension, Link
 from regrad.executors.choice import map_tasks
 from regrad.executors.local import worker_count
@@ -24,10 +25,9 @@ from regrad.pipeline.targets import plan_of
 from regrad.provenance import commit
 from regrad.results import Fingerprint, Record
 from regrad.runner.dependencies import fingerprint
-from regrad.runner.ensure import published
+from regrad.runner.ensure import published, reached
 from regrad.runner.progress import SweepProgress
 from regrad.runner.repeat import Repeat, Repeated, repeat
-from regrad.store import Store
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
@@ -61,20 +61,9 @@ def published_runs(folders: Folders, name: str, studies: Iterable[Study] = STUDI
     """Return the records of a set as the studies' plans name them; a run that two parts share is there for each."""
     preset, device = name.split("-")
     records = published(folders.root / "results" / "reference" / name / "runs")
-    runs: list[Published] = []
-    for study in studies:
-        if (plan := plan_of(study)) is None:
-            continue
-        here: list[Record] = []
-        while True:
-            specs = plan(preset, here)
-            pairs = [(spec, records.get(spec.key())) for spec in specs]
-            kept = [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
-            if len(kept) < len(specs) or len(kept) == len(here):
-                break
-            here = kept
-        runs += [Published(record, fingerprint(record.spec, device)) for record in kept]
-    return runs
+    plans = filter(None, map(plan_of, studies))
+    kept = [record for plan in plans for record in reached(plan, preset, lambda spec: records.get(spec.key()))[0]]
+    return [Published(record, fingerprint(record.spec, device)) for record in kept]
 
 
 def published_sentence(folders: Folders, study: Study, preset: str, device: str) -> str:
@@ -151,7 +140,7 @@ class Blessing:
 
     def repeat(self, stale: list[Published], chain: Chain) -> list[Repeated]:
         """Repeat the sample's beginnings, then whole runs until the time is over."""
-        store = Store(self.folder / "runs")
+        store = opened(self.folder / "runs")
         times = {r.record.run_id: t.seconds for r in stale if (t := store.circumstances(r.record.run_id)) is not None}
         self.say(f"{self.name}: {len({r.record.run_id for r in stale})} runs were made by other code")
         begun = self.carry_out("beginnings", [self.task(run, whole=False) for run in sample(stale, times)])
@@ -172,7 +161,7 @@ class Blessing:
     def carry_out(self, title: str, tasks: list[Repeat]) -> list[Repeated]:
         """Repeat runs in worker processes; one that a worker took along when it died is tried again."""
         outcomes: dict[str, Repeated] = {}
-        with SweepProgress(title, len(tasks)) as progress:
+        with SweepProgress(title, [0.0] * len(tasks)) as progress:
             for _ in range(3):
                 waiting = [task for task in tasks if task.record.run_id not in outcomes]
                 if not waiting:
@@ -190,8 +179,7 @@ class Blessing:
 
         from regrad.runner.circumstances import processor
 
-        records = Store(self.folder / "runs")
-        previous = chain.links[-1].digest() if chain.links else blessing.anchor(record.run_id for record in records)
+        previous = chain.links[-1].digest() if chain.links else blessing.anchor(opened(self.folder / "runs").names())
         today = datetime.datetime.now(datetime.UTC).date().isoformat()
         about = {"date": today, "commit": commit(), "torch": torch.__version__, "machine": processor()}
         return Link(previous=previous, extensions=tuple(kept), **about)

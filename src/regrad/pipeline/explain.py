@@ -1,18 +1,21 @@
 """Why a target will or will not run: runs, notebook, code, settings and outputs, each fresh or not; and how long."""
 
 from collections import Counter
+from functools import cached_property
 from typing import NamedTuple
 
+from regrad.archive import opened
 from regrad.pipeline.bless import published_sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness
 from regrad.pipeline.inputs import notebook_parts
+from regrad.pipeline.sweep import times_of
 from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec
 from regrad.runner.dependencies import fingerprint
 from regrad.runner.ensure import Bench, known
 from regrad.runner.progress import duration
-from regrad.store import Store
+from regrad.runner.timing import Times
 from regrad.studies.study import Study
 
 NOTEBOOK_SECONDS = 10.0  # of executing one, about, where nothing says more
@@ -26,7 +29,7 @@ class State(NamedTuple):
         records: Those that are there.
         missing: Specs that have to run now; what follows from their results is not known yet.
         reason: Why its notebook has to be executed, None if not.
-        seconds: Expected seconds of one process for the missing runs, None without past runs of their kind.
+        seconds: Expected seconds of one process for the missing runs, None where no run of their problems was timed.
         causes: Why runs are missing, and how many each.
         published: How the published set's runs of this study stand to today's code, in words; empty without a set.
     """
@@ -49,26 +52,43 @@ def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:
     return "changed since: " + ", ".join(sorted(min(differ, key=len)))
 
 
-def standing(folders: Folders, target: Study, parameters: dict[str, object], bench: Bench) -> State:
+class History:
+    """What was run before; read when it is asked for.
+
+    Args:
+        folders: The checkout.
+    """
+
+    def __init__(self, folders: Folders) -> None:
+        self.folders = folders
+
+    @cached_property
+    def times(self) -> Times:
+        """What runs took."""
+        return times_of(self.folders)
+
+    @cached_property
+    def fingerprints(self) -> dict[str, list[Fingerprint]]:
+        """Those of the runs that are kept, by what their specs mean."""
+        past: dict[str, list[Fingerprint]] = {}
+        for record in opened(self.folders.runs):
+            past.setdefault(record.spec.key(), []).append(record.fingerprint)
+        return past
+
+
+def standing(
+    folders: Folders, target: Study, parameters: dict[str, object], bench: Bench, history: History | None = None
+) -> State:
     """Return how a target stands, without running anything."""
+    history = history or History(folders)
     plan = plan_of(target)
     preset = str(parameters["preset"])
     records, missing = known(plan, preset, bench) if plan else ([], [])
     causes: Counter[str] = Counter()
     seconds = None
-    past: dict[str, list[Fingerprint]] = {}
     if missing:
-        store = Store(bench.store)
-        took: dict[str, float] = {}
-        for record in store:
-            past.setdefault(record.spec.key(), []).append(record.fingerprint)
-            if (spent := store.circumstances(record.run_id)) is not None:
-                took[record.spec.key()] = spent.seconds
-        causes = Counter(cause(spec, past, bench) for spec in missing)
-        mine = [took[s.key()] for s in [*missing, *(r.spec for r in records)] if s.key() in took]
-        if mine:
-            mean = sum(mine) / len(mine)
-            seconds = sum(took.get(spec.key(), mean) for spec in missing)
+        causes = Counter(cause(spec, history.fingerprints, bench) for spec in missing)
+        seconds = history.times.total(missing)
     parts = notebook_parts(folders, target, parameters, records)
     reason = Freshness(folders.state, folders.root).why_stale(target.name, parts)
     if missing:

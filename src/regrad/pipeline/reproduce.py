@@ -6,14 +6,14 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 
 from regrad.atomic import write_atomically
 from regrad.executors.choice import ExecutorError
 from regrad.executors.local import worker_count
-from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
+from regrad.exits import DONE, ENVIRONMENT, FAILED, TIME, USAGE
 from regrad.fingerprint import code_fingerprint
 from regrad.pipeline import paper
 from regrad.pipeline.folders import Folders
@@ -21,40 +21,23 @@ from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.inputs import ledger_parts, notebook_parts
 from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
+from regrad.pipeline.order import Order
 from regrad.pipeline.site_sources import inputs as site_inputs
+from regrad.pipeline.sweep import Sweep, fetch_data
 from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
-from regrad.problems.data.fetching import fetch
-from regrad.problems.data.sources import find
 from regrad.provenance import commit
 from regrad.report.ledger.load import load
 from regrad.report.manifest import manifest_path, read_manifest
 from regrad.results import Record, one_line
 from regrad.runner import limits
-from regrad.runner.dependencies import data_sources, entries
+from regrad.runner.dependencies import entries
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "medium": 1200.0, "full": 3600.0, "paper": 7200.0}
-
-
-class Order(NamedTuple):
-    """What was asked for.
-
-    Attributes:
-        targets: Notebooks, in the order of the report.
-        documents: ``paper`` and ``site``, as wanted.
-        offline: Use no network.
-    """
-
-    targets: list[Study]
-    documents: list[str]
-    preset: str
-    device: str
-    jobs: int = 0
-    offline: bool = False
 
 
 class Reproduction:
@@ -94,6 +77,8 @@ class Reproduction:
     def run(self) -> int:
         """Make everything that was asked for; return the exit code."""
         start = time.monotonic()
+        if self.order.minutes is not None and (code := Sweep(self.folders, self.order).run()) == TIME:
+            return code
         if self.folders.published:  # nothing to train: notebooks one a core
             # Threads suffice: each waits for a process of papermill.
             with ThreadPoolExecutor(worker_count(self.order.jobs, "cpu")) as pool:
@@ -129,9 +114,8 @@ class Reproduction:
         plan = plan_of(target)
         if plan is None:
             return []
-        for name in sorted({n for spec in plan(self.order.preset, []) for n in data_sources(spec)}):
-            if find(name).fetchable and not self.folders.published:  # others are streamed, or came with a package
-                fetch(name, self.folders.cache, offline=self.order.offline)
+        if not self.folders.published:
+            fetch_data(self.folders, plan, self.order.preset, offline=self.order.offline)
         return complete(plan, self.order.preset, self.bench)
 
     def make_notebook(self, target: Study) -> None:

@@ -1,11 +1,12 @@
 """What the command line prints before it works: targets, what they lack, how long it may take."""
 
 from regrad.pipeline.estimates import gpu_hours
-from regrad.pipeline.explain import State, explained, in_a_line, standing
+from regrad.pipeline.explain import History, State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.reproduce import Order
+from regrad.pipeline.order import Order
 from regrad.pipeline.targets import exports, notebook_path
 from regrad.runner.ensure import Bench
+from regrad.runner.progress import duration
 from regrad.studies.study import Study
 
 
@@ -13,17 +14,27 @@ def standings(folders: Folders, order: Order) -> list[tuple[Study, State]]:
     """Return how each target stands, nothing being run."""
     bench = Bench(folders.runs, folders.cache, order.device, order.jobs)
     parameters = {"preset": order.preset, "device": order.device, "jobs": order.jobs}
-    return [(target, standing(folders, target, parameters, bench)) for target in order.targets]
+    history = History(folders)
+    return [(target, standing(folders, target, parameters, bench, history)) for target in order.targets]
 
 
 def listing(folders: Folders, order: Order, *, everything: bool) -> str:
     """Return a line a target: fresh or why not, runs missing, expected time; its figures too with ``everything``."""
-    lines = [f"preset {order.preset}, device {order.device}"]
-    for target, state in standings(folders, order):
+    states = standings(folders, order)
+    lines = [f"preset {order.preset}, device {order.device}", in_all([state for _, state in states])]
+    for target, state in states:
         lines.append(in_a_line(target, state))
         if everything:
             lines += [f"  {figure}" for figure in exports(notebook_path(folders.notebooks, target))]
     return "\n".join([*lines, *order.documents]) + "\n"
+
+
+def in_all(states: list[State]) -> str:
+    """Return the line of all targets: runs that are there, those that are missing, how long these take."""
+    done, lacking = sum(len(state.records) for state in states), sum(len(state.missing) for state in states)
+    seconds = sum(state.seconds or 0.0 for state in states)
+    left = f", about {duration(seconds)} of one process" if seconds else ""
+    return f"in all: {done} of {done + lacking} runs named so far are there" + (left if lacking else "")
 
 
 def explanation(folders: Folders, order: Order) -> str:

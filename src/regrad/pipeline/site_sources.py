@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from regrad.archive import opened
 from regrad.fingerprint import module_path
 from regrad.pipeline.folders import Folders
 from regrad.report.ledger.kinds.outcome import number
 from regrad.report.manifest import ManifestRow, read_manifest
 from regrad.results import Record, canonical
-from regrad.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 CLEAN = re.compile(r"[0-9a-f]{7,40}")  # a commit without changes on top
@@ -85,7 +85,7 @@ class Shelf:
     """The records behind figures, read once."""
 
     def __init__(self, runs: Path) -> None:
-        self.store, self.read = Store(runs), dict[str, Record | None]()
+        self.store, self.read = opened(runs), dict[str, Record | None]()
 
     def records(self, ids: Iterable[str]) -> list[Record | None]:
         """Return the records of these runs, None for one that is not in the store."""

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from regrad import blessing
+from regrad.archive import opened
 from regrad.atomic import write_atomically
 from regrad.blessing import Chain
 from regrad.pipeline.bless import Published, sentence
@@ -29,7 +30,6 @@ from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.runner.dependencies import fingerprint
 from regrad.statistics.power import detectable_effect
-from regrad.store import Store
 from regrad.studies.catalogue import PAPERS, STUDIES
 
 PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
@@ -62,14 +62,14 @@ def runs_of(folders: Folders, preset: str) -> dict[str, set[str]]:
 def records_of(folders: Folders, preset: str) -> list[Record]:
     """Return the records behind all exports of a preset, as the manifests name them."""
     ids = set().union(*runs_of(folders, preset).values())
-    store = Store(folders.runs)
+    store = opened(folders.runs)
     records = (record for record in map(store.get, sorted(ids)) if record is not None)
     return blessing.with_checks(records, blessing.read(folders.runs.parent))
 
 
 def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
     """Return what the runs behind each study's exports took, by the study's label."""
-    store, ids = Store(folders.runs), runs_of(folders, preset)
+    store, ids = opened(folders.runs), runs_of(folders, preset)
     return {
         study.label: [cost(r, store.circumstances(r.run_id)) for r in records if r.run_id in ids[study.notebook]]
         for study in STUDIES

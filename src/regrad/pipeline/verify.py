@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from regrad import blessing
+from regrad.archive import Archive, opened
 from regrad.pipeline.bless import published_runs, sentence
 from regrad.pipeline.explain import standing
 from regrad.pipeline.folders import Folders
@@ -24,16 +25,15 @@ from regrad.studies.catalogue import STUDIES
 def set_of(row: dict[str, Any], folders: Folders) -> str:
     """Return which published set a file was made from; empty for runs of this checkout's own store."""
     own = Store(folders.root / "results" / "runs")
-    if all(own.path(name).is_file() for name in row["runs"]):
+    if all(own.holds(name) for name in row["runs"]):
         return ""
     for folder in sorted((folders.root / "results" / "reference").glob("*/runs")):
-        store = Store(folder)
-        if any(store.path(name).is_file() for name in row["runs"]):
+        if any(opened(folder).holds(name) for name in row["runs"]):
             return folder.parent.name
     return ""
 
 
-def lost(names: list[str], store: Store) -> str | None:
+def lost(names: list[str], store: Store | Archive) -> str | None:
     """Return how many of a file's records are missing and how many damaged, None if all are there and whole."""
     counts = Counter(map(store.state, names))
     said = [f"{counts[kind]} are {kind}" for kind in ("missing", "damaged") if counts[kind]]
@@ -47,7 +47,7 @@ def stamp_complaint(row: dict[str, Any], folders: Folders) -> str | None:
         return "is gone"
     if hashlib.sha256(path.read_bytes()).hexdigest() != row["sha256"]:
         return "changed since its export"
-    store = Store(store_of(set_of(row, folders), folders))
+    store = opened(store_of(set_of(row, folders), folders))
     if complaint := lost(row["runs"], store):
         return complaint
     if run_set(row["runs"]) != row["run_set"]:

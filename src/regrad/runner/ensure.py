@@ -1,11 +1,13 @@
 """Run what is missing from the store, and nothing else."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from regrad.archive import opened
 from regrad.blessing import older_codes, read, with_checks
 from regrad.executors.choice import map_tasks
 from regrad.executors.local import worker_count
@@ -16,7 +18,9 @@ from regrad.runner.progress import SweepProgress
 from regrad.store import Store
 
 CHECKPOINTS = "checkpoints"  # folder in the store
+PUT_OFF = "put off"  # status of a run for which there is no time
 Plan = Callable[[str, list[Record]], list[Spec]]
+Find = Callable[[Spec], Record | None]
 
 
 class RunsFailedError(RuntimeError):
@@ -29,24 +33,36 @@ class Bench(NamedTuple):
     Attributes:
         jobs: Processes; 0 is one a core (one on a GPU).
         device: ``"cpu"`` or ``"cuda"``.
+        until: When time is over, as `time.time` has it: no run begins after it, and those that go on are put off.
     """
 
     store: Path
     cache: Path
     device: str = "cpu"
     jobs: int = 0
+    until: float = math.inf
 
 
 class Task(NamedTuple):
-    """One missing run, as it travels to a worker."""
+    """One missing run, as it travels to a worker.
+
+    Attributes:
+        seconds: What it is expected to take; it is put off if that is more than is left.
+    """
 
     spec: Spec
     fingerprint: Fingerprint
     bench: Bench
+    seconds: float = 0.0
+
+    @property
+    def run_id(self) -> str:
+        """Its name."""
+        return run_id(self.spec, self.fingerprint)
 
 
 class Outcome(NamedTuple):
-    """What a worker answers: the record itself is in the store."""
+    """What a worker answers: the record itself is in the store, unless the run failed or was put off."""
 
     run_id: str
     status: str
@@ -56,7 +72,7 @@ class Outcome(NamedTuple):
 @cache
 def published(store: Path) -> dict[str, Record]:
     """Return the records of a published set by what their specs mean, whatever code made them."""
-    return {record.spec.key(): record for record in with_checks(Store(store), read(store.parent))}
+    return {record.spec.key(): record for record in with_checks(opened(store), read(store.parent))}
 
 
 def stored(store: Store, spec: Spec, now: Fingerprint) -> Record | None:
@@ -68,19 +84,23 @@ def stored(store: Store, spec: Spec, now: Fingerprint) -> Record | None:
 
 def perform(task: Task) -> Outcome:
     """Run one task in a worker process and put its record into the store."""
+    if time.time() + task.seconds > task.bench.until:
+        return Outcome(task.run_id, PUT_OFF)  # before torch is imported: this is said of hundreds in a second
     from regrad.runner.circumstances import measured
-    from regrad.runner.resume import Keeper
+    from regrad.runner.resume import Keeper, OutOfTime
     from regrad.runner.train import run
 
-    name, device = run_id(task.spec, task.fingerprint), task.fingerprint.device
+    name, device = task.run_id, task.fingerprint.device
     start, store = time.perf_counter(), Store(task.bench.store)
     if (record := store.get(name)) is not None:  # its worker died between writing it and saying so
         return Outcome(name, record.status)
     try:
-        with Keeper(task.bench.store / CHECKPOINTS, name, device=device) as keeper:
+        with Keeper(task.bench.store / CHECKPOINTS, name, device=device, until=task.bench.until) as keeper:
             record = run(task.spec, task.fingerprint, cache=task.bench.cache, keeper=keeper)
         store.put(record, measured(time.perf_counter() - start, device))
         keeper.drop()
+    except OutOfTime:
+        return Outcome(name, PUT_OFF)
     except Exception as error:  # noqa: BLE001 - one failing run must not stop the others
         return Outcome(name, "failed", f"{type(error).__name__}: {error}".splitlines()[0])
     return Outcome(name, record.status)
@@ -88,11 +108,9 @@ def perform(task: Task) -> Outcome:
 
 def missing(specs: list[Spec], bench: Bench) -> list[Task]:
     """Return the tasks, one a run, whose records the store lacks."""
-    tasks = {run_id(s, f): Task(s, f, bench) for s in specs for f in [fingerprint(s, bench.device)]}
-    if chosen():
-        return [task for task in tasks.values() if task.spec.key() not in published(bench.store)]
-    store = Store(bench.store)
-    return [task for task in tasks.values() if stored(store, task.spec, task.fingerprint) is None]
+    find = finder(bench)
+    tasks = (Task(spec, fingerprint(spec, bench.device), bench) for spec in specs if find(spec) is None)
+    return list({task.run_id: task for task in tasks}.values())
 
 
 def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Record]:
@@ -107,31 +125,37 @@ def ensure(specs: list[Spec], bench: Bench, *, title: str = "runs") -> list[Reco
         if tasks:
             raise RunsFailedError(f"{title}: {len(tasks)} of {len(specs)} runs are not in results/reference/{chosen()}")
         return collect(specs, bench)
+    if failures := carry_out(tasks, bench, title=title):
+        first = next(iter(failures.values()))
+        raise RunsFailedError(f"{title}: {len(failures)} runs failed, the first with {first}")
+    return collect(specs, bench)
+
+
+def carry_out(tasks: Iterable[Task], bench: Bench, *, title: str) -> dict[str, str]:
+    """Run tasks, in their order as far as workers are free; return what went wrong with each that failed, by its name.
+
+    Those for which there was no time are missing from the store, and from what is returned.
+    """
     Store(bench.store).sweep()
+    open_ = {task.run_id: task for task in tasks}
     failures: dict[str, str] = {}
-    with SweepProgress(title, len(tasks)) as progress:
+    with SweepProgress(title, [task.seconds for task in open_.values()]) as progress:
         # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
         for _ in range(3):
-            for outcome in map_tasks(perform, tasks, worker_count(bench.jobs, bench.device)):
-                progress.advance(outcome.status)
+            if not open_:
+                break
+            for outcome in map_tasks(perform, list(open_.values()), worker_count(bench.jobs, bench.device)):
+                task = open_.pop(outcome.run_id)
+                progress.advance(outcome.status, task.seconds)
                 if outcome.status == "failed":
                     failures[outcome.run_id] = outcome.message
-            tasks = [t for t in missing(specs, bench) if run_id(t.spec, t.fingerprint) not in failures]
-            if not tasks:
-                break
-    if failures or tasks:
-        first = next(iter(failures.items()), (None, "a worker process was killed"))
-        raise RunsFailedError(f"{title}: {len(failures) + len(tasks)} runs failed, the first with {first[1]}")
-    return collect(specs, bench)
+    return failures | dict.fromkeys(open_, "a worker process was killed")
 
 
 def collect(specs: list[Spec], bench: Bench) -> list[Record]:
     """Return the stored records of ``specs`` that are there, in order, each with its spec's tags."""
-    if chosen():
-        pairs = [(spec, published(bench.store).get(spec.key())) for spec in specs]
-    else:
-        store = Store(bench.store)
-        pairs = [(spec, stored(store, spec, fingerprint(spec, bench.device))) for spec in specs]
+    find = finder(bench)
+    pairs = [(spec, find(spec)) for spec in specs]
     return [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
 
 
@@ -141,13 +165,34 @@ def known(plan: Plan, preset: str, bench: Bench) -> tuple[list[Record], list[Spe
     Returns:
         Records that are there and specs that are missing; what a plan names only after those have run is in neither.
     """
+    return reached(plan, preset, finder(bench))
+
+
+def reached(plan: Plan, preset: str, find: Find) -> tuple[list[Record], list[Spec]]:
+    """Carry a plan as far as records are found; return those, and the specs, one a run, of which there is none."""
     records: list[Record] = []
     while True:
         specs = plan(preset, records)
-        lacking, here = [task.spec for task in missing(specs, bench)], collect(specs, bench)
-        if lacking or len(specs) == len(records):
-            return here, lacking
+        pairs = [(spec, find(spec)) for spec in specs]
+        here = [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
+        if len(here) < len(specs) or len(here) == len(records):
+            return here, list({spec.key(): spec for spec, record in pairs if record is None}.values())
         records = here
+
+
+def finder(bench: Bench) -> Find:
+    """Return what finds a spec's record in a store: made by code that counts, or in a published set by any."""
+    if chosen():
+        return lambda spec: published(bench.store).get(spec.key())
+    store, found = Store(bench.store), dict[str, Record]()
+
+    def find(spec: Spec) -> Record | None:
+        key = spec.key()
+        if key not in found and (record := stored(store, spec, fingerprint(spec, bench.device))) is not None:
+            found[key] = record
+        return found.get(key)
+
+    return find
 
 
 def complete(plan: Plan, preset: str, bench: Bench) -> list[Record]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
@@ -18,12 +19,18 @@ def duration(seconds: float) -> str:
 
 
 class SweepProgress:
-    """Counts finished, diverged and failed runs of one sweep and shows what is left."""
+    """Counts finished, diverged and failed runs of one sweep and shows what is left.
 
-    def __init__(self, title: str, total: int, console: Console | None = None) -> None:
+    ``expected``: the seconds that each run to do is expected to take, 0 where nobody knows.
+    """
+
+    def __init__(self, title: str, expected: Sequence[float], console: Console | None = None) -> None:
         self.console = console or Console(file=sys.stderr)
-        self.title, self.total = title, total
-        self.done = self.diverged = self.failed = 0
+        self.title, self.total = title, len(expected)
+        known = [seconds for seconds in expected if seconds]
+        self.typical = sum(known) / len(known) if known else 1.0
+        self.load, self.carried = sum(seconds or self.typical for seconds in expected), 0.0
+        self.done = self.diverged = self.failed = self.put_off = 0
         self.start = self.last_line = time.monotonic()
         self.bar = Progress(
             TextColumn("{task.description}"),
@@ -34,7 +41,7 @@ class SweepProgress:
             console=self.console,
             disable=not self.console.is_terminal,
         )
-        self.task = self.bar.add_task(title, total=total, note="")
+        self.task = self.bar.add_task(title, total=self.total, note="")
 
     def __enter__(self) -> "SweepProgress":
         self.bar.start()
@@ -49,13 +56,16 @@ class SweepProgress:
 
     def note(self) -> str:
         elapsed = time.monotonic() - self.start
-        left = elapsed / self.done * (self.total - self.done) if self.done else 0.0
+        left = elapsed / self.carried * (self.load - self.carried) if self.carried else 0.0
         wrong = [f"{n} {what}" for n, what in ((self.diverged, "diverged"), (self.failed, "failed")) if n]
+        wrong += [f"{self.put_off} put off"] if self.put_off else []
         return ", ".join([*wrong, f"about {duration(left)} left" if self.done < self.total else "done"])
 
-    def advance(self, status: str) -> None:
-        """Count one run that ended as ``"finished"``, ``"diverged"`` or ``"failed"``."""
+    def advance(self, status: str, expected: float = 0.0) -> None:
+        """Count one run that ended as ``"finished"``, ``"diverged"``, ``"failed"`` or ``"put off"``."""
         self.done += 1
+        self.carried += expected or self.typical
+        self.put_off += status == "put off"
         self.diverged += status == "diverged"
         self.failed += status == "failed"
         self.bar.update(self.task, advance=1, note=self.note())

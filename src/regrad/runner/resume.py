@@ -11,6 +11,7 @@ an undisturbed one, byte for byte.
 import hashlib
 import io
 import logging
+import math
 import os
 import random
 import signal
@@ -81,17 +82,24 @@ def restore(moving: Moving, kept: dict[str, Any]) -> int:
     return int(kept["step"])
 
 
+class OutOfTime(Exception):  # noqa: N818 - it is no error: the run goes on another time
+    """The time for runs is over, and this one's checkpoint is kept."""
+
+
 class Keeper:
     """Keeps one run's checkpoint: every so many seconds, and when the process is asked to stop.
 
     A context manager: inside, SIGTERM and SIGUSR2 are answered at the next step boundary, by a checkpoint and
-    then by what would have happened without it; a run whose steps stop coming ends with `HangError`.
+    then by what would have happened without it; a run whose steps stop coming ends with `HangError`, and one that
+    goes on when time is over (``until``, as `time.time` has it) with `OutOfTime`.
     """
 
-    def __init__(self, folder: Path, run_id: str, *, device: str = "cpu", every: float | None = None) -> None:
+    def __init__(
+        self, folder: Path, run_id: str, *, device: str = "cpu", every: float | None = None, until: float = math.inf
+    ) -> None:
         self.path, self.run_id, self.device = Path(folder) / f"{run_id}.checkpoint", run_id, device
         self.every = seconds(CHECKPOINT) if every is None else every
-        self.last, self.asked, self.watch = time.monotonic(), 0, Watch()
+        self.last, self.asked, self.watch, self.until = time.monotonic(), 0, Watch(), until
         self.before: dict[int, Any] = {}
 
     def __enter__(self) -> "Keeper":
@@ -129,7 +137,8 @@ class Keeper:
     def after(self, step: int, moving: Moving) -> None:
         """Keep a checkpoint if it is time or the process was asked to stop, and in that case stop."""
         self._put_off()
-        due, asked = self.agree(bool(self.asked) or time.monotonic() - self.last >= self.every, self.asked)
+        over = time.time() >= self.until
+        due, asked = self.agree(over or bool(self.asked) or time.monotonic() - self.last >= self.every, self.asked)
         if not due:
             return
         buffer = io.BytesIO()
@@ -143,6 +152,8 @@ class Keeper:
             self.__exit__()
             os.kill(os.getpid(), asked)
             time.sleep(1.0)  # the signal ends this process here, unless its owner had another wish
+        if over:
+            raise OutOfTime
 
     def drop(self) -> None:
         self.path.unlink(missing_ok=True)
