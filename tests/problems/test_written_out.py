@@ -1,5 +1,7 @@
 """Derivatives written out: the numbers of autograd, alone, under vmap and in per-example statistics."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -121,3 +123,32 @@ def test_a_second_derivative_is_refused():
     (first,) = torch.autograd.grad(RMSNorm(4, eps=1e-6)(x).sum(), x, create_graph=True)
     with pytest.raises(NotImplementedError, match="no second derivative"):
         torch.autograd.grad(first.sum(), x)
+
+
+THREE_STEPS = """
+import hashlib, torch
+from regrad.problems.models.decoder import Decoder, DecoderConfig
+from regrad.problems.models.resnet import ResNet, ResNetConfig
+
+torch.set_num_threads(1)
+seeded = lambda: torch.Generator().manual_seed(0)
+decoder = Decoder(DecoderConfig(16, 32, 4, 2, 40, context=70, fused=True), generator=seeded())
+network = ResNet(ResNetConfig(depth=8, width=4, channels=1, memory_format="channels_last"), generator=seeded())
+ids, images = torch.randint(40, (4, 70), generator=seeded()), torch.randn(4, 1, 28, 28, generator=seeded())
+digest = hashlib.sha256()
+for model, inputs in ((decoder, ids), (network, images)):
+    adam = torch.optim.Adam(model.parameters())
+    for _ in range(3):
+        model(inputs).square().mean().backward()
+        adam.step()
+    for parameter in model.parameters():
+        digest.update(parameter.detach().numpy().tobytes())
+print(digest.hexdigest())
+"""
+
+
+def test_two_processes_take_the_same_steps_to_the_byte():
+    command = [sys.executable, "-c", THREE_STEPS]
+    first, second = (subprocess.run(command, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    assert first == second
+    assert len(first.strip()) == 64
