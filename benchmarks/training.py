@@ -13,6 +13,7 @@ per-example statistics of the decoder of 115,008 weights, by method and attentio
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -239,7 +240,8 @@ def main() -> None:
     torch.set_num_threads(1)
     cpu = next((line.partition(":")[2].strip() for line in cpu_lines() if line.startswith("model name")), "")
     report = {
-        "environment": {"cpu": cpu, "torch": torch.__version__, "threads": 1, "rounds": options.rounds},
+        "environment": {"cpu": cpu, "torch": torch.__version__, "threads": 1, "load": os.getloadavg()[0]},
+        "rounds": options.rounds,
         "workloads": measure(options.rounds),
         "statistics": measure_statistics(max(3, options.rounds // 2)),
     }
