@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from regrad import fingerprint
+from regrad.archive import Archive
 from regrad.results import Part
 from regrad.runner import dependencies, registry
-from regrad.store import Store
 from tiny_runs import spec
 
 PACKAGE = Path(fingerprint.__file__).parent
@@ -123,7 +123,7 @@ def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
 def published():
     """The specs of the published runs of preset small, by the modules that their fingerprints start from."""
     groups = {}
-    for record in Store(PACKAGE.parents[1] / "results" / "reference" / "small-cpu" / "runs"):
+    for record in Archive(PACKAGE.parents[1] / "results" / "reference" / "small-cpu" / "runs"):
         groups.setdefault(tuple(dependencies.modules(record.spec)), []).append(record.spec)
     return groups
 

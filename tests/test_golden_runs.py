@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from regrad.archive import Archive
 from regrad.pipeline.folders import cache_folder
 from regrad.runner.circumstances import processor
 from regrad.runner.repeat import Repeat, begin, repeat
-from regrad.store import Store
 
-RUNS = Store(Path(__file__).parents[1] / "results" / "reference" / "small-cpu" / "runs")
+RUNS = Archive(Path(__file__).parents[1] / "results" / "reference" / "small-cpu" / "runs")
 SAMPLE = (
     ("language", "sign_sgd", "example_signs"),
     ("language", "micro_adam", "statistics"),

@@ -98,7 +98,7 @@ def world(tmp_path, cache, monkeypatch):
     real = ENSURE.perform
     monkeypatch.setattr(MODULE, "execute", made.execute)
     plan = lambda preset, records: made.specs  # noqa: E731
-    for module in (MODULE, import_module("regrad.pipeline.explain")):
+    for module in (MODULE, import_module("regrad.pipeline.explain"), import_module("regrad.pipeline.partial")):
         monkeypatch.setattr(module, "plan_of", lambda target: plan if target.trains else None)
     monkeypatch.setattr(ENSURE, "perform", lambda task: (made.performed.append(task.spec.seed), real(task))[1])
     monkeypatch.setattr("regrad.pipeline.paper.tex_is_there", lambda: False)

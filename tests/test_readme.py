@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from regrad.archive import Archive
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reference import filled, readme_parts
 from regrad.results import run_id
-from regrad.store import Store
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = Folders(ROOT, ROOT)
@@ -19,7 +19,7 @@ def test_the_readme_shows_the_published_verdicts_and_the_table_of_data():
 
 
 def test_every_published_record_is_intact_and_has_its_own_name():
-    records = list(Store(ROOT / "results" / "reference" / "small-cpu" / "runs"))
+    records = list(Archive(ROOT / "results" / "reference" / "small-cpu" / "runs"))
     assert len(records) == 2753  # all studies; records keep no tags, so which run is whose only the plans know
     assert all(record.run_id == run_id(record.spec, record.fingerprint) for record in records)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from nested import spec_keys
 from regrad.archive import write
 from regrad.exits import DONE, FAILED, TIME
 from regrad.pipeline import sweep as module
@@ -19,6 +20,7 @@ from regrad.pipeline.sweep import Sweep, rank, sweep
 from regrad.results import Circumstances, Part
 from regrad.runner.timing import Times
 from regrad.store import Store
+from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 from tiny_runs import record, sgd, spec
 
@@ -186,3 +188,10 @@ def test_killed_in_the_middle_the_same_call_finishes_with_the_same_bytes(world, 
     whole = Folders(folders.root.parent / "undisturbed", cache)
     assert sweep(whole, order(studies=[A])) == DONE
     assert contents(folders) == contents(whole)
+
+
+@pytest.mark.parametrize("study", [study for study in STUDIES if study.trains], ids=lambda study: study.name)
+def test_a_plan_is_carried_to_its_end_by_pretended_runs(study):
+    keys = spec_keys(study, "smoke")
+    assert keys == spec_keys(study, "smoke")
+    assert keys > {each.key() for each in study.plan("smoke", [])} or study.name == "own_statistics"

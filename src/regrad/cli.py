@@ -173,7 +173,7 @@ def data(words: list[str], folders: Folders) -> int:
 
 
 def publish(words: list[str], folders: Folders) -> int:
-    """Run ``publish``: for maintainers, after a reproduction whose records the README is to show."""
+    """Run ``publish``: for maintainers, whenever runs of a preset are to be kept in the repository."""
     made = Parser(prog="./reproduce.sh publish", allow_abbrev=False, description=publish.__doc__)
     made.add_argument("name", metavar="PRESET-DEVICE", help="name of the set, e.g. small-cpu")
     name = made.parse_args(words).name
@@ -182,13 +182,12 @@ def publish(words: list[str], folders: Folders) -> int:
         made.error(f"unknown set {name!r}{suggestion(name, allowed)}")
     if published():
         made.error(f"{REFERENCE} is set: what was published is not published again")
-    if not folders.claims.exists():
-        sys.stderr.write("regrad: nothing to publish: results/claims.json is missing; run ./reproduce.sh first\n")
-        return ENVIRONMENT
-    from regrad.pipeline.reference import publish as copy
+    from regrad.pipeline.reference import publish as write
 
-    written = copy(folders, name)
-    sys.stdout.write(f"{len(written)} files in results/reference/{name}\n")
+    if not (said := write(folders, name)):
+        sys.stderr.write(f"regrad: nothing to publish: no run of {name} is there; ./reproduce.sh runs makes them\n")
+        return ENVIRONMENT
+    sys.stdout.write(f"{said}\n")
     return 0
 
 

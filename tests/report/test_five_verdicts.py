@@ -8,6 +8,7 @@ import pytest
 import tiny_runs
 from regrad.pipeline import verdicts
 from regrad.pipeline.folders import Folders
+from regrad.report.costs import cost as cost_of_run
 from regrad.report.export import Exporter
 from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.report.ledger.verdicts import decide
@@ -106,7 +107,8 @@ def test_a_verdict_travels_from_the_store_into_the_claims_file_with_its_cost(tmp
     exporter.finish()
     cost = tmp_path / "results" / "reference" / verdicts.PUBLISHED / verdicts.COST
     cost.parent.mkdir(parents=True)
-    cost.write_text(json.dumps(verdicts.cost_of_runs(folders, "small", records), sort_keys=True))
+    took = {"SGG": [cost_of_run(record, None) for record in records]}
+    cost.write_text(json.dumps(verdicts.cost_of_runs(took), sort_keys=True))
     verdicts.write(folders, preset="small", device="cpu")
     [row] = json.loads(folders.claims.read_text())["claims"]
     assert (row["verdict"], row["n"]) == ("reproduced", 5)

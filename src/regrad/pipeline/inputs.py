@@ -8,6 +8,7 @@ from regrad import fingerprint
 from regrad.fingerprint import closure, library_versions, notebook_modules
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import file_hash
+from regrad.pipeline.partial import unpublished
 from regrad.pipeline.targets import LEDGER, notebook_path
 from regrad.results import Record, run_set, sha256
 from regrad.studies.study import Study
@@ -45,5 +46,6 @@ def ledger_parts(folders: Folders, preset: str, device: str) -> dict[str, str]:
     # All modules: what the runs behind the report have to do with today's code is among the words that it cites.
     code = sha256("".join(file_hash(path) for path in sorted(Path(fingerprint.__file__).parent.rglob("*.py"))))
     parts = {"code": code[:16], "parameter preset": preset, "parameter device": device}
+    parts |= {f"unpublished {name}": words for name, words in unpublished(folders, preset, device).items()}
     parts |= {f"library {name}": version for name, version in library_versions(LIBRARIES).items()}
     return parts | {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in files}

@@ -2,17 +2,24 @@
 
 import json
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
+from regrad import archive, blessing
+from regrad.archive import Archive, opened
 from regrad.atomic import write_atomically
+from regrad.blessing import Chain
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs, records_of
+from regrad.pipeline.targets import plan_of
+from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs
 from regrad.problems.data.sources import markdown_table
+from regrad.report.costs import cost
 from regrad.report.ledger.tables import to_markdown
+from regrad.results import Circumstances, Record
+from regrad.runner.ensure import Bench, finder, reached
 from regrad.runner.progress import duration
 from regrad.store import Store
+from regrad.studies.catalogue import STUDIES
 
 
 def reference_folder(folders: Folders, name: str) -> Path:
@@ -20,26 +27,80 @@ def reference_folder(folders: Folders, name: str) -> Path:
     return folders.root / "results" / "reference" / name
 
 
-def publish(folders: Folders, name: str) -> list[Path]:
-    """Copy records, circumstances and verdicts of the report that was made last; return what was written."""
+def publish(folders: Folders, name: str) -> str:
+    """Make a set hold what the studies' plans name and the run store or the set itself has; say in words what that is.
+
+    It need not be complete. Equal records give equal bytes, and a study without new ones keeps its file. Verdicts and
+    facts are those of the report that was made last, if it was made at this preset.
+    """
     target = reference_folder(folders, name)
-    if target.exists():
-        shutil.rmtree(target)
-    source, copy = Store(folders.runs), Store(target / "runs")
-    preset = name.split("-")[0]
-    records = records_of(folders, preset)
-    for record in records:
-        copy.put(record, source.circumstances(record.run_id))
-    write_atomically(target / "claims.json", folders.claims.read_bytes())
-    for fact in sorted((folders.generated / "live").glob("*.json")):
-        write_atomically(target / "live" / fact.name, fact.read_bytes())
-    spent = json.dumps(cost_of_runs(folders, preset, records), indent=1, sort_keys=True, ensure_ascii=False)
+    preset, device = name.split("-")
+    stores = [Store(folders.runs), opened(target / "runs")]
+    here, there = finder(Bench(folders.runs, folders.cache, device)), {r.spec.key(): r for r in stores[1]}
+    walks = {
+        study: reached(plan, preset, lambda spec: here(spec) or there.get(spec.key()))
+        for study in STUDIES
+        if (plan := plan_of(study))
+    }
+    went = {r.run_id: circumstances(stores, r.run_id) for records, _ in walks.values() for r in records}
+    if not went:
+        return ""
+    chain = blessing.read(target)
+    changed = archive.write(target / "runs", shared_out({s.name: records for s, (records, _) in walks.items()}, went))
+    lines = [rechained(target, chain)] if chain.links else []
+    costs = {study.label: [cost(r, went[r.run_id]) for r in records] for study, (records, _) in walks.items()}
+    spent = json.dumps(cost_of_runs(costs), indent=1, sort_keys=True, ensure_ascii=False)
     write_atomically(target / COST, (spent + "\n").encode())
-    write_readme(folders)
-    return sorted(path for path in target.rglob("*") if path.is_file())
+    copy_report(folders, target, preset)
+    if name == PUBLISHED:
+        write_readme(folders)
+    missing = sum(len(specs) for _, specs in walks.values())
+    size = sum(path.stat().st_size for path in (target / "runs").iterdir()) / 1e6
+    text = f"results/reference/{name}: {len(went)} runs, {size:.1f} MB, {len(changed)} files changed"
+    return "\n".join([text + (f"; {missing} named so far are open" if missing else ""), *filter(None, lines)])
 
 
-def spent(store: Store) -> str:
+def circumstances(stores: list[Store | Archive], run_id: str) -> Circumstances | None:
+    """Return how a run went, from the first store that says so."""
+    return next((how for store in stores if (how := store.circumstances(run_id)) is not None), None)
+
+
+def shared_out(
+    studies: dict[str, list[Record]], went: dict[str, Circumstances | None]
+) -> dict[str, list[archive.Run]]:
+    """Return each study's runs with how they went; one that several share is the first one's."""
+    owner = {record.run_id: name for name in reversed(studies) for record in studies[name]}
+    return {
+        name: [(record, went[record.run_id]) for record in records if owner[record.run_id] == name]
+        for name, records in studies.items()
+    }
+
+
+def rechained(target: Path, chain: Chain) -> str:
+    """Bind blessings to the runs that a set has become; where one names a run that is gone, drop them and say so."""
+    runs = opened(target / "runs")
+    moved = blessing.anchored(chain, runs.names())
+    try:
+        blessing.check(moved, runs)
+    except blessing.BlessingError:
+        (target / blessing.FILE).unlink()
+        return "its blessings named runs that are not in it any more, and are gone: bless it anew"
+    blessing.write(target, moved)
+    return ""
+
+
+def copy_report(folders: Folders, target: Path, preset: str) -> None:
+    """Copy verdicts and facts of the report that was made last, if it was made at this preset."""
+    if not folders.claims.is_file():
+        return
+    claims = folders.claims.read_bytes()
+    if {claim["preset"] for claim in json.loads(claims)["claims"]} == {preset}:
+        write_atomically(target / "claims.json", claims)
+        for fact in sorted((folders.generated / "live").glob("*.json")):
+            write_atomically(target / "live" / fact.name, fact.read_bytes())
+
+
+def spent(store: Store | Archive) -> str:
     """Return how many runs a store holds and how long they took together, in words."""
     times = [store.circumstances(record.run_id) for record in store]
     seconds = sum(t.seconds for t in times if t is not None)
@@ -50,7 +111,7 @@ def readme_parts(folders: Folders) -> dict[str, str]:
     """Return the README's generated parts, by marker."""
     folder = reference_folder(folders, PUBLISHED)
     claims: list[dict[str, Any]] = json.loads((folder / "claims.json").read_text())["claims"]
-    source = f"From `results/reference/{PUBLISHED}/`: {spent(Store(folder / 'runs'))}."
+    source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}."
     return {"verdicts": f"{source}\n\n{to_markdown(claims)}", "data": markdown_table()}
 
 

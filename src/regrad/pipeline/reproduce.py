@@ -22,6 +22,7 @@ from regrad.pipeline.inputs import ledger_parts, notebook_parts
 from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.order import Order
+from regrad.pipeline.partial import lacking
 from regrad.pipeline.site_sources import inputs as site_inputs
 from regrad.pipeline.sweep import Sweep, fetch_data
 from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
@@ -98,6 +99,9 @@ class Reproduction:
 
     def try_notebook(self, target: Study) -> None:
         """Bring one notebook up to date, or say why that failed and go on."""
+        if words := lacking(self.folders, target, self.order.preset, self.order.device):
+            self.say(f"{target.name}: {words}: its claims are not tested")
+            return
         try:
             self.make_notebook(target)
         except (NotebookError, RunsFailedError, DataError, ExecutorError) as error:

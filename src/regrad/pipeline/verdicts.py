@@ -13,8 +13,9 @@ from regrad.atomic import write_atomically
 from regrad.blessing import Chain
 from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
+from regrad.pipeline.partial import unpublished
 from regrad.pipeline.targets import LEDGER
-from regrad.report.costs import COLUMNS, Cost, compute_table, cost
+from regrad.report.costs import COLUMNS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
 from regrad.report.latex import breakable, escape_tex
@@ -30,7 +31,7 @@ from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.runner.dependencies import fingerprint
 from regrad.statistics.power import detectable_effect
-from regrad.studies.catalogue import PAPERS, STUDIES
+from regrad.studies.catalogue import PAPERS
 
 PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
 
@@ -47,7 +48,13 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     unrun = {row["id"]: row for row in as_rows(evaluate_all(claims, {}, preset=preset, device=device))}
     # An export of another preset lies there until its notebook runs again: it must not pass for this one's.
     here = {name: row for name, row in exported(folders.generated).items() if row["preset"] == preset}
-    return [here.get(claim.id) or unrun[claim.id] for claim in claims]
+    waiting = unpublished(folders, preset, device)
+    return [
+        unrun[claim.id] | {"why": waiting[claim.study]}
+        if claim.study in waiting
+        else here.get(claim.id) or unrun[claim.id]
+        for claim in claims
+    ]
 
 
 def runs_of(folders: Folders, preset: str) -> dict[str, set[str]]:
@@ -67,15 +74,6 @@ def records_of(folders: Folders, preset: str) -> list[Record]:
     return blessing.with_checks(records, blessing.read(folders.runs.parent))
 
 
-def costs(folders: Folders, preset: str, records: list[Record]) -> dict[str, list[Cost]]:
-    """Return what the runs behind each study's exports took, by the study's label."""
-    store, ids = opened(folders.runs), runs_of(folders, preset)
-    return {
-        study.label: [cost(r, store.circumstances(r.run_id)) for r in records if r.run_id in ids[study.notebook]]
-        for study in STUDIES
-    }
-
-
 def published_cost(folders: Folders) -> dict[str, Any] | None:
     """Return the table and numbers of what the published runs took, or nothing where they are not.
 
@@ -85,9 +83,8 @@ def published_cost(folders: Folders) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def cost_of_runs(folders: Folders, preset: str, records: list[Record]) -> dict[str, Any]:
-    """Return the table and numbers of what the runs behind the report took, for publication."""
-    spent = costs(folders, preset, records)
+def cost_of_runs(spent: dict[str, list[Cost]]) -> dict[str, Any]:
+    """Return the table and numbers of what runs took, by their study's label, for publication."""
     return {"table": compute_table(spent).to_dict("records"), "numbers": cost_numbers(spent)}
 
 

@@ -77,7 +77,8 @@ def ledger_complaint(folders: Folders, preset: str, device: str) -> str | None:
     if not folders.claims.is_file():
         return "results/claims.json: is gone"
     found = json.loads(folders.claims.read_text(encoding="utf-8"))["claims"]
-    derived = json.loads(json.dumps(gather(folders, preset=preset, device=device)))
+    with standing_in(made_from(folders, rows_of(folders))):
+        derived = json.loads(json.dumps(gather(folders, preset=preset, device=device)))
     return None if found == derived else "results/claims.json: is not what the notebooks' verdicts and the ledger give"
 
 
