@@ -6,7 +6,8 @@ from functools import cache
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
 from regrad.studies.dgs.arms import ARMS, READINGS
 from regrad.studies.dgs.plan import plan
-from regrad.studies.dgs.sizes import FACTORIAL, PRESETS
+from regrad.studies.dgs.sizes import FACTORIAL, PRESETS, Sizes
+from regrad.studies.grids import FreshSeeds
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3
@@ -63,13 +64,18 @@ def record(spec: Spec, *, lost: bool = False, risen: bool = False) -> Record:
     )
 
 
+def complete(sizes: Sizes, fresh: FreshSeeds | None = None) -> tuple[Record, ...]:
+    """All records of the study at these sizes."""
+    found: list[Record] = []
+    while len(specs := plan(sizes, found, fresh)) > len(found):
+        found = [record(spec) for spec in specs]
+    return tuple(found)
+
+
 @cache
 def study_records() -> tuple[Record, ...]:
     """All records of the study at its constructed sizes."""
-    found: list[Record] = []
-    while len(specs := plan(SIZES, found)) > len(found):
-        found = [record(spec) for spec in specs]
-    return tuple(found)
+    return complete(SIZES)
 
 
 REPAIRED = (

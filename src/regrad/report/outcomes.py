@@ -70,6 +70,11 @@ class Outcomes:
         return list(dict.fromkeys(r.spec.tags[tag] for r in self.records if tag in r.spec.tags))
 
     @property
+    def runs(self) -> tuple[tuple[str, str], ...]:
+        """The different (part, arm) of the runs: what a claim's row says it was computed from."""
+        return tuple(dict.fromkeys((r.spec.tags.get("part", ""), r.spec.tags["arm"]) for r in self.records))
+
+    @property
     def arms(self) -> list[str]:
         return self.values("arm")
 

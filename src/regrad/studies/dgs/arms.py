@@ -13,6 +13,7 @@ from regrad.results import Part
 from regrad.studies.study import Arm
 
 TASKS = ("language", "transfer", "own")  # what the abstract names beyond CIFAR
+IMAGES, SPIKING = ("images", "images32"), ("spiking", "spiking32")  # the second where the deeper network is tuned apart
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regrad.report.ledger.load import load
+from regrad.report.ledger.schema import Paired
 from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
@@ -12,6 +14,7 @@ from regrad.studies.dgs.claims import claim_rows
 from regrad.studies.dgs.cost import benchmark, cost_numbers, cost_table, source
 from regrad.studies.dgs.cost import claim_rows as cost_rows
 from regrad.studies.dgs.numbers import numbers
+from regrad.studies.dgs.scale import scale_numbers
 from regrad.studies.dgs.speed import speed_numbers
 from regrad.studies.dgs.study import STUDY
 
@@ -34,7 +37,14 @@ def cost_stamp(root: Path) -> str:
 
 
 def all_numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]], root: Path) -> dict[str, str]:
-    return numbers(records, repaired) | speed_numbers(records) | cost_numbers(benchmark(root))
+    of_runs = numbers(records, repaired) | speed_numbers(records) | scale_numbers(records)
+    return of_runs | cost_numbers(benchmark(root))
+
+
+def margin(root: Path) -> float:
+    """Return the ledger's margin of accuracy, in points."""
+    (claim,) = (claim for claim in load(root / "paper" / "claims.toml") if claim.id == "DGS-C1")
+    return next(test.margin for test in claim.test if isinstance(test, Paired))
 
 
 def verdicts(

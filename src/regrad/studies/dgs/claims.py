@@ -6,6 +6,7 @@ from typing import Any
 
 from regrad.report.outcomes import Outcomes
 from regrad.results import Record
+from regrad.studies.dgs.arms import IMAGES, SPIKING
 from regrad.studies.dgs.quantities import (
     MODEL_NAMES,
     RESETS,
@@ -25,7 +26,9 @@ def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
     outcomes = Outcomes(records)
     rows = [*passed, *image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
     for arm in outcomes.part("stability").arms:
-        rows += number_rows(off_optimum(outcomes, arm), arm, "off_optimum_loss")
+        behind = (("stability", arm), ("images", arm))
+        about = {"arm": arm, "metric": "off_optimum_loss", "runs": behind, "tags": {"model": "resnet20"}}
+        rows += number_rows(off_optimum(outcomes, arm), about)
     for task, score in SCORES.items():
         for arm in outcomes.part(task).arms:
             rows += end_rows(outcomes.part(task).fresh.arm(arm), f"{arm}@{task}", score.metric)
@@ -33,12 +36,13 @@ def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
 
 
 def image_rows(outcomes: Outcomes) -> Iterator[Row]:
-    loss = target(outcomes)
     for model in MODEL_NAMES:
-        for arm in outcomes.part("images").arms:
+        loss = target(outcomes, model)
+        for arm in outcomes.part(*IMAGES).arms:
             runs = image_runs(outcomes, arm, model)
             yield from end_rows(runs, f"{arm}@{model}", "test_accuracy")
-            yield from number_rows(runs.steps_to(loss), f"{arm}@{model}", "steps_to_target")
+            about = {"arm": f"{arm}@{model}", "metric": "steps_to_target", **source(runs)}
+            yield from number_rows(runs.steps_to(loss), about)
 
 
 def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
@@ -51,7 +55,7 @@ def reset_rows(outcomes: Outcomes) -> Iterator[Row]:
 
 def spiking_rows(outcomes: Outcomes) -> Iterator[Row]:
     for model, reset in spiking_cells(outcomes):
-        for arm in outcomes.part("spiking").arms:
+        for arm in outcomes.part(*SPIKING).arms:
             runs = spiking_runs(outcomes, arm, model, reset)
             yield from end_rows(runs, f"{arm}@{model}/{reset}", "test_accuracy", "spiking_accuracy")
             yield from end_rows(runs, f"{arm}@{model}/{reset}", "test_spikes", "spikes")
@@ -59,13 +63,21 @@ def spiking_rows(outcomes: Outcomes) -> Iterator[Row]:
 
 def end_rows(runs: Outcomes, arm: str, metric: str, name: str = "") -> list[Row]:
     """Return the rows of a final number, accuracies in per cent; a diverged run has none."""
-    ends, about = runs.ends(metric), {"arm": arm, "metric": name or metric}
+    ends, about = runs.ends(metric), {"arm": arm, "metric": name or metric, **source(runs)}
     return [
         about | {"seed": seed, "diverged": run.diverged, "value": ends.get(seed)} for seed, run in runs.by_seed.items()
     ]
 
 
-def number_rows(values: Mapping[int, float], arm: str, metric: str) -> list[Row]:
+def number_rows(values: Mapping[int, float], about: Row) -> list[Row]:
     """Return the rows of numbers by seed; an infinite one is a miss."""
-    about = {"arm": arm, "metric": metric, "diverged": False}
-    return [about | {"seed": seed, "value": value if math.isfinite(value) else None} for seed, value in values.items()]
+    return [
+        about | {"diverged": False, "seed": seed, "value": value if math.isfinite(value) else None}
+        for seed, value in values.items()
+    ]
+
+
+def source(runs: Outcomes) -> Row:
+    """Return which runs a row comes from: parts and arms, and the network where a part has several."""
+    models = runs.values("model")
+    return {"runs": runs.runs, "tags": {"model": models[0]} if len(models) == 1 else {}}

@@ -14,7 +14,15 @@ from regrad.report.tuning import draw_tuning
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, DGSArm
-from regrad.studies.dgs.quantities import COMPARED, MODEL_NAMES, image_runs, spiking_cells, spiking_runs, target
+from regrad.studies.dgs.quantities import (
+    COMPARED,
+    MODEL_NAMES,
+    geometry_runs,
+    image_runs,
+    spiking_cells,
+    spiking_runs,
+    target,
+)
 from regrad.studies.dgs.tables import PRINTED
 
 # Step lengths by their name in the published curves: arm, label, line style.
@@ -51,7 +59,7 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
 
 
 def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
-    curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
+    curves = [run.curves for run in geometry_runs(outcomes)]
     for place, (reading, arm) in enumerate(READINGS.items()):
         values = [y for of_run in curves if f"cosine/{reading}" in of_run for y in of_run[f"cosine/{reading}"].y]
         axis.scatter(values, [place] * len(values), color=arm.color, marker=arm.marker, s=10, alpha=0.6)

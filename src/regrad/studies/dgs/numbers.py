@@ -8,20 +8,20 @@ from typing import Any
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant
 from regrad.results import Record
-from regrad.studies.dgs.arms import ARMS, TASKS
-from regrad.studies.dgs.quantities import MODEL_NAMES, image_runs, target
+from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS
+from regrad.studies.dgs.quantities import MODEL_NAMES, geometry_runs, image_runs, target
 
 NONE = "no number, as every pair has a diverged run"
 
 
 def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> dict[str, str]:
     outcomes = Outcomes(records)
-    choices = [c for part in ("images", "spiking", *TASKS) for c in outcomes.part(part).choices().values()]
+    choices = [c for part in (*IMAGES, *SPIKING, *TASKS) for c in outcomes.part(part).choices().values()]
     used = next(row["largest difference to SGD"] for row in repaired if row["scaling lines"] == "used")
     return {
         "dgs/runs": str(len(outcomes)),
         "dgs/diverged": str(outcomes.diverged),
-        "dgs/target": f"{target(outcomes):.2f}",
+        "dgs/target": target_text(outcomes),
         "dgs/edges": str(sum(choice.edge is not None for choice in choices)),
         "dgs/repaired-steps": str(repaired[0]["steps"]),
         "dgs/used-difference": significant(used, 2),
@@ -33,11 +33,12 @@ def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> di
 
 
 def image_sizes(outcomes: Outcomes) -> dict[str, str]:
-    images = outcomes.part("images")
+    images = outcomes.part(*IMAGES)
     spec = images.records[0].spec  # a tuning run: on fresh seeds there may be none
     depths = dict.fromkeys(str(run.spec.problem.options["depth"]) for run in images)
     return {
         "dgs/seeds": str(len(image_runs(outcomes, "adam", "resnet20"))),
+        "dgs/tuned-on": "each network" if len(outcomes.part("images32")) else "the shallower network",
         "dgs/data": str(spec.problem.options["images"]),
         "dgs/depths": " and ".join(depths),
         "dgs/width": str(spec.problem.options["width"]),
@@ -46,6 +47,12 @@ def image_sizes(outcomes: Outcomes) -> dict[str, str]:
         "dgs/steps": f"{spec.steps:,}",
         "dgs/batch": str(spec.batch_size),
     }
+
+
+def target_text(outcomes: Outcomes) -> str:
+    """Return the loss to reach, of each network where they differ."""
+    first, deeper = (f"{target(outcomes, model):.2f}" for model in MODEL_NAMES)
+    return first if first == deeper else f"{first} (on {MODEL_NAMES['resnet32']} {deeper})"
 
 
 def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
@@ -76,8 +83,9 @@ def comparisons(outcomes: Outcomes) -> dict[str, str]:
 
 
 def geometry(outcomes: Outcomes) -> dict[str, str]:
-    curves = [run.curves for run in image_runs(outcomes, "momentum", "resnet20")]
-    texts = {}
+    runs = geometry_runs(outcomes)
+    curves = [run.curves for run in runs]
+    texts = {"dgs/geometry/arm": ", ".join(ARMS[arm].label for arm in runs.arms) or NONE}
     for key in ("cosine/equation", "cosine/steps", "slope/equation", "slope/steps"):
         values = [y for of_run in curves if key in of_run for y in of_run[key].y]
         texts[f"dgs/{key}"] = f"{fmean(values):.2f}" if values else str(math.nan)

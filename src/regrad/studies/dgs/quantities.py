@@ -5,6 +5,7 @@ from statistics import fmean
 from typing import NamedTuple
 
 from regrad.report.outcomes import Outcomes
+from regrad.studies.dgs.arms import IMAGES, SPIKING
 
 MODEL_NAMES = {"resnet20": "ResNet-20", "resnet32": "ResNet-32"}
 RESETS = ("none", "soft", "hard")
@@ -29,7 +30,7 @@ SCORES = {
 
 
 def image_runs(outcomes: Outcomes, arm: str, model: str) -> Outcomes:
-    return outcomes.part("images").fresh.where(model=model).arm(arm)
+    return outcomes.part(*IMAGES).fresh.where(model=model).arm(arm)
 
 
 def reset_runs(outcomes: Outcomes, arm: str, model: str, reset: str) -> Outcomes:
@@ -40,16 +41,32 @@ def reset_runs(outcomes: Outcomes, arm: str, model: str, reset: str) -> Outcomes
 
 
 def spiking_runs(outcomes: Outcomes, arm: str, model: str, reset: str) -> Outcomes:
-    return outcomes.part("spiking").fresh.where(model=model, reset=reset).arm(arm)
+    return outcomes.part(*SPIKING).fresh.where(model=model, reset=reset).arm(arm)
 
 
 def spiking_cells(outcomes: Outcomes) -> list[tuple[str, str]]:
-    ran = {(run.spec.tags["model"], run.spec.tags["reset"]) for run in outcomes.part("spiking").fresh}
+    ran = {(run.spec.tags["model"], run.spec.tags["reset"]) for run in outcomes.part(*SPIKING).fresh}
     return [(model, reset) for model in MODEL_NAMES for reset in RESETS if (model, reset) in ran]
 
 
-def target(outcomes: Outcomes) -> float:
-    return outcomes.part("images").target(COMPARED, SLACK)
+def geometry_runs(outcomes: Outcomes) -> Outcomes:
+    """Return the runs along which the readings' geometry was measured."""
+    runs = outcomes.part("images").fresh.where(model="resnet20")
+    return Outcomes(run for run in runs if any(part.name == "reading_geometry" for part in run.spec.measures))
+
+
+def target(outcomes: Outcomes, model: str = "resnet20") -> float:
+    """Return the validation loss to reach on a network, from its tuning or, where it has none, from the other's."""
+    return outcomes.part(tuning_part(outcomes, model)).target(COMPARED, SLACK)
+
+
+def tuning_part(outcomes: Outcomes, model: str) -> str:
+    apart = model == "resnet32" and len(outcomes.part("images32"))
+    return IMAGES[bool(apart)]
+
+
+def budget_runs(outcomes: Outcomes, arm: str) -> Outcomes:
+    return outcomes.part("budget").arm(arm)
 
 
 def off_optimum(outcomes: Outcomes, arm: str) -> dict[int, float]:

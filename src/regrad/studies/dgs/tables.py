@@ -12,20 +12,22 @@ import pandas as pd
 
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant, typical
-from regrad.report.tuning import tuning_row
+from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import paired_interval
-from regrad.studies.dgs.arms import ARMS, SCALED, TASKS, arms_in
+from regrad.studies.dgs.arms import ARMS, IMAGES, SCALED, SPIKING, TASKS, arms_in
 from regrad.studies.dgs.quantities import (
     MODEL_NAMES,
     RESETS,
     SCORES,
+    budget_runs,
     image_runs,
     off_optimum,
     reset_runs,
     spiking_cells,
     spiking_runs,
     target,
+    tuning_part,
 )
 
 
@@ -53,27 +55,43 @@ def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
 
 def images_table(records: Sequence[Record]) -> pd.DataFrame:
     outcomes = Outcomes(records)
-    loss, choices = target(outcomes), outcomes.part("images").choices()
+    choices = {model: outcomes.part(tuning_part(outcomes, model)).choices() for model in MODEL_NAMES}
+    losses = {model: target(outcomes, model) for model in MODEL_NAMES}
+    apart, longer = len(outcomes.part("images32")) > 0, outcomes.part("budget")
     lines = []
-    for arm, choice in choices.items():
+    for arm, choice in choices["resnet20"].items():
         line = {"arm": ARMS[arm].label, "LR": significant(choice.best or math.nan, 2)}
         for model, name in MODEL_NAMES.items():
-            runs = image_runs(outcomes, arm, model)
-            line[f"{name}, % [95 %]"] = interval_text(runs.mean("test_accuracy"), "diverged", 1)
-            line["steps " + name[-2:]] = typical(list(runs.steps_to(loss).values()))
-            line["div. " + name[-2:]] = f"{runs.diverged}/{len(runs)}"
+            if (tuned := choices[model].get(arm)) and apart and model == "resnet32":
+                line["LR 32"] = rate(tuned.best)
+            line |= end_cells(image_runs(outcomes, arm, model), name, losses[model], ran=tuned is not None)
         rises = list(off_optimum(outcomes, arm).values())
         line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
+        if times := "".join(longer.values("times")):
+            line[f"{MODEL_NAMES['resnet20']}, {times} × steps, % [95 %]"] = interval_text(
+                budget_runs(outcomes, arm).mean("test_accuracy"), "", 1
+            )
         lines.append(line)
     return pd.DataFrame(lines)
 
 
+def end_cells(runs: Outcomes, name: str, loss: float, *, ran: bool) -> dict[str, str]:
+    """Return the cells of an arm on one network: accuracy, steps to ``loss``, diverged; empty if it did not run."""
+    cells = {
+        f"{name}, % [95 %]": interval_text(runs.mean("test_accuracy"), "diverged", 1),
+        "steps " + name[-2:]: typical(list(runs.steps_to(loss).values())),
+        "div. " + name[-2:]: f"{runs.diverged}/{len(runs)}",
+    }
+    return cells if ran else dict.fromkeys(cells, "")
+
+
 def reset_table(records: Sequence[Record]) -> pd.DataFrame:
     outcomes = Outcomes(records)
+    arms = outcomes.part("reset").arms or [arm.name for arm in arms_in("reset")]
     lines = []
     for model, name in MODEL_NAMES.items():
         for reset in RESETS:
-            runs = {arm.name: reset_runs(outcomes, arm.name, model, reset) for arm in arms_in("reset")}
+            runs = {arm: reset_runs(outcomes, arm, model, reset) for arm in arms}
             line = {"network": name, "reset": reset}
             for arm, own in runs.items():
                 line[ARMS[arm].label] = mean_text(own, "test_accuracy", 1)
@@ -130,7 +148,7 @@ def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
     outcomes = Outcomes(records)
     return pd.DataFrame(
         {"task": part, "arm": ARMS[arm].label, **tuning_row(choice)}
-        for part in ("images", "spiking", *TASKS)
+        for part in (*IMAGES, *SPIKING, *TASKS)
         for arm, choice in outcomes.part(part).choices().items()
     )
 

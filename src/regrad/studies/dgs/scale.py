@@ -1,0 +1,78 @@
+"""What grows with the network and with the budget of S1's lead: paired differences of accuracy, figure and numbers."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from matplotlib.figure import Figure
+
+from regrad.report.marks import DASHED, draw_interval
+from regrad.report.outcomes import Outcomes
+from regrad.report.style import COLUMN_INCHES, canvas
+from regrad.report.tables import interval_text
+from regrad.results import Record
+from regrad.statistics.intervals import Interval, paired_interval
+from regrad.studies.dgs.arms import ARMS
+from regrad.studies.dgs.quantities import MODEL_NAMES, budget_runs, image_runs
+
+CONTROLS = ("lars", "adam")
+NONE = "no number, as no longer runs were made"
+
+
+class Place(NamedTuple):
+    """Where S1 was compared: a network and a number of images."""
+
+    name: str
+    runs: Mapping[str, Outcomes]  # by arm
+
+    def gap(self, control: str) -> Interval | None:
+        return self.runs["S1"].gap(self.runs[control], "test_accuracy")
+
+    def leads(self, control: str) -> dict[int, float]:
+        """Return S1's accuracy less the control's by seed, in points."""
+        mine, theirs = (self.runs[arm].ends("test_accuracy") for arm in ("S1", control))
+        return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}
+
+
+def places(outcomes: Outcomes) -> list[Place]:
+    """Return the networks at the comparison's length, then the shallower one at the longer one; without runs none."""
+    arms = ("S1", *CONTROLS)
+    found = [
+        Place(name, {arm: image_runs(outcomes, arm, model) for arm in arms}) for model, name in MODEL_NAMES.items()
+    ]
+    longer = {arm: budget_runs(outcomes, arm) for arm in arms}
+    times = next(iter(outcomes.part("budget").values("times")), "")
+    return [*found, Place(f"{MODEL_NAMES['resnet20']}, {times} ×", longer)] if times else found
+
+
+def fig_scale(records: Sequence[Record], margin: float) -> Figure:
+    """S1's accuracy less that of Adam and LARS, by network and by budget; the band is the ledger's margin."""
+    shown = places(Outcomes(records))
+    with canvas(width=COLUMN_INCHES, height=2.0) as (figure, axis):
+        axis.axhspan(-margin, margin, color="#E0E0E0", lw=0)
+        axis.axhline(0, **DASHED)
+        for shift, control in ((-0.1, "lars"), (0.1, "adam")):
+            for place, where in enumerate(shown):
+                if (gap := where.gap(control)) is not None:
+                    draw_interval(axis, place + shift, gap, ARMS[control].style)
+            axis.plot([], [], ARMS[control].marker, color=ARMS[control].color, label=f"S1 minus {ARMS[control].label}")
+        axis.set(xticks=range(len(shown)), xticklabels=[where.name for where in shown], ylabel="accuracy (points)")
+        axis.set_xlim(-0.5, len(shown) - 0.5)
+        axis.legend()
+    return figure
+
+
+def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
+    """Return by how much S1's lead changes with the budget, and what the arms reach with the longer one."""
+    outcomes = Outcomes(records)
+    first, *_, last = places(outcomes)
+    longer = len(outcomes.part("budget")) > 0
+    texts = {"dgs/scale/times": outcomes.part("budget").values("times")[0] if longer else "1"}
+    for control in CONTROLS:
+        before, after = first.leads(control), last.leads(control)
+        changes = [after[seed] - before[seed] for seed in after if seed in before] if longer else []
+        change = paired_interval(changes) if changes else None
+        texts[f"dgs/scale/S1-{control}"] = interval_text(last.gap(control) if longer else None, NONE, 1)
+        texts[f"dgs/scale/S1-{control}/change"] = interval_text(change, NONE, 1)
+    for arm in ("S1", *CONTROLS):
+        texts[f"dgs/scale/{arm}"] = interval_text(last.runs[arm].mean("test_accuracy") if longer else None, NONE, 1)
+    return texts

@@ -1,0 +1,126 @@
+"""Preset medium of the DGS study: two tunings, looks, ranks, and what is drawn of it, from records made by hand."""
+
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from dgs_records import LOSS, REPAIRED, complete
+from regrad.report.ledger.load import load
+from regrad.report.outcomes import Outcomes
+from regrad.studies.dgs import figures, tables
+from regrad.studies.dgs.claims import claim_rows
+from regrad.studies.dgs.numbers import numbers
+from regrad.studies.dgs.plan import plan
+from regrad.studies.dgs.quantities import target
+from regrad.studies.dgs.scale import fig_scale, scale_numbers
+from regrad.studies.dgs.sizes import PRESETS
+from regrad.studies.dgs.speed import fig_speed, speed_numbers
+from regrad.studies.dgs.study import STUDY
+
+SIZES = PRESETS["medium"]
+LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"
+
+
+@cache
+def records(*second):
+    """The records at the first look, and at the second those of the parts and arms named."""
+    return complete(SIZES, lambda part, arm: 10 if (part, arm) in second else 5)
+
+
+def tagged(found, **tags):
+    return [r for r in found if tags.items() <= r.spec.tags.items()]
+
+
+def keys(specs):
+    return {spec.key() for spec in specs}
+
+
+def test_each_network_has_a_tuning_of_its_own_around_the_rate_of_the_shallower():
+    for first, deeper in (("images", "images32"), ("spiking", "spiking32")):
+        for arm in SIZES.arms[deeper]:
+            (rate,) = {r.spec.optimizer.lr for r in tagged(records(), part=first, arm=arm, phase="fresh")}
+            grid = sorted({r.spec.optimizer.lr for r in tagged(records(), part=deeper, arm=arm, phase="tune")})
+            assert any(low < rate < high for low, high in pairwise(grid))
+            assert {r.spec.problem.options["depth"] for r in tagged(records(), part=deeper)} == {32}
+
+
+def test_a_part_and_an_arm_get_the_seeds_they_are_given_and_no_others():
+    wanted = [("reset", "S1"), ("images32", "adam"), ("language", "S1"), ("stability", "sgd"), ("spiking", "lars")]
+    found = records(*wanted)
+    later = {(r.spec.tags["part"], r.spec.tags["arm"]) for r in found if 5 <= r.spec.seed < 1000}
+    assert later == set(wanted)
+    assert {r.spec.seed for r in tagged(found, part="reset", arm="S1", model="resnet32", reset="hard")} == {*range(10)}
+
+
+def test_more_seeds_never_take_a_run_back():
+    found = records(("images", "S1"), ("reset", "adam"))
+    first = plan(SIZES, list(records()), lambda part, arm: 5)
+    assert keys(first) <= keys(plan(SIZES, list(found), lambda part, arm: 5))
+    assert keys(first) < keys(plan(SIZES, list(found), lambda part, arm: 10))
+
+
+def test_ranks_put_the_headline_first_and_what_can_wait_last():
+    ranks = {}
+    for record in records(("images", "S1")):
+        tags, seed = record.spec.tags, record.spec.seed
+        ranks.setdefault(tags["rank"], set()).add((tags["part"], tags["arm"], 5 <= seed < 1000))
+    assert ranks["0"] == {(part, arm, False) for part in ("images", "images32") for arm in ("adam", "lars", "S1")}
+    assert ranks["2"] == {("images", "S1", True), *(("budget", arm, False) for arm in ("adam", "lars", "S1"))}
+
+
+def test_longer_runs_differ_from_the_comparison_in_steps_and_what_is_recorded_only():
+    plain = {(r.spec.tags["arm"], r.spec.seed): r.spec for r in tagged(records(), part="images", phase="fresh")}
+    for record in tagged(records(), part="budget"):
+        spec = plain[record.spec.tags["arm"], record.spec.seed]
+        changed = {"steps": 4 * spec.steps, "evaluations": 1, "tags": record.spec.tags}
+        assert record.spec == spec.model_copy(update=changed)
+
+
+def test_the_claims_find_their_arms_and_every_row_says_its_runs():
+    rows = claim_rows(records(), [])
+    have = {(row["metric"], row["arm"]) for row in rows}
+    for claim in load(LEDGER):
+        for test in claim.test if claim.study == STUDY.name and claim.id != "DGS-C7" else ():
+            for arm in (*test.treatment, *test.control) if hasattr(test, "treatment") else ():
+                assert (test.metric, arm) in have, claim.id
+    planned = {(r.spec.tags["part"], r.spec.tags["arm"]) for r in records()}
+    assert all(row["runs"] and set(row["runs"]) <= planned for row in rows)
+
+
+def test_each_network_has_the_target_of_its_own_tuning():
+    outcomes = Outcomes(records())
+    assert target(outcomes, "resnet32") == pytest.approx(target(outcomes, "resnet20"), abs=0.02)
+    ends = [r.metrics["validation_loss"] for r in tagged(records(), part="images32", arm="S1", phase="tune")]
+    assert min(ends) + 0.05 <= target(outcomes, "resnet32") <= max(ends) + 0.05
+
+
+def test_tables_leave_out_what_a_preset_has_not_and_show_the_longer_runs():
+    frame = tables.images_table(records()).set_index("arm")
+    assert list(frame.index) == ["SGD", "Adam", "LARS", "DGS E1", "DGS S1"]
+    assert frame.loc["SGD", "ResNet-32, % [95 %]"] == frame.loc["SGD", "div. 32"] == ""
+    longer = frame["ResNet-20, 4 × steps, % [95 %]"]
+    assert [bool(cell) for cell in longer] == [False, True, True, False, True]
+    assert list(tables.reset_table(records()).columns) == ["network", "reset", "Adam", "DGS S1", "S1 minus Adam"]
+    tasks = list(tables.tuning_table(records())["task"])
+    assert (tasks.count("images32"), tasks.count("spiking32"), tasks.count("language")) == (4, 4, 3)
+
+
+def test_the_lead_by_network_and_budget_is_that_of_the_runs():
+    lead = 25 * (LOSS["adam"] - LOSS["S1"])  # of S1 over Adam, wherever both are
+    axis = fig_scale(records(), margin=0.3).axes[0]
+    assert [tick.get_text() for tick in axis.get_xticklabels()] == ["ResNet-20", "ResNet-32", "ResNet-20, 4 ×"]
+    drawn = {round(float(x), 1): float(y) for line in axis.lines for x, y in [*zip(*line.get_data(), strict=True)][:1]}
+    assert drawn[2.1] == pytest.approx(lead, abs=0.1)
+    cited = scale_numbers(records())
+    assert cited["dgs/scale/S1-adam"].startswith(f"{lead:.1f}")
+    assert cited["dgs/scale/S1-adam/change"].startswith(("0.0", "-0.0", "−0.0"))
+
+
+def test_everything_is_drawn_and_told():
+    for figure in (figures.fig_learning_rates, figures.fig_bars, fig_speed):
+        assert figure(records()).axes
+    cited = numbers(records(), REPAIRED) | speed_numbers(records())
+    assert cited["dgs/geometry/arm"] == "SGD"
+    assert cited["dgs/depths"] == "20 and 32"
