@@ -3,10 +3,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy import stats
 
-from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
-from regrad.statistics.pairs import pair_gains, sign_p
+from regrad.statistics.intervals import equivalence_p, holm, holm_levels, paired_interval, paired_p
+from regrad.statistics.pairs import fewest_pairs, pair_gains, rank_p
 from regrad.statistics.power import detectable_effect, needed_n
 
 
@@ -118,7 +120,7 @@ def test_pairs_set_diverged_runs_apart_and_order_them():
     pairs = pair_gains([1.0, 3.0, 1.0, math.inf, math.inf], [1.5, 2.0, math.inf, 1.0, math.inf])
     assert pairs.finite.tolist() == [0.5, -1.0]
     assert (pairs.favourable, pairs.unfavourable, pairs.both, pairs.seeds) == (1, 1, 1, 5)
-    assert pairs.signs() == (2, 2)
+    assert pairs.gains.tolist() == [0.5, -1.0, math.inf, -math.inf, 0.0]
 
 
 def test_direction_higher_turns_the_gains_around():
@@ -127,13 +129,56 @@ def test_direction_higher_turns_the_gains_around():
     assert pairs.unfavourable == 1
 
 
-def test_sign_test_counts_a_diverged_treatment_as_a_loss():
-    # Five losses of five: P = 1/32 one-sided, 2/32 two-sided; with all pairs tied nothing is known.
-    pairs = pair_gains([math.inf] * 5, [1.0] * 5)
-    assert sign_p(pairs, "less") == pytest.approx(1 / 32)
-    assert sign_p(pairs) == pytest.approx(2 / 32)
-    assert sign_p(pairs, "greater") == pytest.approx(1)
-    assert sign_p(pair_gains([math.inf], [math.inf])) == 1
+def test_the_rank_test_orders_infinities_by_hand():
+    # Five losses of five: 1 of 2^5 signs is as extreme, so 1/32 on one side; twice that is above 5 %, with six below.
+    assert rank_p([-math.inf] * 5, "less") == 1 / 32
+    assert rank_p([-math.inf] * 5) == 2 / 32
+    assert rank_p([-math.inf] * 6) == 2 / 64
+    # A gain of 1 among four infinite losses has rank 1: of 32 sums only all-negative and this one are as low.
+    assert rank_p([1.0, *[-math.inf] * 4], "less") == 2 / 32
+    assert rank_p([-1.0, -2.0, -3.0, -4.0, math.inf], "less") == 10 / 32  # sums of at least 10 of 1..5, turned round
+    assert rank_p([0.0], "less") == rank_p([0.0], "greater") == rank_p([]) == 1
+
+
+def test_the_rank_test_is_wilcoxons_where_no_size_is_there_twice():
+    gains = np.random.default_rng(3).normal(0.4, 1, 9)
+    for side in ("two-sided", "less", "greater"):
+        assert rank_p(gains, side) == pytest.approx(stats.wilcoxon(gains, alternative=side, method="exact").pvalue)
+    assert rank_p(gains, "less", -0.5) == rank_p(gains + 0.5, "less")
+
+
+def test_the_rank_p_never_rises_when_a_gain_moves_its_way():
+    # Every set of up to five of these gains, and every step of one gain to the next one down.
+    ladder = [-math.inf, -2.0, -1.0, 0.0, 1.0, 2.0, math.inf]
+    for n in range(1, 6):
+        sets = list(itertools.combinations_with_replacement(range(len(ladder)), n))
+        p = {one: rank_p([ladder[k] for k in one], "less") for one in sets}
+        for one, (place, k) in itertools.product(sets, enumerate(range(n))):
+            if one[k] > 0:
+                lower = tuple(sorted((*one[:place], one[k] - 1, *one[place + 1 :])))
+                assert p[lower] <= p[one], (one, lower)
+
+
+def test_the_fewest_pairs_of_the_rank_test():
+    for alpha in (0.05, 0.0475, 0.0051):
+        n = fewest_pairs(alpha)
+        assert rank_p([math.inf] * n) < alpha <= rank_p([math.inf] * (n - 1))
+
+
+def test_holms_levels_are_those_that_its_steps_tested_at():
+    # .001 at .05/4 and .015 at .05/3 reject; .03 at .05/2 does not, and ends it.
+    levels = holm_levels({"d": 0.9, "b": 0.015, "a": 0.001, "c": 0.03})
+    assert levels == {"a": 0.05 / 4, "b": 0.05 / 3, "c": 0.05 / 2, "d": 0.05 / 2}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_an_interval_at_holms_level_agrees_with_holms_p(values):
+    p_values = {str(k): p for k, p in enumerate(values)}
+    adjusted, levels = holm(p_values), holm_levels(p_values)
+    # At the threshold itself rounding may part them.
+    sharp = [name for name, p in adjusted.items() if abs(p - 0.05) > 1e-9]
+    assert all((p_values[name] < levels[name]) == (adjusted[name] < 0.05) for name in sharp)
 
 
 @pytest.mark.parametrize(

@@ -115,23 +115,27 @@ def test_the_weakest_of_several_controls_decides():
 
 
 def test_a_treatment_that_diverges_everywhere_is_not_reproduced():
-    # Five losses of five: one-sided sign test 1/32.
-    verdict = decide(PAIRED, arm("new", [None] * 5) + arm("old", OLD))
+    # Six losses of six: 2/64. Five of five are 2/32, in both directions alike.
+    verdict = decide(PAIRED, arm("new", [None] * 6) + arm("old", noisy(2.0, 6)))
     assert verdict.verdict == "not reproduced"
+    assert verdict.outcome.p == 2 / 64
     assert verdict.outcome.estimate is None
-    assert verdict.outcome.diverged == (("new", 5),)
+    assert verdict.outcome.diverged == (("new", 6),)
+    five = decide(PAIRED, arm("new", [None] * 5) + arm("old", OLD)).outcome
+    assert (five.verdict, five.p, five.needed_n) == ("inconclusive", 2 / 32, 6)
 
 
 def test_one_diverged_treatment_forbids_reproduced_however_good_the_rest():
     verdict = decide(PAIRED, arm("new", [*noisy(1.0, 4), None]) + arm("old", OLD))
     assert verdict.verdict == "inconclusive"
     assert verdict.outcome.n == 4
-    assert "diverged alone: treatment at 1 seeds" in verdict.why
+    assert "treatment alone at 1 seeds" in verdict.why
 
 
 def test_a_diverged_control_counts_for_the_treatment_and_enters_no_mean():
+    rows = arm("new", noisy(1.0, 6)) + arm("old", [*OLD[:4], None, 2.0])
+    assert decide(PAIRED, rows).verdict == "reproduced"
     verdict = decide(PAIRED, arm("new", noisy(1.0)) + arm("old", [*OLD[:4], None]))
-    assert verdict.verdict == "reproduced"
     assert verdict.outcome.n == 4
     assert verdict.outcome.estimate == pytest.approx(np.mean(noisy(1.0)[:4]) - np.mean(OLD[:4]))
 
@@ -160,8 +164,8 @@ def test_a_log_scale_compares_decades_and_a_miss_is_infinite():
     test = PAIRED | {"scale": "log10", "unit": "decades"}
     rows = arm("new", [10, 11, 10, 9, 10]) + arm("old", [100, 101, 102, 99, 100])
     assert decide(test, rows).outcome.estimate == pytest.approx(-1, abs=0.01)
-    missed = [row | {"value": None, "diverged": False} for row in rows if row["arm"] == "new"]
-    assert decide(test, missed + rows[5:]).verdict == "not reproduced"
+    missed = [row | {"value": None, "diverged": False} for row in arm("new", [1] * 6)]
+    assert decide(test, missed + arm("old", [100] * 6)).verdict == "not reproduced"
 
 
 def test_where_higher_is_better_a_diverged_run_is_the_lowest():
@@ -227,7 +231,10 @@ def test_a_ladder_whose_first_rung_always_diverges_is_ranked_not_averaged():
 
 
 def test_a_ladder_whose_last_rung_always_diverges_is_not_reproduced():
-    assert decide(TREND, ladder([2.0, 1.8, 1.6]) + arm("d", [None] * 5)).verdict == "not reproduced"
+    # Three steps, the last of which goes back at all of eight seeds: 3 times 2/2^8.
+    verdict = decide(TREND, ladder([2.0, 1.8, 1.6], size=8) + arm("d", [None] * 8))
+    assert verdict.verdict == "not reproduced"
+    assert verdict.outcome.p == pytest.approx(6 / 2**8)
 
 
 def test_small_steps_against_the_claim_add_up_where_a_run_diverged():
@@ -326,12 +333,12 @@ def test_the_papers_own_figure_is_held_against_the_interval():
 
 
 def sizes(name, by_size, **columns):
-    """Rows of five seeds; by_size: batch size to loss at each of two points of the curve."""
+    """Rows of six seeds; by_size: batch size to loss at each of two points of the curve."""
     return [
         row | {"seed": seed, "value": None if row["value"] is None else row["value"] + 0.01 * (seed * at % 3)}
         for size, losses in by_size.items()
         for at, loss in enumerate(losses)
-        for seed in range(5)
+        for seed in range(6)
         for row in arm(name, [loss], batch_size=size, at=at, **columns)
     ]
 
@@ -465,9 +472,10 @@ def test_all_tests_of_a_claim_must_hold():
 def test_holm_takes_back_a_verdict_that_only_stands_alone():
     # p = .03 twice: alone each is reproduced, in a family of two Holm makes both .06.
     gains = np.array([1.0, 2.0, 0.5, 1.5, 0.0])
-    rows = {"x": arm("new", list(-gains)) + arm("old", [0.0] * 5)}
+    of = {m: arm("new", list(-gains), metric=m) + arm("old", [0.0] * 5, metric=m) for m in ("loss", "time")}
+    rows = {"x": of["loss"] + of["time"]}
     alone = evaluate_all([claim(PAIRED)], rows, preset="small", device="cpu")
-    family = [claim(PAIRED, name="T1"), claim(PAIRED, name="T2"), claim(PROOF, name="T3")]
+    family = [claim(PAIRED, name="T1"), claim(PAIRED | {"metric": "time"}, name="T2"), claim(PROOF, name="T3")]
     together = evaluate_all(family, rows, preset="small", device="cpu")
     assert 0.025 < alone[0].outcome.p < 0.05
     assert alone[0].verdict == "reproduced"
@@ -481,7 +489,7 @@ def test_families_are_one_paper_and_study_and_a_tie_does_not_rest_on_p():
     claims = [claim(PAIRED, name="T1"), claim(PAIRED, name="T2", study="y")]
     verdicts = evaluate_all(claims, {"x": tie, "y": tie}, preset="small", device="cpu")
     assert {v.verdict for v in verdicts} == {"not reproduced"}
-    assert all(v.p_holm == v.outcome.p for v in verdicts)
+    assert all(v.p_holm is v.interval_holm is None for v in verdicts)
     assert adjust(verdicts) == verdicts
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.schema import Claim
@@ -16,7 +17,7 @@ ROWS = {
     "diverged": [
         {"arm": arm, "seed": seed, "value": value, "diverged": value is None}
         for arm, value in {"new": None, "old": 1.0}.items()
-        for seed in range(5)
+        for seed in range(6)
     ],
 }
 
@@ -34,7 +35,8 @@ def claim(name, study, sentence="a sentence"):
 
 def plain(*claims):
     label = "at 100 k parameters, 1 M tokens"
-    return as_rows(evaluate_all(claims, ROWS, preset="small", device="cpu", label=label))
+    verdicts = evaluate_all(claims, ROWS, preset="small", device="cpu")
+    return as_rows([replace(verdict, label=label) for verdict in verdicts])
 
 
 def test_json_is_strict_and_has_what_a_claim_needs():
@@ -47,7 +49,7 @@ def test_json_is_strict_and_has_what_a_claim_needs():
     assert again[0]["interval"][0] < again[0]["interval"][1] < 0
     assert again[0]["margin"] == 0.1
     assert again[1]["estimate"] is again[1]["interval"] is None
-    assert again[1]["diverged"] == {"new": 5}
+    assert again[1]["diverged"] == {"new": 6}
     assert len(again[0]["tests"]) == 1
 
 

@@ -40,7 +40,7 @@ PROOF = LEDGER[: LEDGER.index("[[claim.test]]")] + """
 kind = "construction"
 proof = "tests/test_x.py::test_it"
 """
-NOISE = np.random.default_rng(11).normal(size=(2, 5))
+NOISE = np.random.default_rng(11).normal(size=(2, 6))
 
 
 def made(arm, seed, value):
@@ -54,9 +54,9 @@ def made(arm, seed, value):
 
 
 def study(effect, scale, lost=0):
-    """Five seeds of two arms; ``effect`` is how much higher new ends, the first ``lost`` of new diverge."""
-    new = [None if s < lost else 2 + effect + scale * NOISE[0, s] for s in range(5)]
-    old = [2 + scale * NOISE[1, s] for s in range(5)]
+    """Six seeds of two arms; ``effect`` is how much higher new ends, the first ``lost`` of new diverge."""
+    new = [None if s < lost else 2 + effect + scale * NOISE[0, s] for s in range(6)]
+    old = [2 + scale * NOISE[1, s] for s in range(6)]
     return [made(arm, s, v) for arm, values in (("new", new), ("old", old)) for s, v in enumerate(values)]
 
 
@@ -66,8 +66,8 @@ CASES = {
     "a null, well measured": (study(0.0, 0.01), "not reproduced", "tie"),
     "a significant tie inside the margin": (study(-0.03, 0.001), "not reproduced", "tie"),
     "too few seeds for the spread": (study(-0.5, 1.0), "inconclusive", "either direction"),
-    "an arm that always diverges": (study(-1.0, 0.05, lost=5), "not reproduced", "diverged"),
-    "one good arm that diverges once": (study(-1.0, 0.05, lost=1), "inconclusive", "diverged"),
+    "an arm that always diverges": (study(-1.0, 0.05, lost=6), "not reproduced", "treatment alone at 6 seeds"),
+    "one good arm that diverges once": (study(-1.0, 0.05, lost=1), "inconclusive", "treatment alone at 1 seeds"),
 }
 
 
@@ -76,10 +76,10 @@ def test_records_get_the_verdict_they_were_built_for(name, tmp_path):
     records, verdict, words = CASES[name]
     (tmp_path / "claims.toml").write_text(LEDGER)
     found = [{**r, "metric": "test_loss"} for r in rows(records, "test_loss", "fresh")]
-    [row] = decide(tmp_path / "claims.toml", "x", found, preset="small", records=records)
+    [row] = decide(tmp_path / "claims.toml", "x", lambda _: found, records, preset="small")
     assert row["verdict"] == verdict, row["why"]
     assert words in row["why"]
-    [smoke] = decide(tmp_path / "claims.toml", "x", found, preset="smoke", records=records)
+    [smoke] = decide(tmp_path / "claims.toml", "x", lambda _: found, records, preset="smoke")
     assert smoke["verdict"] == "not tested"
 
 
@@ -87,8 +87,8 @@ def test_a_passing_proof_refutes_and_without_its_run_nothing_is_said(tmp_path):
     (tmp_path / "claims.toml").write_text(PROOF)
     passed = [{"proof": "tests/test_x.py::test_it", "passed": True}]
     about = {"preset": "small", "device": "cpu"}
-    assert decide(tmp_path / "claims.toml", "x", passed, **about)[0]["verdict"] == "refuted by construction"
-    assert decide(tmp_path / "claims.toml", "x", [], **about)[0]["verdict"] == "not tested"
+    assert decide(tmp_path / "claims.toml", "x", lambda _: passed, **about)[0]["verdict"] == "refuted by construction"
+    assert decide(tmp_path / "claims.toml", "x", lambda _: [], **about)[0]["verdict"] == "not tested"
 
 
 def test_the_cases_here_show_all_verdicts_but_those_of_proofs_and_presets():
@@ -103,7 +103,7 @@ def test_a_verdict_travels_from_the_store_into_the_claims_file_with_its_cost(tmp
         Store(folders.runs).put(record)
     found = [{**r, "metric": "test_loss"} for r in rows(records, "test_loss", "fresh")]
     exporter = Exporter(folders.generated, notebook="05_sgg", preset="small", records=records)
-    exporter.claims(decide(folders.paper / "claims.toml", "x", found, preset="small", records=records))
+    exporter.claims(decide(folders.paper / "claims.toml", "x", lambda _: found, records, preset="small"))
     exporter.finish()
     cost = tmp_path / "results" / "reference" / verdicts.PUBLISHED / verdicts.COST
     cost.parent.mkdir(parents=True)
@@ -111,6 +111,6 @@ def test_a_verdict_travels_from_the_store_into_the_claims_file_with_its_cost(tmp
     cost.write_text(json.dumps(verdicts.cost_of_runs(took), sort_keys=True))
     verdicts.write(folders, preset="small", device="cpu")
     [row] = json.loads(folders.claims.read_text())["claims"]
-    assert (row["verdict"], row["n"]) == ("reproduced", 5)
-    assert "SGG & 10 & 0 &" in (folders.generated / "tables" / "tab-compute.tex").read_text()
+    assert (row["verdict"], row["n"]) == ("reproduced", 6)
+    assert "SGG & 12 & 0 &" in (folders.generated / "tables" / "tab-compute.tex").read_text()
     assert r"\setval{ledger/summary}{1 reproduced}" in (folders.generated / "numbers" / "claims.tex").read_text()

@@ -124,7 +124,7 @@ def test_the_claim_on_cost_is_decided_by_the_rounds_at_preset_small_and_not_at_s
     cases = ((0.5, "small", "reproduced"), (1.3, "small", "not reproduced"), (0.5, "smoke", "not tested"))
     for factor, preset, word in cases:
         rows = dgs_cost.claim_rows(cheap(factor))
-        found = {v["id"]: v for v in decide(ledger, "dgs", rows, preset=preset, records=RECORDS)}
+        found = {v["id"]: v for v in decide(ledger, "dgs", lambda _, rows=rows: rows, RECORDS, preset=preset)}
         assert found["DGS-C7"]["verdict"] == word
 
 

@@ -36,7 +36,7 @@ def test_the_gap_is_sgg_minus_base_at_shared_seeds(records):
 def test_claims_read_the_rows_and_sgg_wins_where_the_records_say_so(records):
     rows = claim_rows(records)
     verdicts = {
-        v["id"]: v for v in decide(ROOT / "paper" / "claims.toml", "sgg", rows, preset="small", records=records)
+        v["id"]: v for v in decide(ROOT / "paper" / "claims.toml", "sgg", lambda _: rows, records, preset="small")
     }
     assert verdicts["SGG-C1"]["verdict"] == "reproduced"
     assert verdicts["SGG-C2"]["verdict"] == "reproduced"

@@ -33,9 +33,7 @@ def steps_to_target(steps: Sequence[float], values: Sequence[float], target: flo
     return math.inf
 
 
-def performance_profile(
-    times: Mapping[str, Mapping[str, float]], factors: Sequence[float]
-) -> dict[str, np.ndarray]:
+def performance_profile(times: Mapping[str, Mapping[str, float]], factors: Sequence[float]) -> dict[str, np.ndarray]:
     """Return, for each arm, the share of tasks it solves within each factor of the fastest arm.
 
     Args:

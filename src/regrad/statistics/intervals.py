@@ -83,9 +83,7 @@ def paired_interval(differences: Sequence[float] | np.ndarray, level: float = 0.
     return Interval(mean, mean - half, mean + half, n, level, deviation)
 
 
-def paired_p(
-    differences: Sequence[float] | np.ndarray, against: float = 0.0, alternative: str = "two-sided"
-) -> float:
+def paired_p(differences: Sequence[float] | np.ndarray, against: float = 0.0, alternative: str = "two-sided") -> float:
     """Return the p-value of the paired t-test that the mean difference is ``against``.
 
     One difference gives 1. Equal differences have no t statistic: the exact sign test then gives the p-value,
@@ -132,3 +130,17 @@ def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
         return dict(p_values)
     adjusted = multipletests(list(counted.values()), method="holm")[1]
     return dict(p_values) | {name: float(p) for name, p in zip(counted, adjusted, strict=True)}
+
+
+def holm_levels(p_values: Mapping[str, float], alpha: float = 0.05) -> dict[str, float]:
+    """Return the level at which Holm's procedure tested each hypothesis of a family, for the interval beside it.
+
+    Step j of m tests at α / (m − j + 1); the first step that does not reject ends the procedure, and its level is that
+    of all that follow. An interval of level 1 − this excludes the null exactly where Holm's adjusted p is below α.
+    """
+    levels, level, rejecting = {}, 0.0, True
+    for j, (name, p) in enumerate(sorted(p_values.items(), key=lambda item: item[1])):
+        level = alpha / (len(p_values) - j) if rejecting else level
+        rejecting = rejecting and p < level
+        levels[name] = level
+    return levels

@@ -1,5 +1,6 @@
 """Paired comparisons in which a run may have diverged: an infinity is ordered, never averaged."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ class Pairs:
         finite: Gains of the seeds at which both runs ended in a number [n].
         favourable: Seeds at which only the control diverged (gain +inf).
         unfavourable: Seeds at which only the treatment diverged (gain −inf).
-        both: Seeds at which both diverged: they say nothing about the difference.
+        both: Seeds at which both diverged.
     """
 
     finite: np.ndarray
@@ -26,12 +27,13 @@ class Pairs:
     @property
     def seeds(self) -> int:
         """All pairs, diverged ones included."""
-        return self.finite.size + self.favourable + self.unfavourable + self.both
+        return self.gains.size
 
-    def signs(self, margin: float = 0.0) -> tuple[int, int]:
-        """Return (wins, losses), infinities included; gains within ±margin are neither."""
-        wins = int((self.finite > margin).sum()) + self.favourable
-        return wins, int((self.finite < -margin).sum()) + self.unfavourable
+    @property
+    def gains(self) -> np.ndarray:
+        """All gains [seeds], ±inf where one run diverged, 0 where both did: at that seed neither was better."""
+        infinite = [math.inf] * self.favourable + [-math.inf] * self.unfavourable
+        return np.concatenate([self.finite, infinite, [0.0] * self.both])
 
 
 def pair_gains(
@@ -62,16 +64,29 @@ def pair_gains(
     )
 
 
-def sign_p(pairs: Pairs, alternative: str = "two-sided", margin: float = 0.0) -> float:
-    """Return the p-value of the exact sign test over all pairs, diverged ones counted as ±inf.
+def rank_p(gains: Sequence[float] | np.ndarray, alternative: str = "two-sided", against: float = 0.0) -> float:
+    """Return the p-value of the exact signed-rank test that gains are symmetric about ``against``.
+
+    Equal sizes, infinite ones among them, take ranks of their own, those that speak against the alternative the higher
+    ones; a gain of exactly ``against`` speaks against either. Mid-ranks would lose what a verdict needs: with them the
+    p-value can rise when a gain moves in the direction of the alternative (−3, −3, 1, 1 to −∞, −3, 1, 1).
 
     Args:
-        pairs: The paired gains.
-        alternative: ``"two-sided"``; ``"less"`` asks whether the treatment loses, ``"greater"`` whether it
-            wins.
-        margin: Gains within ±margin are ties, which the test leaves out.
+        gains: One a seed, none of them NaN [n].
+        alternative: ``"two-sided"``; ``"less"`` asks whether gains lie below ``against``, ``"greater"`` above.
+        against: Centre under the null hypothesis.
+
+    Source: Wilcoxon 1945, "Individual comparisons by ranking methods"; the exact distribution is scipy's.
     """
-    wins, losses = pairs.signs(margin)
-    if wins + losses == 0:
-        return 1.0
-    return float(stats.binomtest(wins, wins + losses, alternative=alternative).pvalue)
+    if alternative == "two-sided":
+        return min(1.0, 2 * min(rank_p(gains, side, against) for side in ("less", "greater")))
+    side = 1 if alternative == "greater" else -1
+    moved = side * (np.asarray(gains, dtype=np.float64) - against)
+    order = np.lexsort((moved <= 0, np.abs(moved)))
+    ranks = np.where(moved[order] > 0, 1.0, -1.0) * np.arange(1, moved.size + 1)
+    return float(stats.wilcoxon(ranks, alternative="greater", method="exact").pvalue) if moved.size else 1.0
+
+
+def fewest_pairs(alpha: float) -> int:
+    """Return the fewest pairs with which `rank_p`, two-sided, can fall below a level: 6 for 5 %."""
+    return math.floor(1 - math.log2(alpha)) + 1

@@ -1,9 +1,10 @@
-"""One test of a claim to its outcome: whether these rows can decide it at all, then the kind that does."""
+"""One test of a claim to its findings: whether these rows can decide it at all, then the kind that does."""
 
 from collections.abc import Callable
 from typing import Any
 
 from regrad.report.ledger.gates import gates, shut
+from regrad.report.ledger.kinds.finding import Finding
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome
 from regrad.report.ledger.kinds.prediction import prediction
 from regrad.report.ledger.kinds.rate import rate
@@ -24,7 +25,7 @@ def construction(test: Construction, rows: Rows) -> Outcome:
     return Outcome(REFUTED, f"proved by {test.proof}", comparison=test.proof)
 
 
-DECIDE: dict[str, Callable[[Any, Rows], Outcome]] = {
+DECIDE: dict[str, Callable[[Any, Rows], Outcome | list[Finding]]] = {
     "construction": construction,
     "paired": paired,
     "prediction": prediction,
@@ -35,12 +36,23 @@ DECIDE: dict[str, Callable[[Any, Rows], Outcome]] = {
 }
 
 
-def run_test(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str) -> Outcome:
-    """Decide one test of a claim, or say why this preset, device or set of runs cannot."""
+def run_test(
+    claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str, most: int | None
+) -> Outcome | list[Finding]:
+    """Return what one test of a claim found, or why this preset, device or set of runs cannot decide it.
+
+    Args:
+        claim: The claim.
+        test: One of its tests.
+        rows: Rows of its study.
+        preset: Preset of the rows.
+        device: Device of the rows.
+        most: Seeds that this look has: no more can be asked for; None for all.
+    """
     # Before the count of seeds, which asks for every arm of the ladder.
     if isinstance(test, Trend | Prediction):
         test = without_absent_rungs(test, rows)
-    reason = untested(claim, test, rows, preset=preset, device=device)
+    reason = untested(claim, test, rows, preset=preset, device=device, most=most)
     if reason is None:
         return DECIDE[test.kind](test, rows)
     return Outcome(NOT_TESTED, reason, metric=getattr(test, "metric", ""), unit=getattr(test, "unit", ""))
@@ -52,7 +64,7 @@ def without_absent_rungs(test: Trend | Prediction, rows: Rows) -> Trend | Predic
     return test.model_copy(update={"ladder": tuple(arm for arm in test.ladder if arm in ran)})
 
 
-def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str) -> str | None:
+def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str, most: int | None) -> str | None:
     """Return why this preset, device or set of runs cannot decide the test; None where it can."""
     if preset == "smoke":
         return "preset smoke shows that everything runs; it never yields a verdict"
@@ -60,7 +72,8 @@ def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: st
         return f"preset {preset} is below what the claim requires: {' or '.join(claim.presets)}"
     if claim.devices and device not in claim.devices:
         return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
-    return shut(gates(claim, rows, preset)) or too_few(test, rows, claim.presets[preset])
+    least = claim.presets[preset]
+    return shut(gates(claim, rows, preset)) or too_few(test, rows, least if most is None else min(least, most))
 
 
 def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:

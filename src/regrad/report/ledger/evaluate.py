@@ -5,26 +5,36 @@ where a study has several. Rates read ``diverged`` only; spreads also ``batch_si
 rows ``{proof, passed}``.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from regrad.presets import PRESETS
 from regrad.report.ledger.dispatch import run_test
 from regrad.report.ledger.gates import Gate, gates
-from regrad.report.ledger.kinds.outcome import (
-    ALPHA,
-    INCONCLUSIVE,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    Outcome,
-    number,
-    weakest,
-)
+from regrad.report.ledger.kinds.finding import Level, conclude, deciding
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, bounded, number
 from regrad.report.ledger.kinds.rows import Rows
-from regrad.report.ledger.schema import Claim
-from regrad.results import suggestion
-from regrad.statistics.intervals import holm
+from regrad.report.ledger.schema import AnyTest, Claim
+from regrad.results import canonical, suggestion
+from regrad.statistics.intervals import holm, holm_levels
+from regrad.statistics.sequential import ALPHA
+
+
+@dataclass(frozen=True)
+class At:
+    """The look that a claim is judged at.
+
+    Attributes:
+        n: Seeds that it reads; None where there is one look, at all seeds.
+        alpha: Its level.
+        level: Thresholds of p at it.
+    """
+
+    n: int | None = None
+    alpha: float = ALPHA
+    level: Level = field(default_factory=Level)
 
 
 @dataclass(frozen=True)
@@ -40,7 +50,10 @@ class Verdict:
         preset: Preset of the rows.
         device: Device of the rows.
         label: ``"at N parameters, T tokens"``, or empty.
-        p_holm: The deciding p after Holm's correction over the claims of one paper and study.
+        p_holm: The deciding p after Holm's correction over the claims of one paper and study; None for a tie, which
+            takes no part in it.
+        interval_holm: The interval at the level at which Holm's correction tested this claim.
+        at: The look it was judged at.
         gates: The bases that must be trained networks, with what they reach.
     """
 
@@ -53,10 +66,17 @@ class Verdict:
     device: str
     label: str = ""
     p_holm: float | None = None
+    interval_holm: tuple[float | None, float | None] | None = None
+    at: At = field(default_factory=At)
     gates: tuple[Gate, ...] = ()
 
+    @property
+    def test(self) -> AnyTest:
+        """The deciding test."""
+        return self.claim.test[self.outcomes.index(self.outcome)]
 
-def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, label: str = "") -> Verdict:
+
+def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, at: At | None = None) -> Verdict:
     """Decide one claim; ``adjust`` then corrects the verdicts of a family together.
 
     Args:
@@ -64,32 +84,23 @@ def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, label: str =
         rows: Fresh-seed runs of its study; arms and metrics it does not name are passed over.
         preset: Preset that the rows come from.
         device: ``"cpu"`` or ``"cuda"``.
-        label: Scale of the runs, ``"at N parameters, T tokens"``.
+        at: The look, whose seeds alone the rows hold; None where there is one.
 
     Raises:
         ValueError: An unknown preset, or rows that contradict each other.
     """
     if preset not in PRESETS:
         raise ValueError(f"preset {preset!r}{suggestion(preset, list(PRESETS))}")
-    outcomes = tuple(run_test(claim, test, rows, preset=preset, device=device) for test in claim.test)
-    deciding = weakest(outcomes)
-    return Verdict(
-        claim=claim,
-        verdict=deciding.verdict,
-        outcome=deciding,
-        outcomes=outcomes,
-        why=deciding.why,
-        preset=preset,
-        device=device,
-        label=label,
-        p_holm=deciding.p,
-        gates=gates(claim, rows, preset),
-    )
+    at = at or At()
+    found = [run_test(claim, test, rows, preset=preset, device=device, most=at.n) for test in claim.test]
+    comparisons = sum(len(one) for one in found if not isinstance(one, Outcome))
+    outcomes = tuple(one if isinstance(one, Outcome) else conclude(one, at.level, comparisons) for one in found)
+    outcome = deciding(outcomes)
+    found_gates = gates(claim, rows, preset)
+    return Verdict(claim, outcome.verdict, outcome, outcomes, outcome.why, preset, device, at=at, gates=found_gates)
 
 
-def evaluate_all(
-    claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: str, device: str, label: str = ""
-) -> list[Verdict]:
+def evaluate_all(claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: str, device: str) -> list[Verdict]:
     """Decide claims from the rows of their studies, with Holm's correction within each family.
 
     Args:
@@ -97,29 +108,55 @@ def evaluate_all(
         rows: Study to its rows; a study without rows leaves its claims not tested.
         preset: Preset that the rows come from.
         device: ``"cpu"`` or ``"cuda"``.
-        label: Scale of the runs.
     """
-    about = {"preset": preset, "device": device, "label": label}
-    return adjust([evaluate(claim, rows.get(claim.study, ()), **about) for claim in claims])
+    return adjust([evaluate(claim, rows.get(claim.study, ()), preset=preset, device=device) for claim in claims])
 
 
 def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """Return the verdicts with p after Holm's correction over the tested claims of one paper and study.
+    """Return the verdicts with p and interval after Holm's correction over the claims of one paper and study.
 
-    A verdict that rests on p and does not hold after the correction becomes inconclusive, whichever it was.
+    A family holds a p for each claim whose verdict rests on one or could have: not those of ties, proofs and claims
+    that were not tested. Claims that rest on one and the same comparison enter once. A verdict that rests on p and does
+    not hold after the correction becomes inconclusive, whichever it was.
+
+    The interval beside it has the level 1 − α / (m − j + 1) of the claim's step j of m, and of the step that stopped
+    the procedure for the claims after that: it lies beyond 0 exactly where the verdict stands (unless a second test of
+    the kind, such as Page's, is what failed). It is no simultaneous interval for the claims that were rejected before
+    it; Bonferroni's, all at 1 − α / m, would be, but would not agree with the verdicts.
     """
-    families: dict[tuple[str, str], dict[str, float | None]] = defaultdict(dict)
+    families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for v in verdicts:
-        # A claim without a p-value, such as one not tested, takes no part in its family's correction.
-        families[v.claim.paper, v.claim.study][v.claim.id] = v.outcome.p
-    corrected = {family: holm(p_values) for family, p_values in families.items()}
-    return [_correct(v, corrected[v.claim.paper, v.claim.study][v.claim.id]) for v in verdicts]
+        if (p := repeated(v)) is not None:
+            family = families[v.claim.paper, v.claim.study]
+            family[comparison(v)] = min(p, family.get(comparison(v), 1.0))
+    return [_correct(v, families[v.claim.paper, v.claim.study]) for v in verdicts]
 
 
-def _correct(verdict: Verdict, p_holm: float | None) -> Verdict:
-    # A tie, a reversal beyond the margin and a proof have tests of their own, and stand whatever the family holds.
-    rests_on_p = verdict.outcome.by_p and verdict.verdict in (REPRODUCED, NOT_REPRODUCED)
-    if not rests_on_p or p_holm is None or p_holm < ALPHA:
-        return replace(verdict, p_holm=p_holm)
-    why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}, so it does not stand"
-    return replace(verdict, verdict=INCONCLUSIVE, why=why, p_holm=p_holm)
+def repeated(verdict: Verdict) -> float | None:
+    """Return a verdict's p as it enters its family, at 5 % whatever the look's level; None where it does not."""
+    p = verdict.outcome.p
+    return min(1.0, p * ALPHA / verdict.at.alpha) if verdict.outcome.by_p and p is not None else None
+
+
+def comparison(verdict: Verdict) -> str:
+    """Return what names the comparison that a verdict rests on: its arms, and how they were compared."""
+    how = verdict.test.model_dump(mode="json", exclude={"treatment", "control", "published"})
+    return canonical([how, verdict.outcome.comparison])
+
+
+def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
+    p, outcome = repeated(verdict), verdict.outcome
+    if p is None:
+        return verdict
+    name = comparison(verdict)
+    own = dict(family) | {name: p}  # of claims on one comparison each enters with its own p
+    p_holm = holm(own)[name]
+    error = holm_levels(own)[name] * verdict.at.alpha / ALPHA / outcome.comparisons
+    low, high = outcome.ends(1 - error) if outcome.ends else (math.nan, math.nan)
+    ends = (bounded(low), bounded(high)) if outcome.ends else None
+    verdict = replace(verdict, p_holm=p_holm, interval_holm=ends)
+    if verdict.verdict not in (REPRODUCED, NOT_REPRODUCED) or p_holm is None or p_holm < ALPHA:
+        return verdict
+    interval = f" and the interval [{number(ends[0])}, {number(ends[1])}]" if ends else ""
+    why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
+    return replace(verdict, verdict=INCONCLUSIVE, why=why)

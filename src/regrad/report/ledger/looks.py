@@ -1,18 +1,104 @@
 """Which claims a look decides, and which runs the others need more seeds of: pure functions of the first seeds."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
-from regrad.report.ledger.kinds.rows import Row
-from regrad.report.ledger.schema import Claim
+from regrad.report.ledger.evaluate import At, Verdict, adjust, evaluate
+from regrad.report.ledger.kinds.finding import Level
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE
+from regrad.report.ledger.kinds.rows import Rows, select
+from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, arms_of
 from regrad.results import Record
-from regrad.statistics.sequential import Looks
+from regrad.statistics.sequential import FUTILE, OBRIEN_FLEMING, Looks
 
-ClaimRows = Callable[[Sequence[Record]], Sequence[Row]]
+ClaimRows = Callable[[Sequence[Record]], Sequence[Mapping[str, Any]]]
+
+LOOKS = {"medium": OBRIEN_FLEMING}  # presets with more than one look
 
 
-def cut(records: Iterable[Record], n: int) -> list[Record]:
+def cut(records: Iterable[Record], n: int | None) -> list[Record]:
     """Return the records that a look at n seeds reads: all tuning runs, and of the others the seeds below n."""
-    return [r for r in records if r.spec.tags.get("phase") == "tune" or r.spec.seed < n]
+    return [r for r in records if n is None or r.spec.tags.get("phase") == "tune" or r.spec.seed < n]
+
+
+def family_size(claims: Iterable[Claim], claim: Claim, preset: str) -> int:
+    """Return how many claims of a claim's family may rest on a p-value at this preset: the most Holm can divide by."""
+    return sum(
+        (other.paper, other.study) == (claim.paper, claim.study)
+        and preset in other.presets
+        and any(not (isinstance(test, Construction) or getattr(test, "every", False)) for test in other.test)
+        for other in claims
+    )
+
+
+def judge_all(
+    claims: Sequence[Claim],
+    claim_rows: ClaimRows,
+    records: Sequence[Record],
+    looks: Looks | None = None,
+    *,
+    preset: str,
+    device: str,
+) -> list[Verdict]:
+    """Return each claim's verdict at the look at which it stopped, with Holm's correction over its family.
+
+    Args:
+        claims: The ledger's claims of one study.
+        claim_rows: The study's pure function from records to rows.
+        records: The study's records.
+        looks: The preset's looks; None for one look at all seeds.
+        preset: Preset of the records.
+        device: Device of the records.
+    """
+    if looks is None:
+        rows = list(claim_rows(records))
+        return adjust([evaluate(claim, rows, preset=preset, device=device) for claim in claims])
+    found: dict[str, Verdict] = {}
+    for look, n in enumerate(looks.ns):
+        rows = list(claim_rows(cut(records, n)))
+        for claim in [claim for claim in claims if claim.id not in found]:
+            level = Level(looks.level(look, family_size(claims, claim, preset)), looks.alphas[look])
+            verdict = evaluate(claim, rows, preset=preset, device=device, at=At(n, looks.alphas[look], level))
+            if look == looks.last or stopped(verdict, looks):
+                found[claim.id] = verdict if look == looks.last else explained(verdict, looks)
+    return adjust([found[claim.id] for claim in claims])
+
+
+def stopped(verdict: Verdict, looks: Looks) -> bool:
+    """Whether a look before the last ends a claim: decided, not tested, or futile."""
+    return verdict.verdict != INCONCLUSIVE or futile(verdict, looks)
+
+
+def explained(verdict: Verdict, looks: Looks) -> Verdict:
+    """Return the verdict of a look before the last, saying so where it gives up."""
+    if verdict.verdict != INCONCLUSIVE:
+        return verdict
+    why = f"{verdict.why}; the regime is too noisy: more than {FUTILE * looks.ns[-1]} pairs would be needed"
+    return replace(verdict, why=why)
+
+
+def futile(verdict: Verdict, looks: Looks) -> bool:
+    """Whether no open test of a claim can be decided by the last look, at the spread and the gain seen.
+
+    A test without a spread (one pair, ranks) has no such forecast and is not futile.
+    """
+    left = [outcome for outcome in verdict.outcomes if outcome.verdict == INCONCLUSIVE]
+    # No number of pairs although there is a spread: more than anybody would run.
+    return all(o.detectable and (o.needed_n is None or looks.futile(o.needed_n)) for o in left)
+
+
+def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:
+    """Return the rows that a test reads."""
+    if isinstance(test, Construction):
+        return []
+    metrics = [test.metric, test.prediction] if isinstance(test, Prediction) else [test.metric]
+    return [row for metric in metrics for row in select(rows, metric, arms_of(test))]
+
+
+def runs_of(rows: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
+    """Return the (part, arm) that rows were computed from."""
+    return {(part, arm) for row in rows for part, arm in row.get("runs", ())}
 
 
 def open_runs(
@@ -40,4 +126,12 @@ def open_runs(
         preset: Preset of the records.
         device: Device of the records.
     """
-    raise NotImplementedError
+    if looks.last == 0:
+        return set()
+    rows = list(claim_rows(cut(records, looks.ns[0])))
+    open_claims = []
+    for claim in claims:
+        level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
+        verdict = evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[0], looks.alphas[0], level))
+        open_claims += [] if stopped(verdict, looks) else [claim]
+    return runs_of(row for claim in open_claims for test in claim.test for row in rows_read(test, rows))

@@ -136,9 +136,7 @@ class Construction(Frozen):
 
 
 AnyTest = Paired | Spread | Rate | Ratio | Trend | Prediction | Construction
-KINDS: dict[str, type[Frozen]] = {
-    get_args(test.model_fields["kind"].annotation)[0]: test for test in get_args(AnyTest)
-}
+KINDS: dict[str, type[Frozen]] = {get_args(test.model_fields["kind"].annotation)[0]: test for test in get_args(AnyTest)}
 
 
 class Workload(Frozen):

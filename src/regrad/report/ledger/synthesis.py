@@ -54,9 +54,7 @@ def numbers(rows: Sequence[Plain], papers: Iterable[str]) -> dict[str, str]:
 
 def power_table(rows: Sequence[Plain]) -> str:
     """Return a ``longtable`` of the comparisons left open: margin, what could have been seen, seeds."""
-    lines = [
-        [*(escape_tex(row[key]) for key in ("id", "comparison", "unit")), *_seen(row)] for row in nulls(rows)
-    ]
+    lines = [[*(escape_tex(row[key]) for key in ("id", "comparison", "unit")), *_seen(row)] for row in nulls(rows)]
     head = ["Claim", "Comparison", "Unit", "$n$", "Margin", r"Seen at 80\,\%", "$n$ needed"]
     return longtable("l" + text_column(0.4) + "lrrrr", head, lines)
 

@@ -5,7 +5,7 @@ digit with ``results/claims.json``.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
@@ -22,35 +22,36 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Return a ``longtable``: claim, estimate and interval, n, p, verdict, why.
+    r"""Return a ``longtable``: claim, estimate and intervals (95 % and Holm's), n, p, verdict, why.
 
     Args:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
     """
-    head = ["Claim", r"Estimate [95\,\% interval]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
+    head = ["Claim", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
     columns = "l" + text_column(0.18) + "rr" + text_column(0.16) + text_column(0.34)
     return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the README's table: claim, sentence, verdict, estimate with interval, n, p after Holm."""
-    head = ["claim", "says", "verdict", "estimate [95 % interval]", "n", "p (Holm)", "preset, device"]
+    """Return the README's table: claim, sentence, verdict, estimate with intervals, n, p after Holm."""
+    head = ["claim", "says", "verdict", "estimate [95 % interval] [after Holm]", "n", "p (Holm)", "preset, device"]
     lines = [head, ["---"] * len(head)] + [_markdown_cells(row) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
 def estimate_text(row: Mapping[str, Any]) -> str:
-    """Return estimate, interval and unit of a row, in ASCII; a dash where there is none."""
+    """Return estimate, intervals (95 %, Holm's where a verdict rests on it) and unit of a row, in ASCII, or a dash."""
     if row["estimate"] is None:
         return "-"
-    low, high = row["interval"]
-    between = "" if low is None or high is None else f" [{number(low)}, {number(high)}]"
+    intervals = [row["interval"], row.get("interval_holm")]
+    if intervals[1] == intervals[0]:
+        del intervals[1]  # alone in its family
+    between = "".join(f" [{number(pair[0])}, {number(pair[1])}]" for pair in intervals if pair and None not in pair)
     return f"{number(row['estimate'])}{between} {row['unit']}".strip()
 
 
 def _row(verdict: Verdict) -> Plain:
     claim = verdict.claim.model_dump(mode="json")
-    deciding = claim["test"][verdict.outcomes.index(verdict.outcome)]
     return (
         {key: claim[key] for key in FROM_LEDGER}
         | _outcome(verdict.outcome)
@@ -58,22 +59,27 @@ def _row(verdict: Verdict) -> Plain:
             "verdict": verdict.verdict,
             "why": verdict.why,
             "p_holm": verdict.p_holm,
+            "interval_holm": list(verdict.interval_holm) if verdict.interval_holm else None,
+            "look": verdict.at.n,
+            "alpha": verdict.at.alpha,
             "preset": verdict.preset,
             "device": verdict.device,
             "label": verdict.label,
-            "margin": deciding.get("margin"),
             "gates": [gate.row() for gate in verdict.gates],
+            "margin": getattr(verdict.test, "margin", None),
             "tests": [_outcome(outcome) for outcome in verdict.outcomes],
         }
     )
 
 
 def _outcome(outcome: Outcome) -> Plain:
-    values = asdict(outcome)
+    values = asdict(replace(outcome, ends=None))
+    del values["ends"]
     ends = [values.pop("low"), values.pop("high")]  # of an unbounded interval both are None, yet there is an estimate
     return values | {
         "interval": ends if outcome.estimate is not None else None,
         "magnitude": outcome.magnitude,
+        "arms": list(outcome.arms),
         "diverged": dict(outcome.diverged),
     }
 

@@ -1,49 +1,83 @@
 """From a study's records to its verdicts: the last step of every notebook."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.evaluate import Verdict
 from regrad.report.ledger.load import load
+from regrad.report.ledger.looks import LOOKS, ClaimRows, cut, judge_all, rows_read
 from regrad.report.ledger.tables import as_rows, estimate_text
-from regrad.results import Record
+from regrad.results import Record, Spec
+from regrad.statistics.sequential import Looks
 
 
 def scale_label(records: Sequence[Record]) -> str:
-    """Return how large the runs were, in words: parameters, and tokens or examples."""
-    spec = records[0].spec  # of the first part in the plan, which is what most claims are about
-    examples = spec.steps * spec.batch_size
-    length = spec.problem.options.get("sequence_length")
-    seen = f"{examples * int(str(length)):,} tokens" if length else f"{examples:,} examples"
-    return f"at {records[0].parameters:,} parameters, {seen}"
+    """Return how large the runs were, in words: parameters, tokens or examples, and steps."""
+    sizes, steps = span({r.parameters for r in records}), span({r.spec.steps for r in records})
+    units = {unit for unit, _ in map(seen, (r.spec for r in records))}
+    amounts = {amount for _, amount in map(seen, (r.spec for r in records))}
+    amount = f"{span(amounts)} {min(units)} in " if len(units) == 1 else ""  # tokens and examples do not compare
+    return f"at {sizes} parameters, {amount}{steps} steps"
+
+
+def seen(spec: Spec) -> tuple[str, int]:
+    """Return what a run's data are counted in, and how much of it a run sees."""
+    examples, length = spec.steps * spec.batch_size, spec.problem.options.get("sequence_length")
+    return ("tokens", examples * int(str(length))) if length else ("examples", examples)
+
+
+def span(values: set[int]) -> str:
+    """Return one number, or the smallest and the largest."""
+    low, high = min(values), max(values)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def decide(
     ledger: Path,
     study: str,
-    rows: Iterable[Mapping[str, Any]],
+    claim_rows: ClaimRows,
+    records: Sequence[Record] = (),
     *,
     preset: str,
-    records: Sequence[Record] = (),
     device: str = "",
+    looks: Looks | None = None,
 ) -> list[dict[str, Any]]:
     """Return the verdicts on a study's claims, as plain rows.
 
     Args:
         ledger: ``paper/claims.toml``.
         study: Name of the study, as in the ledger.
-        rows: What the claims are decided from.
+        claim_rows: From records to what the claims are decided from; a pure function, called once a look.
+        records: All records of the study; none where rows come from a benchmark.
         preset: Preset of the records.
-        records: All records of the study; they name device and scale.
         device: Device of rows that come from a benchmark and not from records.
+        looks: When the claims are judged; None for the preset's own: once, on all records, where it has none.
     """
     claims = [claim for claim in load(ledger) if claim.study == study]
     devices = "+".join(sorted({r.fingerprint.device for r in records})) or device
-    about = {"preset": preset, "device": devices, "label": scale_label(records) if records else ""}
-    return as_rows(evaluate_all(claims, {study: list(rows)}, **about))
+    verdicts = judge_all(claims, claim_rows, records, looks or LOOKS.get(preset), preset=preset, device=devices)
+    rows = {n: list(claim_rows(cut(records, n))) for n in {v.at.n for v in verdicts}}
+    return as_rows([replace(v, label=label(v, rows[v.at.n], records)) for v in verdicts])
+
+
+def label(verdict: Verdict, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> str:
+    """Return the scale of the runs of the deciding comparison; nothing for what no run decided."""
+    arms = set(verdict.outcome.arms)
+    sources = [row for row in rows_read(verdict.test, rows) if row["arm"] in arms and row.get("runs")]
+    wanted = {(run, tuple(row.get("tags", {}).items())) for row in sources for run in row["runs"]}
+    behind = [r for r in cut(records, verdict.at.n) if r.spec.tags.get("phase") != "tune" and named(r, wanted)]
+    return scale_label(behind) if behind else ""
+
+
+def named(record: Record, wanted: Iterable[tuple[tuple[str, str], tuple[tuple[str, str], ...]]]) -> bool:
+    """Whether a record has one of these parts and arms, and the further tags named with it."""
+    tags = record.spec.tags
+    own = (tags.get("part", ""), tags.get("arm", ""))
+    return any(run == own and set(further) <= tags.items() for run, further in wanted)
 
 
 def summary(verdicts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

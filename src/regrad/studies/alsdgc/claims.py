@@ -21,12 +21,21 @@ from regrad.studies.alsdgc.quantities import (
 )
 
 Row = dict[str, Any]
+Runs = tuple[tuple[str, str], ...]  # parts and arms
 
 
-def row(arm: str, seed: int, metric: str, value: float | None, *, failed: bool = False) -> Row:
-    """Return one row; a value that is not finite is a miss."""
+def row(about: tuple[str, int, str], value: float | None, behind: Runs, *, failed: bool = False) -> Row:
+    """Return one row; a value that is not finite is a miss.
+
+    Args:
+        about: Name in the ledger, seed, metric.
+        value: What was measured.
+        behind: Parts and arms of the runs that it was measured on.
+        failed: Whether a run diverged.
+    """
+    arm, seed, metric = about
     kept = None if value is None or not math.isfinite(value) else value
-    return {"arm": arm, "seed": seed, "metric": metric, "value": kept, "diverged": failed}
+    return {"arm": arm, "seed": seed, "metric": metric, "value": kept, "diverged": failed, "runs": behind}
 
 
 def ledger_names(outcomes: Outcomes, part: str, task: str) -> list[tuple[str, str]]:
@@ -41,8 +50,9 @@ def task_rows(outcomes: Outcomes, task: str) -> list[Row]:
         for seed, run in runs_by_seed(outcomes, task, arm).items():
             failed = run is None or run.diverged
             end = run.metrics.get("test_loss") if run else None
-            rows.append(row(name, seed, f"test_loss/{task}", end, failed=failed))
-            rows.append(row(name, seed, f"steps_to_target/{task}", time_to(run, level), failed=failed))
+            ends = {"test_loss": end, "steps_to_target": time_to(run, level)}
+            of_arm = ((task, arm),)
+            rows += [row((name, seed, f"{m}/{task}"), value, of_arm, failed=failed) for m, value in ends.items()]
     return rows + matched_rows(outcomes, task)
 
 
@@ -50,23 +60,25 @@ def matched_rows(outcomes: Outcomes, task: str) -> list[Row]:
     """Return test loss at matched training loss: among V0, V4, and the two fixed norms, seed by seed."""
     names = {"V0": "V0", "V4": "V4", "clip-1": "clip-1", "best-clip": best_fixed(outcomes, task)}
     by_arm = {arm: runs_by_seed(outcomes, task, arm) for arm in names.values()}
-    rows = []
+    rows, behind = [], tuple((task, arm) for arm in by_arm)
     for seed in by_arm["clip-1"]:
         of_seed = {arm: run for arm, by_seed in by_arm.items() if (run := by_seed.get(seed))}
         values = matched(of_seed)
         for name, arm in names.items():
             if arm in of_seed and "train_loss" in of_seed[arm].curves:
-                about = (name, seed, f"matched_loss/{task}", values.get(arm))
-                rows.append(row(*about, failed=of_seed[arm].diverged))
+                about = (name, seed, f"matched_loss/{task}")
+                rows.append(row(about, values.get(arm), behind, failed=of_seed[arm].diverged))
     return rows
 
 
 def width_rows(outcomes: Outcomes) -> list[Row]:
     rows = []
     for name, arm in ledger_names(outcomes, "width", "plain"):
+        behind = (("width", arm), ("plain", arm))
         for seed, over_rates in rates_by_seed(outcomes, arm).items():
-            rows.append(row(name, seed, "lr_width/plain", width(over_rates)))
-            rows += [row(name, seed, "diverged_on_grid/plain", None, failed=run.diverged) for run in over_rates]
+            rows.append(row((name, seed, "lr_width/plain"), width(over_rates), behind))
+            about = (name, seed, "diverged_on_grid/plain")
+            rows += [row(about, None, behind, failed=run.diverged) for run in over_rates]
     return rows
 
 
@@ -75,14 +87,13 @@ def architecture_rows(outcomes: Outcomes) -> list[Row]:
     floors = {task: lowest_mean(outcomes, task) for task in tasks(outcomes)}
     rows = []
     for name in ("none", "clip-1", "best-clip", "V0", "V4"):
-        ends = {}
-        for task in floors:
-            arm = best_fixed(outcomes, task) if name == "best-clip" else name
-            ends[task] = runs(outcomes, task, arm).ends()
+        behind = {task: best_fixed(outcomes, task) if name == "best-clip" else name for task in floors}
+        ends = {task: runs(outcomes, task, arm).ends() for task, arm in behind.items()}
         for seed in runs(outcomes, "plain", "clip-1").by_seed:
             # Over each task's floor: losses of different tasks have no common zero.
             excess = [ends[task].get(seed, math.inf) - floor for task, floor in floors.items()]
-            rows.append(row(name, seed, "architecture_excess", fmean(excess), failed=math.inf in excess))
+            about = (name, seed, "architecture_excess")
+            rows.append(row(about, fmean(excess), tuple(behind.items()), failed=math.inf in excess))
     return rows
 
 
@@ -101,14 +112,15 @@ def data_rows(outcomes: Outcomes) -> list[Row]:
             # A penalty needs both ends: without a loss at all of the data there is nothing to be worse than.
             failed = seed not in whole or less.diverged > 0
             value = None if failed else fmean(run.metrics["test_loss"] for run in less) - whole[seed]
-            rows.append(row(name, seed, "data_penalty/plain", value, failed=failed))
+            behind = (("plain", arm), ("fractions", arm))
+            rows.append(row((name, seed, "data_penalty/plain"), value, behind, failed=failed))
     return rows
 
 
 def spike_rows(outcomes: Outcomes) -> list[Row]:
     """Return how long recovery from bad batches takes; a finite run that never recovers has a figure too."""
     return [
-        row(name, seed, "recovery_steps/plain", recovery(run), failed=not run.finite)
+        row((name, seed, "recovery_steps/plain"), recovery(run), (("spikes", arm),), failed=not run.finite)
         for name, arm in ledger_names(outcomes, "spikes", "plain")
         for seed, run in runs(outcomes, "spikes", arm).by_seed.items()
     ]
@@ -121,6 +133,7 @@ def claim_rows(records: Iterable[Record], passed: Iterable[Row] = ()) -> list[Ro
     rows += [one for task in tasks(outcomes) for one in task_rows(outcomes, task)]
     rows += width_rows(outcomes) + architecture_rows(outcomes) + data_rows(outcomes) + spike_rows(outcomes)
     for run in outcomes.part("fp16"):
-        about = (run.spec.tags["arm"], run.spec.seed, "test_loss/fp16", run.metrics.get("test_loss"))
-        rows.append(row(*about, failed=run.diverged))
+        arm = run.spec.tags["arm"]
+        about = (arm, run.spec.seed, "test_loss/fp16")
+        rows.append(row(about, run.metrics.get("test_loss"), (("fp16", arm),), failed=run.diverged))
     return rows

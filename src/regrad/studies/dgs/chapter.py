@@ -50,5 +50,6 @@ def margin(root: Path) -> float:
 def verdicts(
     records: Sequence[Record], passed: Iterable[dict[str, Any]], root: Path, preset: str
 ) -> list[dict[str, Any]]:
-    rows = claim_rows(records, passed) + cost_rows(benchmark(root))
-    return decide(root / "paper" / "claims.toml", STUDY.name, rows, preset=preset, records=records)
+    fixed, proofs = cost_rows(benchmark(root)), list(passed)
+    ledger = root / "paper" / "claims.toml"
+    return decide(ledger, STUDY.name, lambda some: claim_rows(some, proofs) + fixed, records, preset=preset)

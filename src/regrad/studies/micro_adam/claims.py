@@ -47,19 +47,20 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 def speed_rows(fresh: Outcomes, loss: float) -> list[dict[str, Any]]:
     rows, steps = [], fresh.steps_to(loss)
     for seed, run in fresh.by_seed.items():
-        about = {"arm": run.spec.tags["arm"], "seed": seed, "diverged": run.diverged}
+        about = {"arm": run.spec.tags["arm"], "seed": seed, "diverged": run.diverged, "runs": fresh.runs}
         rows.append(about | {"metric": "test_loss", "value": run.metrics.get("test_loss")})
         rows.append(about | {"metric": "steps_to_target", "value": steps[seed]})
     return rows
 
 
 def stability_rows(outcomes: Outcomes, arm: str) -> list[dict[str, Any]]:
+    about: dict[str, Any] = {"arm": arm, "runs": outcomes.part("stability").arm(arm).runs}
     grid = [
-        {"arm": arm, "seed": run.spec.seed, "diverged": run.diverged, "metric": "diverged_on_grid", "value": None}
+        about | {"seed": run.spec.seed, "diverged": run.diverged, "metric": "diverged_on_grid", "value": None}
         for run in outcomes.part("stability").arm(arm)
     ]
     limits = [
-        {"arm": arm, "seed": seed, "diverged": False, "metric": "max_stable_relative_lr", "value": limit}
+        about | {"seed": seed, "diverged": False, "metric": "max_stable_relative_lr", "value": limit}
         for seed, limit in stable_limits(outcomes, arm).items()
     ]
     return grid + limits

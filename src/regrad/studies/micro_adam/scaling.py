@@ -73,6 +73,7 @@ def curve_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
         size, curve = run.spec.batch_size, run.curves["validation_loss"]
         values = {} if run.diverged else dict(zip((x * size for x in curve.x), curve.y, strict=True))
         about = {"arm": run.spec.tags["arm"], "seed": run.spec.seed, "batch_size": size, "diverged": run.diverged}
+        about["runs"] = (("scaling", run.spec.tags["arm"]),)
         rows += [about | {"metric": "validation_loss", "at": at, "value": values.get(at)} for at in points]
     return rows
 

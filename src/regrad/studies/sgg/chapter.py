@@ -49,7 +49,8 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     ends, grid = {}, []
     for record in records:
         tags, seed = record.spec.tags, record.spec.seed
-        about = {"arm": tags["arm"], "seed": seed, "diverged": record.diverged}
+        runs = ((tags.get("part", ""), tags["arm"]),)
+        about = {"arm": tags["arm"], "seed": seed, "diverged": record.diverged, "runs": runs}
         if tags["phase"] == "grid":
             grid.append(about | {"metric": "diverged_on_grid", "value": None})
         elif tags["phase"] == "fresh":
@@ -63,5 +64,5 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 
 def verdicts(records: Sequence[Record], root: Path, preset: str) -> list[dict[str, Any]]:
     ledger, rows = root / "paper" / "claims.toml", cost.claim_rows(benchmark(root))
-    of_runs = decide(ledger, STUDY.name, claim_rows(records), preset=preset, records=records)
-    return of_runs + decide(ledger, "sgg_cost", rows, preset=preset, device="cpu")
+    of_runs = decide(ledger, STUDY.name, claim_rows, records, preset=preset)
+    return of_runs + decide(ledger, "sgg_cost", lambda _: rows, preset=preset, device="cpu")

@@ -9,10 +9,14 @@ from regrad.studies.sign_placement.noise import predicted_snr, reference_runs
 
 
 def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    losses = [{**row, "metric": "test_loss"} for row in rows(list(records), "test_loss", FRESH)]
+    losses = [
+        row | {"metric": "test_loss", "runs": (("", row["arm"]),)} for row in rows(list(records), "test_loss", FRESH)
+    ]
+    references = reference_runs(records)
     predictions = [
-        {"arm": arm, "seed": run.spec.seed, "value": snr, "diverged": False, "metric": "predicted_snr"}
-        for run in reference_runs(records)
+        {"arm": arm, "seed": run.spec.seed, "value": snr, "diverged": False}
+        | {"metric": "predicted_snr", "runs": references.runs}
+        for run in references
         if not run.diverged
         for arm, snr in predicted_snr(run).items()
     ]

@@ -1,96 +1,123 @@
-"""From paired gains to a verdict: the rule of the protocol in one place.
+"""From paired gains to p-values: the rule of the protocol in one place.
 
-Reproduced: the 95 % interval lies beyond 0 in the claimed direction. Not reproduced: it lies beyond 0 in the
-other, or the difference is a tie (TOST inside ±margin). A difference that is both significant and
-demonstrably smaller than the margin is a tie: the margin was fixed as what matters. Else inconclusive.
+*Finite gains.* The paired t-test asks whether the mean gain lies beyond 0, and two one-sided tests (TOST) whether it
+lies inside ±margin. A difference that is both significant and demonstrably smaller than the margin is a tie: the
+margin was fixed as what matters.
 
-Diverged runs. A pair in which one run diverged has an infinite gain. It is never averaged, so an interval
-speaks for the finite pairs only, and may not decide against the infinite ones: one seed at which only the
-treatment diverged forbids "reproduced", one at which only the control diverged forbids "not reproduced".
-Where infinite gains stand in the way, the exact sign test over all pairs decides, gains inside ±margin being
-ties: one-sided at 5 % against the claim (five of five seeds), two-sided at 5 % for it (six of six).
+*A pair with an infinity.* A run that diverged or missed its target has no number, and gains have no mean. Then one
+test speaks for all pairs, the exact signed-rank test with infinite gains ordered. A seed at which both failed counts
+as 0, as do gains inside ±margin, which do not matter. It needs six pairs for 5 %, in either direction. No tie is
+decided: what two failed runs would have reached is unknown. The interval then speaks of the finite pairs and decides
+nothing.
+
+*More evidence.* The signed-rank p only falls when a gain moves in its direction, to infinity or not, and the t-test's
+when all gains do. The two are not one scale: at five seeds a difference that a t-test shows is beyond what ranks can.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
-from regrad.report.ledger.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, bounded
+import numpy as np
+
+from regrad.report.ledger.kinds.finding import REASONS, two_sided
+from regrad.report.ledger.kinds.outcome import Outcome, bounded
 from regrad.statistics.intervals import Interval, equivalence_p, paired_interval, paired_p
-from regrad.statistics.pairs import Pairs, sign_p
+from regrad.statistics.pairs import Pairs, fewest_pairs, rank_p
 from regrad.statistics.power import detectable_effect, needed_n
+from regrad.statistics.sequential import ALPHA
+
+BY_RANK = REASONS | {
+    "for": "by ranks, gains lie beyond 0 in the claimed direction",
+    "against": "by ranks, gains lie beyond 0 against the claimed direction",
+    "open": "by ranks, gains lie on neither side of 0",
+}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """Verdict on paired gains (positive: as claimed).
+    """What paired gains (positive: as claimed) say.
 
     Attributes:
-        verdict: Reproduced, not reproduced or inconclusive.
-        reason: The rule that applied.
+        supports: Two-sided p of a gain, 1 where gains point the other way.
+        opposes: Two-sided p of a loss, likewise.
+        ties: p of TOST inside ±margin; 1 where it is not asked.
         interval: Of the finite gains; None where there is none.
-        p: Two-sided p-value of the t-test, or of the sign test where that decided; None without any pair.
-        by_p: Whether the verdict rests on the two-sided p, and so must hold after Holm's correction.
         detectable: Gain seen with 80 % power at this n and spread; None where undefined.
         needed_n: Pairs for 80 % power to see the gain found, or the margin if that is larger.
+        note: Diverged runs in words; empty without any.
     """
 
-    verdict: str
-    reason: str
+    supports: float
+    opposes: float
+    ties: float
     interval: Interval | None
-    p: float | None
-    by_p: bool
     detectable: float | None
     needed_n: int | None
+    note: str = ""
 
 
 def judge(pairs: Pairs, margin: float) -> Judgement:
-    """Apply the protocol's rule.
+    """Apply the protocol's tests.
 
     Args:
         pairs: Gains, positive where the claim holds.
         margin: Gain below which a difference does not matter, > 0.
     """
     interval = paired_interval(pairs.finite) if pairs.finite.size else None
-    p = paired_p(pairs.finite) if pairs.finite.size else None
-    verdict, reason, rests = _by_interval(pairs, margin) if interval else (INCONCLUSIVE, "", True)
-    if verdict == INCONCLUSIVE and (pairs.favourable or pairs.unfavourable):
-        p = sign_p(pairs, margin=margin)
-        verdict, reason, rests = _by_signs(pairs, margin)
+    if interval is None or pairs.finite.size < pairs.seeds:
+        gains = np.where(np.abs(pairs.gains) > margin, pairs.gains, 0.0)
+        counts = f"treatment alone at {pairs.unfavourable} seeds, control alone at {pairs.favourable}"
+        return Judgement(
+            supports=min(1.0, 2 * rank_p(gains, "greater")),
+            opposes=min(1.0, 2 * rank_p(gains, "less")),
+            ties=1.0,
+            interval=interval,
+            detectable=None,
+            needed_n=few if (few := fewest_pairs(ALPHA)) > pairs.seeds else None,
+            note=f" (no number: {counts}, both at {pairs.both})",
+        )
+    supports, opposes = two_sided(paired_p(pairs.finite), interval.estimate)
     return Judgement(
-        verdict=verdict,
-        reason=reason or "no pair says anything about the difference",
+        supports=supports,
+        opposes=opposes,
+        ties=equivalence_p(pairs.finite, margin),
         interval=interval,
-        p=p,
-        by_p=rests,
-        detectable=bounded(detectable_effect(interval.n) * interval.deviation) if interval else None,
-        needed_n=pairs_needed(interval, margin) if interval and verdict == INCONCLUSIVE else None,
+        detectable=bounded(detectable_effect(interval.n) * interval.deviation),
+        needed_n=pairs_needed(interval, margin),
     )
+
+
+def beyond_p(pairs: Pairs, margin: float) -> float:
+    """Return the one-sided p that gains are below −margin: by the t-test, by ranks where one is infinite."""
+    if pairs.finite.size < pairs.seeds:
+        return rank_p(pairs.gains, "less", -margin)
+    return paired_p(pairs.finite, -margin, "less")
 
 
 def pairs_needed(interval: Interval, margin: float) -> int | None:
     """Return the pairs for 80 % power to see the gain found, or the margin if larger; more than there are."""
     if not interval.deviation > 0:  # one pair (nan) or equal differences: no spread to plan with
         return None
-    needed = needed_n(max(interval.estimate, margin) / interval.deviation)
+    needed = needed_n(max(abs(interval.estimate), margin) / interval.deviation)
     return None if needed is None else max(needed, interval.n + 1)
 
 
-def _by_interval(pairs: Pairs, margin: float) -> tuple[str, str, bool]:
-    interval, gains = paired_interval(pairs.finite), pairs.finite
-    seen = paired_p(gains) < ALPHA
-    tie = equivalence_p(gains, margin) < ALPHA
-    if not pairs.favourable and interval.high < 0 and seen:
-        return NOT_REPRODUCED, "the interval lies beyond 0 against the claimed direction", True
-    if not pairs.favourable and tie:
-        return NOT_REPRODUCED, "a tie: equivalent within the margin fixed beforehand", False
-    if not pairs.unfavourable and not tie and interval.low > 0 and seen:
-        return REPRODUCED, "the interval lies beyond 0 in the claimed direction", True
-    return INCONCLUSIVE, "the interval allows either direction and more than a tie", True
+def signed_ends(values: np.ndarray, sign: int, level: float) -> tuple[float, float]:
+    """Return the ends of the interval of sign · mean at a level."""
+    interval = paired_interval(values, level)
+    low, high = sorted((sign * interval.low, sign * interval.high))
+    return low, high
 
 
-def _by_signs(pairs: Pairs, margin: float) -> tuple[str, str, bool]:
-    counts = f"diverged alone: treatment at {pairs.unfavourable} seeds, control at {pairs.favourable}"
-    if sign_p(pairs, "less", margin) < ALPHA:
-        return NOT_REPRODUCED, f"{counts}; the sign test is against the claim", False
-    if sign_p(pairs, margin=margin) < ALPHA and sign_p(pairs, "greater", margin) < ALPHA:
-        return REPRODUCED, f"{counts}; the sign test supports the claim", True
-    return INCONCLUSIVE, f"{counts}; the sign test does not decide", True
+def sized(outcome: Outcome, gains: np.ndarray, direction: str) -> Outcome:
+    """Return an outcome with estimate and interval of the plain difference behind finite gains."""
+    sign = -1 if direction == "lower" else 1
+    low, high = signed_ends(gains, sign, 0.95)
+    return replace(
+        outcome,
+        estimate=sign * float(gains.mean()),
+        low=bounded(low),
+        high=bounded(high),
+        n=gains.size,
+        ends=partial(signed_ends, gains, sign),
+    )

@@ -1,8 +1,8 @@
-"""What one test of a claim found, and how findings combine."""
+"""What one test of a claim found: the words for it, and the finding."""
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 REPRODUCED = "reproduced"
 NOT_REPRODUCED = "not reproduced"
@@ -14,8 +14,6 @@ VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)  # in
 # What decides where all parts must hold: a refuted part refutes the whole, an untested one leaves it open.
 SEVERITY = {REPRODUCED: 0, INCONCLUSIVE: 1, NOT_TESTED: 2, NOT_REPRODUCED: 3, REFUTED: 4}
 
-ALPHA = 0.05
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -25,23 +23,27 @@ class Outcome:
         verdict: One of ``VERDICTS``.
         why: The reason, a sentence with its numbers.
         comparison: What was compared, in words.
+        arms: The arms that were compared, whose runs decide.
         metric: The metric.
         unit: Unit of estimate and interval.
         estimate: Treatment minus control (or ratio, trend, τ); None where no finite pair exists.
         low: Lower end of the 95 % interval; None where unbounded or absent.
         high: Upper end.
         n: Finite pairs (or runs an arm) behind the estimate.
-        p: Two-sided p-value of the test that the verdict answers to; None where there is none.
-        by_p: Whether the verdict rests on p, and so must hold after Holm's correction.
+        p: p-value that the verdict answers to, corrected for the claim's own comparisons; None where there is none.
+        by_p: Whether p belongs to the family that Holm's correction goes over.
+        comparisons: What p was multiplied by: the claim's comparisons where one of them was enough, else 1.
         detectable: Smallest true effect seen with 80 % power at this n, in ``unit``.
         needed_n: Pairs needed for 80 % power, for an inconclusive test.
         diverged: Diverged runs by arm.
         published: The paper's own figure.
+        ends: The interval at another level.
     """
 
     verdict: str
     why: str
     comparison: str = ""
+    arms: tuple[str, ...] = ()
     metric: str = ""
     unit: str = ""
     estimate: float | None = None
@@ -50,37 +52,19 @@ class Outcome:
     n: int = 0
     p: float | None = None
     by_p: bool = False
+    comparisons: int = 1
     detectable: float | None = None
     needed_n: int | None = None
     diverged: tuple[tuple[str, int], ...] = ()
     published: float | None = None
+    ends: Callable[[float], tuple[float, float]] | None = field(default=None, compare=False, repr=False)
 
     @property
     def magnitude(self) -> str | None:
-        """Whether the paper's own figure lies in the interval: ``"matches"``, ``"differs"`` or None."""
-        if self.published is None or self.low is None or self.high is None:
+        """Whether a reproduced claim's interval holds the paper's figure, ``"matches"`` or ``"differs"``; else None."""
+        if self.verdict != REPRODUCED or self.published is None or self.low is None or self.high is None:
             return None
         return "matches" if self.low <= self.published <= self.high else "differs"
-
-
-def weakest(outcomes: Iterable[Outcome]) -> Outcome:
-    """Return the finding that decides where all must hold (intersection–union).
-
-    A refuted part decides first, then an untested, then an inconclusive one. Among equals the largest p is
-    the weakest support; among refutations the smallest p is the strongest one.
-    """
-
-    def rank(outcome: Outcome) -> tuple[int, float]:
-        p = 1.0 if outcome.p is None else outcome.p  # without a p-value: no support at all
-        return SEVERITY[outcome.verdict], -p if outcome.verdict == NOT_REPRODUCED else p
-
-    return max(outcomes, key=rank)
-
-
-def gather(outcomes: list[Outcome], words: str) -> Outcome:
-    """Return the weakest of several comparisons, saying so if there are several."""
-    deciding = weakest(outcomes)
-    return replace(deciding, why=f"{deciding.why} ({words} of {len(outcomes)})") if len(outcomes) > 1 else deciding
 
 
 def bounded(value: float) -> float | None:

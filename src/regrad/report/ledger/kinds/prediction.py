@@ -14,15 +14,24 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from regrad.report.ledger.kinds.outcome import ALPHA, INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, figures
+from regrad.report.ledger.kinds.finding import REASONS, Finding, two_sided
+from regrad.report.ledger.kinds.judgement import beyond_p, sized
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.report.ledger.schema import Prediction
-from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
-from regrad.statistics.pairs import pair_gains, sign_p
+from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.pairs import pair_gains
+
+WORDS = REASONS | {
+    "for": "the observed order agrees with the predicted one",
+    "against": "the observed order is against the predicted one",
+    "tie": "agreement no better than chance within the margin",
+    "open": "the agreement is not told apart from chance",
+}
 
 
-def prediction(test: Prediction, rows: Rows) -> Outcome:
-    """Decide whether the predicted order is the observed one; rows carry both metrics."""
+def prediction(test: Prediction, rows: Rows) -> list[Finding]:
+    """Ask whether the predicted order is the observed one; rows carry both metrics."""
     kept = select(rows, test.metric, test.ladder)
     observed = by_seed(kept, test.better)
     predicted = by_seed(select(rows, test.prediction, test.ladder), "higher")
@@ -30,28 +39,23 @@ def prediction(test: Prediction, rows: Rows) -> Outcome:
     sign = -1 if test.better == "lower" else 1
     ends = np.array([[observed[arm][seed] for arm in test.ladder] for seed in seeds])
     scores = np.array([[predicted[arm][seed] for arm in test.ladder] for seed in seeds])
-    outcome = Outcome(INCONCLUSIVE, "", "predicted against observed order", test.metric, test.unit)
+    outcome = Outcome(INCONCLUSIVE, "", "predicted against observed order", test.ladder, test.metric, test.unit)
     if len(seeds) == 0:
-        return replace(outcome, why="no seed has both the prediction and the outcome of every arm")
+        return [Finding(outcome, note=": no seed has both the prediction and the outcome of every arm")]
     taus = np.array([agreement(score, sign * end) for score, end in zip(scores, ends, strict=True)])
-    interval = paired_interval(taus)
-    p = agreement_p(scores, sign * ends)
-    outcome = replace(
-        outcome,
-        estimate=interval.estimate,
-        low=max(-1.0, interval.low),
-        high=min(1.0, interval.high),
-        n=interval.n,
-        p=p,
-        diverged=diverged_runs(kept, test.ladder),
-    )
+    outcome = replace(sized(outcome, taus, "higher"), diverged=diverged_runs(kept, test.ladder))
+    low, high = (-1.0, 1.0) if outcome.low is None or outcome.high is None else (outcome.low, outcome.high)
+    outcome = replace(outcome, low=max(-1.0, low), high=min(1.0, high), ends=None)
     # Of the mean ranks, since one seed's noise must not name the arm that the whole claim is about.
-    top = _ranks(scores).argmax()
-    loser, loss_p = top_loses(test, ends, int(top))
-    beaten = f", {loser} ends better" if loss_p < ALPHA else ""
-    verdict, reason, by_p = _decide(test, interval, (taus, p, loss_p))
-    note = f"predicted best is {test.ladder[top]}{beaten}"
-    return replace(outcome, verdict=verdict, by_p=by_p, why=f"agreement {figures(outcome)}: {reason}; {note}")
+    top = int(_ranks(scores).argmax())
+    loser, loss_p = top_loses(test, ends, top)
+    supports, opposes = two_sided(order_p(scores, sign * ends, taus), float(taus.mean()))
+    reasons = WORDS
+    if loss_p < opposes:
+        opposes = loss_p
+        reasons = WORDS | {"against": "the arm predicted best ends worse than another by more than the margin"}
+    note = f" (predicted best is {test.ladder[top]}; nearest to ending better by more than the margin is {loser})"
+    return [Finding(outcome, supports, opposes, equivalence_p(taus, test.margin), note=note, reasons=reasons)]
 
 
 def agreement(scores: np.ndarray, goodness: np.ndarray) -> float:
@@ -66,35 +70,26 @@ def agreement_p(scores: np.ndarray, goodness: np.ndarray) -> float:
     return 1.0 if math.isnan(p) else p
 
 
+def order_p(scores: np.ndarray, goodness: np.ndarray, taus: np.ndarray) -> float:
+    """Return the p of the order, and where the interval over seeds holds 0 at least that of the t-test of τ."""
+    interval, p = paired_interval(taus), agreement_p(scores, goodness)
+    return max(p, paired_p(taus)) if interval.low <= 0 <= interval.high else p
+
+
 def top_loses(test: Prediction, ends: np.ndarray, top: int) -> tuple[str, float]:
-    """Return the arm that most nearly beats the one predicted best by more than the margin, with Holm's p."""
-    p_values: dict[str, float | None] = {}
-    for j, arm in enumerate(test.ladder):
-        if j != top:
-            pairs = pair_gains(ends[:, top], ends[:, j], test.better)
-            # A t-test has no place for an infinite loss; the sign test needs its sign only.
-            infinite = pairs.favourable + pairs.unfavourable + pairs.both
-            lost = sign_p(pairs, "less", test.top_margin)
-            p_values[arm] = lost if infinite else paired_p(pairs.finite, -test.top_margin, "less")
+    """Return the arm that most nearly beats the one predicted best by more than the margin, with its p.
+
+    Corrected by Holm over the arms, and twice the one-sided p, as for every refutation.
+    """
+    p_values: dict[str, float | None] = {
+        arm: beyond_p(pair_gains(ends[:, top], ends[:, j], test.better), test.top_margin)
+        for j, arm in enumerate(test.ladder)
+        if j != top
+    }
     adjusted = {arm: p for arm, p in holm(p_values).items() if p is not None}
     closest = min(adjusted, key=lambda arm: adjusted[arm])
-    return closest, adjusted[closest]
+    return closest, min(1.0, 2 * adjusted[closest])
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
     return stats.rankdata(values, axis=1).mean(axis=0)
-
-
-def _decide(
-    test: Prediction, interval: Interval, evidence: tuple[np.ndarray, float, float]
-) -> tuple[str, str, bool]:
-    taus, p, loss_p = evidence
-    if loss_p < ALPHA:
-        return NOT_REPRODUCED, "the arm predicted best ends worse than another by more than the margin", False
-    if equivalence_p(taus, test.margin) < ALPHA:
-        return NOT_REPRODUCED, "agreement no better than chance within the margin", False
-    if interval.high < 0 and p < ALPHA:
-        return NOT_REPRODUCED, "the observed order is against the predicted one", True
-    if interval.low > 0 and p < ALPHA:
-        return REPRODUCED, "the observed order agrees with the predicted one", True
-    return INCONCLUSIVE, "the agreement is not told apart from chance", True

@@ -5,24 +5,20 @@ be taken over grids of equal width, and its p-value read as optimistic.
 """
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_effectsize
 
-from regrad.report.ledger.kinds.outcome import (
-    ALPHA,
-    INCONCLUSIVE,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    Outcome,
-    figures,
-    gather,
-)
+from regrad.report.ledger.kinds.finding import Finding, two_sided
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.report.ledger.kinds.rows import Rows, diverged_runs, select
 from regrad.report.ledger.schema import Rate, arms_of
+from regrad.statistics.sequential import ALPHA
 
 
 @dataclass(frozen=True)
@@ -38,12 +34,12 @@ class Count:
         return self.diverged / self.runs
 
 
-def rate(test: Rate, rows: Rows) -> Outcome:
-    """Compare divergence rates of every treatment with every control; the weakest comparison decides."""
+def rate(test: Rate, rows: Rows) -> list[Finding]:
+    """Compare divergence rates of every treatment with every control."""
     kept = select(rows, test.metric, arms_of(test))
     counts = {arm: count_diverged(kept, arm) for arm in arms_of(test)}
-    outcomes = [_compare(test, counts, pair) for pair in product(test.treatment, test.control)]
-    return replace(gather(outcomes, "the deciding comparison"), diverged=diverged_runs(kept, arms_of(test)))
+    diverged = diverged_runs(kept, arms_of(test))
+    return [_compare(test, counts, pair, diverged) for pair in product(test.treatment, test.control)]
 
 
 def count_diverged(rows: Rows, arm: str) -> Count:
@@ -62,53 +58,56 @@ def difference_interval(treatment: Count, control: Count, level: float) -> tuple
     return float(low), float(high)
 
 
-def _compare(test: Rate, counts: dict[str, Count], pair: tuple[str, str]) -> Outcome:
+def crossing(beyond: Callable[[float], bool]) -> float:
+    """Return the smallest error α at which the interval of level 1 − α satisfies ``beyond``, which it keeps; 1 if none.
+
+    Turns an interval without a closed p-value into one.
+    """
+    low, high = 0.0, 1.0
+    if not beyond(1e-9):  # the narrowest
+        return 1.0
+    for _ in range(40):  # to 1e-12
+        middle = (low + high) / 2
+        low, high = (low, middle) if beyond(1 - middle) else (middle, high)
+    return high
+
+
+def _compare(
+    test: Rate, counts: dict[str, Count], pair: tuple[str, str], diverged: tuple[tuple[str, int], ...]
+) -> Finding:
     treatment, control = (counts[arm] for arm in pair)
-    low, high = difference_interval(treatment, control, 0.95)
+    ends = partial(difference_interval, treatment, control)
+    low, high = ends(0.95)
+    sign = -1 if test.direction == "lower" else 1
+    # Both must speak: Fisher's test is the exact one, Newcombe's interval is what a reader sees.
+    p = max(fisher_p(treatment, control), crossing(lambda level: not ends(level)[0] <= 0 <= ends(level)[1]))
+    # Half of it: two one-sided tests, as a tie is decided for means.
+    ties = crossing(lambda level: -test.margin < ends(level)[0] and ends(level)[1] < test.margin) / 2
     outcome = Outcome(
         verdict=INCONCLUSIVE,
         why="",
         comparison=f"{pair[0]} minus {pair[1]}",
+        arms=pair,
         metric=test.metric,
         unit=test.unit,
         estimate=treatment.rate - control.rate,
         low=low,
         high=high,
         n=min(treatment.runs, control.runs),
-        p=fisher_p(treatment, control),
         detectable=detectable_rate(treatment, control),
+        needed_n=runs_needed(test, treatment, control) if min(p, ties) >= ALPHA else None,
+        diverged=diverged,
         published=test.published,
+        ends=ends,
     )
-    # 90 %: two one-sided tests at 5 %, as a tie is decided for means.
-    verdict, reason, by_p = _decide(test, outcome, difference_interval(treatment, control, 0.90))
-    tally = f"diverged: {treatment.diverged} of {treatment.runs} against {control.diverged} of {control.runs}"
-    return replace(
-        outcome,
-        verdict=verdict,
-        by_p=by_p,
-        why=f"{outcome.comparison}: {figures(outcome)} ({tally}): {reason}",
-        needed_n=runs_needed(test, treatment, control) if verdict == INCONCLUSIVE else None,
-    )
+    tally = f" (diverged: {treatment.diverged} of {treatment.runs} against {control.diverged} of {control.runs})"
+    return Finding(outcome, *two_sided(p, sign * (treatment.rate - control.rate)), ties, note=tally)
 
 
 def fisher_p(treatment: Count, control: Count) -> float:
     """Return Fisher's exact two-sided p-value."""
     rows = [[count.diverged, count.runs - count.diverged] for count in (treatment, control)]
     return float(stats.fisher_exact(rows).pvalue)
-
-
-def _decide(test: Rate, outcome: Outcome, inner: tuple[float, float]) -> tuple[str, str, bool]:
-    sign = -1 if test.direction == "lower" else 1
-    low, high = sorted((sign * (outcome.low or 0.0), sign * (outcome.high or 0.0)))
-    seen = outcome.p is not None and outcome.p < ALPHA
-    tie = -test.margin < inner[0] and inner[1] < test.margin
-    if high < 0 and seen:
-        return NOT_REPRODUCED, "the interval lies beyond 0 against the claimed direction", True
-    if tie:
-        return NOT_REPRODUCED, "a tie: equivalent within the margin fixed beforehand", False
-    if low > 0 and seen:
-        return REPRODUCED, "the interval lies beyond 0 in the claimed direction", True
-    return INCONCLUSIVE, "the interval allows either direction and more than a tie", True
 
 
 def detectable_rate(treatment: Count, control: Count) -> float | None:
@@ -129,4 +128,6 @@ def runs_needed(test: Rate, treatment: Count, control: Count) -> int | None:
         other = min(1.0, max(0.0, control.rate - sign * difference))
     effect = proportion_effectsize(other, control.rate)
     n = NormalIndPower().solve_power(abs(float(effect)), nobs1=None, alpha=ALPHA, power=0.8)
+    if not math.isfinite(n):  # an effect so large that the solver leaves its range: these runs are enough
+        return None
     return max(math.ceil(float(n)), min(treatment.runs, control.runs) + 1)

@@ -2,30 +2,34 @@
 
 The size is the change from the first to the last rung along the least-squares line of each seed, with a
 Student-t interval over seeds; Page's test asks for the order. Both must speak for the claim, and no rung may
-reverse it by more than the margin. A seed with a diverged run has no line: it counts in Page's ranks, where
-the diverged run is worst, and in the rungs' sign tests.
+reverse it by more than the margin. A seed with a diverged run has no line: where there is one, Page's ranks, in
+which the diverged run is worst, speak alone for all seeds, and no tie is decided.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import stats
 
-from regrad.report.ledger.kinds.judgement import pairs_needed
-from regrad.report.ledger.kinds.outcome import (
-    ALPHA,
-    INCONCLUSIVE,
-    NOT_REPRODUCED,
-    REPRODUCED,
-    Outcome,
-    bounded,
-    number,
-)
+from regrad.report.ledger.kinds.finding import REASONS, Finding, two_sided
+from regrad.report.ledger.kinds.judgement import beyond_p, pairs_needed, sized
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.report.ledger.schema import Trend
-from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
-from regrad.statistics.pairs import pair_gains, sign_p
+from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.pairs import pair_gains
 from regrad.statistics.power import detectable_effect
+
+WORDS = REASONS | {
+    "for": "both the line and Page's ranks move in the claimed direction",
+    "tie": "a tie: the whole change is equivalent to none within the margin",
+    "open": "line and ranks do not agree on a direction",
+}
+RANKS = WORDS | {
+    "for": "Page's ranks, diverged runs worst, move in the claimed direction",
+    "against": "Page's ranks, diverged runs worst, move against the claim",
+    "open": "Page's ranks, diverged runs worst, show no direction",
+}
 
 
 @dataclass(frozen=True)
@@ -36,37 +40,43 @@ class Reversal:
     p: float
 
 
-def trend(test: Trend, rows: Rows) -> Outcome:
-    """Decide whether the metric moves in the claimed direction along the whole ladder."""
+def trend(test: Trend, rows: Rows) -> list[Finding]:
+    """Ask whether the metric moves in the claimed direction along the whole ladder: one comparison."""
     kept = select(rows, test.metric, test.ladder)
     table = by_seed(kept, test.better)
     seeds = shared_seeds(table, test.ladder)
     values = np.array([[table[arm][seed] for arm in test.ladder] for seed in seeds], dtype=np.float64)
     rising = values if test.direction == "higher" else -values
     changes = line_change(rising[np.isfinite(rising).all(axis=1)])
-    interval = paired_interval(changes) if changes.size else None
-    reversal = worst_reversal(test, values)
-    verdict, reason, by_p = _decide(test, rising, changes, reversal)
-    # The p that is printed, and corrected with the family's, is that of the test which decided.
-    p = reversal.p if reversal.p < ALPHA else trend_p(rising, changes)
-    size = _size(test, interval)
-    comparison = f"from {test.ladder[0]} to {test.ladder[-1]}"
-    words = f"[{number(size['low'])}, {number(size['high'])}] {test.unit}, n = {changes.size}"
-    return Outcome(
-        verdict=verdict,
-        why=f"change {comparison}: {number(size['estimate'])} {words}, p = {number(p)}: {reason}",
-        comparison=comparison,
+    complete, reversal = changes.size == len(rising), worst_reversal(test, values)
+    supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
+    reasons = WORDS if complete else RANKS
+    if reversal.p < opposes:
+        opposes = reversal.p
+        reasons = reasons | {"against": f"the step {reversal.step} reverses the claim by more than the margin"}
+    outcome = Outcome(
+        verdict=INCONCLUSIVE,
+        why="",
+        comparison=f"change from {test.ladder[0]} to {test.ladder[-1]}",
+        arms=test.ladder,
         metric=test.metric,
         unit=test.unit,
-        n=changes.size,
-        p=p,
-        by_p=by_p,
-        detectable=bounded(detectable_effect(interval.n) * interval.deviation) if interval else None,
-        needed_n=pairs_needed(interval, test.margin) if interval and verdict == INCONCLUSIVE else None,
         diverged=diverged_runs(kept, test.ladder),
         published=test.published,
-        **size,
     )
+    if changes.size:
+        outcome = sized(outcome, changes, test.direction)
+    if complete:
+        interval = paired_interval(changes)
+        outcome = replace(
+            outcome,
+            detectable=bounded(detectable_effect(interval.n) * interval.deviation),
+            needed_n=pairs_needed(interval, test.margin),
+        )
+    else:
+        outcome = replace(outcome, ends=None)
+    ties = equivalence_p(changes, test.margin) if complete else 1.0
+    return [Finding(outcome, supports, opposes, ties, reasons=reasons)]
 
 
 def line_change(values: np.ndarray) -> np.ndarray:
@@ -80,57 +90,26 @@ def page_p(rising: np.ndarray) -> float:
     return float(stats.page_trend_test(rising).pvalue) if len(rising) > 1 else 1.0
 
 
-def trend_p(rising: np.ndarray, changes: np.ndarray) -> float:
-    """Return the two-sided p-value that both tests support, the larger of Page's and the t-test's."""
-    page = min(1.0, 2 * min(page_p(rising), page_p(-rising)))
-    return max(page, paired_p(changes)) if changes.size > 1 else page
+def ranks_p(rising: np.ndarray) -> tuple[float, float]:
+    """Return both sides of Page's test, two-sided."""
+    return min(1.0, 2 * page_p(rising)), min(1.0, 2 * page_p(-rising))
+
+
+def line_p(rising: np.ndarray, changes: np.ndarray) -> tuple[float, float]:
+    """Return the p that line and ranks both support, and that of a line in the other direction."""
+    supports, opposes = two_sided(paired_p(changes), float(changes.mean()))
+    return max(supports, ranks_p(rising)[0]), opposes
 
 
 def worst_reversal(test: Trend, values: np.ndarray) -> Reversal:
-    """Return the step most against the claim; H0: it moves against it by no more than the margin.
+    """Return the step most against the claim; H0: no step moves against it by more than the margin.
 
-    Holm's correction goes over the steps without diverged runs; the others have the sign test's own p.
+    Holm's correction goes over all steps, infinite or not. Twice the one-sided p, as for every refutation.
     """
-    finite: dict[str, float | None] = {}
-    infinite: dict[str, float | None] = {}
+    p_values: dict[str, float | None] = {}
     for j, (first, second) in enumerate(zip(test.ladder, test.ladder[1:], strict=False)):
         pairs = pair_gains(values[:, j + 1], values[:, j], test.direction)
-        if pairs.finite.size < pairs.seeds:
-            infinite[f"{first} to {second}"] = sign_p(pairs, "less", test.margin)
-        else:
-            finite[f"{first} to {second}"] = paired_p(pairs.finite, -test.margin, "less")
-    # Five seeds of five that diverge give 1/32, which no correction over steps would leave below 5 %.
-    adjusted = {step: p for step, p in (holm(finite) | infinite).items() if p is not None}
+        p_values[f"{first} to {second}"] = beyond_p(pairs, test.margin)
+    adjusted = {step: p for step, p in holm(p_values).items() if p is not None}
     step = min(adjusted, key=lambda name: adjusted[name])
-    return Reversal(step, adjusted[step])
-
-
-def _decide(
-    test: Trend, rising: np.ndarray, changes: np.ndarray, reversal: Reversal
-) -> tuple[str, str, bool]:
-    complete = changes.size == len(rising)
-    interval = paired_interval(changes) if changes.size > 1 else None
-    tie = complete and equivalence_p(changes, test.margin) < ALPHA
-    # Page's test is one-sided: half of ALPHA, as against the two-sided t-test beside it.
-    for_it = page_p(rising) < ALPHA / 2 and (
-        interval is None or (interval.low > 0 and paired_p(changes) < ALPHA)
-    )
-    if reversal.p < ALPHA:
-        return NOT_REPRODUCED, f"the step {reversal.step} reverses the claim by more than the margin", False
-    if tie:
-        return NOT_REPRODUCED, "a tie: the whole change is equivalent to none within the margin", False
-    if for_it:
-        return REPRODUCED, "both the line and Page's ranks move in the claimed direction", True
-    if complete and interval and interval.high < 0 and paired_p(changes) < ALPHA:
-        return NOT_REPRODUCED, "the interval lies beyond 0 against the claimed direction", True
-    if not complete and page_p(-rising) < ALPHA:
-        return NOT_REPRODUCED, "Page's ranks, diverged runs worst, move against the claim", False
-    return INCONCLUSIVE, "line and ranks do not agree on a direction", True
-
-
-def _size(test: Trend, interval: Interval | None) -> dict[str, float | None]:
-    if interval is None:
-        return {"estimate": None, "low": None, "high": None}
-    sign = -1 if test.direction == "lower" else 1
-    low, high = sorted((sign * interval.low, sign * interval.high))
-    return {"estimate": sign * interval.estimate, "low": bounded(low), "high": bounded(high)}
+    return Reversal(step, min(1.0, 2 * adjusted[step]))

@@ -7,8 +7,9 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from regrad.report.ledger.kinds.judgement import judge
-from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, bounded, figures, gather, number
+from regrad.report.ledger.kinds.finding import REASONS, Finding
+from regrad.report.ledger.kinds.judgement import BY_RANK, judge, sized
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_TESTED, Outcome, number
 from regrad.report.ledger.kinds.rows import Row, Rows, by_seed, diverged_runs, reading, select, shared_seeds
 from regrad.report.ledger.schema import Paired, Spread, arms_of
 from regrad.statistics.pairs import pair_gains
@@ -16,8 +17,8 @@ from regrad.statistics.pairs import pair_gains
 Table = Mapping[str, Mapping[Any, float]]
 
 
-def paired(test: Paired, rows: Rows) -> Outcome:
-    """Compare every treatment with every control at shared seeds; the weakest comparison decides."""
+def paired(test: Paired, rows: Rows) -> list[Finding]:
+    """Compare every treatment with every control at shared seeds."""
     kept = select(rows, test.metric, arms_of(test))
     table = by_seed(kept, test.better)
     if test.scale == "log10":
@@ -25,7 +26,7 @@ def paired(test: Paired, rows: Rows) -> Outcome:
     return compare(test, table, diverged_runs(kept, arms_of(test)))
 
 
-def spread(test: Spread, rows: Rows) -> Outcome:
+def spread(test: Spread, rows: Rows) -> Outcome | list[Finding]:
     """Compare spreads over batch sizes, averaged over the points of a curve.
 
     A row is {arm, seed, batch_size, value, at?}: one point (``at``: tokens) of one curve. A spread needs at
@@ -57,36 +58,42 @@ def curve_spread(rows: Rows) -> float | None:
     return math.fsum(spreads) / len(spreads) if spreads else None
 
 
-def compare(test: Paired | Spread, table: Table, diverged: tuple[tuple[str, int], ...]) -> Outcome:
-    """Judge each treatment against each control; the intersection–union rule combines them."""
-    outcomes = [_compare_two(test, table, pair) for pair in product(test.treatment, test.control)]
-    return replace(gather(outcomes, "the deciding comparison"), diverged=diverged)
+def compare(test: Paired | Spread, table: Table, diverged: tuple[tuple[str, int], ...]) -> list[Finding]:
+    """Judge each treatment against each control."""
+    return [_compare_two(test, table, pair, diverged) for pair in product(test.treatment, test.control)]
 
 
-def _compare_two(test: Paired | Spread, table: Table, pair: tuple[str, str]) -> Outcome:
+def _compare_two(
+    test: Paired | Spread, table: Table, pair: tuple[str, str], diverged: tuple[tuple[str, int], ...]
+) -> Finding:
     seeds = shared_seeds(table, pair)
     treatment, control = ([table[arm][seed] for seed in seeds] for arm in pair)
-    judgement = judge(pair_gains(treatment, control, test.direction), test.margin)
+    pairs = pair_gains(treatment, control, test.direction)
+    judgement = judge(pairs, test.margin)
     outcome = Outcome(
-        verdict=judgement.verdict,
+        verdict=INCONCLUSIVE,
         why="",
         comparison=f"{pair[0]} minus {pair[1]}",
+        arms=pair,
         metric=test.metric,
         unit=test.unit,
-        p=judgement.p,
-        by_p=judgement.by_p,
         detectable=judgement.detectable,
         needed_n=judgement.needed_n,
+        diverged=diverged,
         published=test.published,
     )
-    if judgement.interval:
-        # Gains are positive as claimed; what is printed is the plain difference.
-        sign = -1 if test.direction == "lower" else 1
-        ends = sorted((sign * judgement.interval.low, sign * judgement.interval.high))
-        estimate = sign * judgement.interval.estimate
-        low, high = (bounded(end) for end in ends)
-        outcome = replace(outcome, estimate=estimate, low=low, high=high, n=judgement.interval.n)
-    return replace(outcome, why=f"{outcome.comparison}: {figures(outcome)}: {judgement.reason}")
+    if pairs.finite.size:
+        outcome = sized(outcome, pairs.finite, test.direction)
+    if pairs.finite.size < pairs.seeds:  # the interval leaves out what decided
+        outcome = replace(outcome, ends=None)
+    return Finding(
+        outcome,
+        judgement.supports,
+        judgement.opposes,
+        judgement.ties,
+        note=judgement.note,
+        reasons=BY_RANK if judgement.note else REASONS,
+    )
 
 
 def _counts(row: Row, test: Spread) -> bool:
