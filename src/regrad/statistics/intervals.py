@@ -3,10 +3,10 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from scipy import special, stats
-from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
 # Below this share of the largest difference a standard deviation is rounding, not spread.
@@ -126,10 +126,10 @@ def equivalence_p(differences: Sequence[float] | np.ndarray, margin: float) -> f
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
     """Return Holm's adjusted p-values over a family; a claim without a p-value (None) does not count."""
     counted = {name: p for name, p in p_values.items() if p is not None}
-    if not counted:
-        return dict(p_values)
-    adjusted = multipletests(list(counted.values()), method="holm")[1]
-    return dict(p_values) | {name: float(p) for name, p in zip(counted, adjusted, strict=True)}
+    # Not statsmodels' multipletests: it collects garbage at every call, a tenth of a second.
+    ordered = sorted(counted.items(), key=lambda item: item[1])
+    steps = (min(1.0, (len(ordered) - j) * p) for j, (_, p) in enumerate(ordered))
+    return dict(p_values) | {name: p for (name, _), p in zip(ordered, accumulate(steps, max), strict=True)}
 
 
 def holm_levels(p_values: Mapping[str, float], alpha: float = 0.05) -> dict[str, float]:

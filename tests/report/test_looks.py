@@ -1,0 +1,132 @@
+"""Looks: a claim stops where it is decided, and only open claims ask for more seeds."""
+
+import pytest
+
+import tiny_runs
+from regrad.report.ledger.looks import judge_all, open_runs
+from regrad.report.ledger.schema import Claim
+from regrad.report.ledger.verdicts import label
+from regrad.results import Part, run_id
+from regrad.statistics.sequential import OBRIEN_FLEMING, Looks, single
+
+ABOUT = {"preset": "medium", "device": "cpu"}
+NOISE = (0.1, -1.0, 1.2, -0.6, 0.4, 0.2, -0.8, 0.9, -0.3, 0.5)
+
+
+def claim(name, **fields):
+    words = dict.fromkeys(["paper", "sentence", "quotation", "place", "study", "falsified"], "x")
+    test = {
+        "kind": "paired", "metric": name, "unit": "nats", "direction": "lower", "margin": 0.1,
+        "treatment": ["new"], "control": ["old"],
+    }  # fmt: skip
+    return Claim(**{"id": name, "source": "primary", "presets": {"medium": 10}, "test": [test]} | words | fields)
+
+
+def records(seeds):
+    """Ten seeds of two arms whose losses are in the rows' function."""
+    made = []
+    for arm, seed in [(arm, seed) for arm in ("new", "old") for seed in range(seeds)]:
+        spec = tiny_runs.spec(
+            seed=seed, optimizer=Part(name="sgd", options={"lr": 0.1 if arm == "new" else 0.2}),
+            tags={"part": "main", "arm": arm, "phase": "fresh"},
+        )  # fmt: skip
+        made.append(tiny_runs.record(spec, run_id=run_id(spec, tiny_runs.FINGERPRINT)))
+    return made
+
+
+def rows_of(effects):
+    """Metric to (gain, spread) of ``new``, made from whichever records there are."""
+
+    def claim_rows(some):
+        return [
+            {"arm": arm, "seed": seed, "metric": metric, "diverged": False, "runs": (("main", arm),)}
+            | {"value": -(gain + spread * NOISE[seed]) if arm == "new" else 0.0}
+            for metric, (gain, spread) in effects.items()
+            for arm, seed in ((r.spec.tags["arm"], r.spec.seed) for r in some)
+        ]
+
+    return claim_rows
+
+
+EFFECTS = {"clear": (1.0, 0.05), "tie": (0.0, 0.02), "open": (1.0, 1.0), "noisy": (0.1, 3.0)}
+CLAIMS = [claim(name) for name in EFFECTS]
+
+
+def test_a_claim_stops_at_the_look_that_decides_it():
+    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(10), OBRIEN_FLEMING, **ABOUT)}
+    assert {name: v.at.n for name, v in found.items()} == {"clear": 5, "tie": 5, "open": 10, "noisy": 5}
+    assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "reproduced", "inconclusive"]
+    assert (found["clear"].outcome.n, found["open"].outcome.n) == (5, 10)
+    assert "too noisy: more than 30 pairs" in found["noisy"].why
+    # A look's p enters the family on the scale of 5 %.
+    assert found["clear"].p_holm == pytest.approx(3 * found["clear"].outcome.p * 0.05 / 0.0051)
+
+
+def test_later_seeds_change_nothing_that_was_decided_before_them():
+    claim_rows = rows_of({"clear": (1.0, 0.05)})
+
+    def turned(some):
+        late = [row for row in claim_rows(some) if row["seed"] > 4 and row["arm"] == "old"]
+        return [row | {"value": row["value"] - 9 * (row in late)} for row in claim_rows(some)]
+
+    [late] = judge_all([claim("clear")], turned, records(10), OBRIEN_FLEMING, **ABOUT)
+    [early] = judge_all([claim("clear")], claim_rows, records(5), OBRIEN_FLEMING, **ABOUT)
+    assert (late.verdict, late.outcome.p) == (early.verdict, early.outcome.p)
+
+
+def test_a_stop_for_a_difference_survives_whatever_the_family_is():
+    # p = .003 at look 1: enough alone, and not in a family of four, where Holm could ask for .0051 / 4.
+    effects = {"small": (1.0, 0.45), "a": (0.1, 3.0), "b": (0.1, 3.0), "c": (0.1, 3.0)}
+    alone = judge_all([claim("small")], rows_of(effects), records(10), OBRIEN_FLEMING, **ABOUT)[0]
+    among = judge_all([claim(n) for n in effects], rows_of(effects), records(10), OBRIEN_FLEMING, **ABOUT)[0]
+    assert 0.0051 / 4 < alone.outcome.p < 0.0051
+    assert (alone.at.n, among.at.n) == (5, 10)
+
+
+def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
+    for seeds in (5, 10):
+        have = (rows_of(EFFECTS), records(seeds), OBRIEN_FLEMING)
+        found = {name: open_runs([claim(name)], *have, **ABOUT) for name in EFFECTS}
+        both = {("main", "new"), ("main", "old")}
+        assert found == {"clear": set(), "tie": set(), "open": both, "noisy": set()}
+    assert open_runs(CLAIMS, rows_of(EFFECTS), records(5), single(5), **ABOUT) == set()
+
+
+def test_a_claim_that_is_not_tested_asks_for_nothing():
+    lost = lambda some: [row for row in rows_of(EFFECTS)(some) if row["arm"] == "new"]  # noqa: E731
+    assert open_runs(CLAIMS, lost, records(5), OBRIEN_FLEMING, **ABOUT) == set()
+    assert open_runs(CLAIMS, rows_of(EFFECTS), records(4), OBRIEN_FLEMING, **ABOUT) == set()
+    not_here = [claim("open", presets={"full": 5})]
+    assert open_runs(not_here, rows_of(EFFECTS), records(5), OBRIEN_FLEMING, **ABOUT) == set()
+
+
+def test_a_label_is_that_of_the_runs_that_decide():
+    own = records(5)
+    elsewhere = own[0].spec.model_copy(update={"tags": own[0].spec.tags | {"part": "x"}, "steps": 9})
+    other = [record.model_copy(update={"parameters": 9, "spec": elsewhere}) for record in own]
+    [verdict] = judge_all([claim("clear")], rows_of(EFFECTS), own, OBRIEN_FLEMING, **ABOUT)
+    rows = rows_of(EFFECTS)(own)
+    said = f"at {own[0].parameters:,} parameters, 32 tokens in 2 steps"
+    assert label(verdict, rows, other + own) == said
+    assert label(verdict, rows, other) == ""
+    proof = {"kind": "construction", "proof": "tests/test_x.py::test_it"}
+    proved = judge_all(
+        [claim("p", test=[proof])], lambda _: [{"proof": proof["proof"], "passed": True}], own, None, **ABOUT
+    )
+    assert label(proved[0], [], own) == ""
+
+
+@pytest.mark.parametrize(
+    ("ns", "alphas", "words"),
+    [
+        ((), (), "one level each"),
+        ((5, 10), (0.05,), "one level each"),
+        ((5, 5), (0.01, 0.04), "rising, at least 1"),
+        ((0, 5), (0.01, 0.04), "rising, at least 1"),
+        ((5, 10), (0.04, 0.01), "rising, above 0"),
+        ((5, 10), (0.01, 0.06), "at most 0.05"),
+    ],
+)
+def test_looks_that_make_no_design_are_refused(ns, alphas, words):
+    with pytest.raises(ValueError, match=words):
+        Looks(ns, alphas)

@@ -1,0 +1,166 @@
+"""How often verdicts err, by simulated studies: a few in every run, 10,000 of each in the slow suite.
+
+The p-values of all studies come from one vectorised call each, whose agreement with the ledger's own is a test; what
+is made of them is the ledger's own code.
+"""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from regrad.report.ledger.evaluate import Verdict, adjust, evaluate
+from regrad.report.ledger.kinds.finding import Finding, Level, conclude
+from regrad.report.ledger.kinds.judgement import judge
+from regrad.report.ledger.kinds.outcome import Outcome
+from regrad.report.ledger.schema import Claim
+from regrad.statistics.intervals import paired_interval
+from regrad.statistics.pairs import pair_gains
+from regrad.statistics.sequential import OBRIEN_FLEMING
+
+STUDIES = [pytest.param(200, id="200"), pytest.param(10_000, id="10000", marks=pytest.mark.slow)]
+ABOUT = {"preset": "small", "device": "cpu"}
+
+
+def claim(test, name="T"):
+    words = dict.fromkeys(["paper", "sentence", "quotation", "place", "study", "falsified"], "x")
+    held = {"metric": "loss", "unit": "nats", "direction": "lower"}
+    return Claim(id=name, source="primary", presets={"small": 2}, test=[held | test], **words)
+
+
+def sides(p, estimate):
+    return np.where(estimate > 0, p, 1.0), np.where(estimate < 0, p, 1.0)
+
+
+def p_values(gains, margin):
+    """Supports, opposes and ties of gains [..., n], as ``judge`` has them."""
+    supports, opposes = sides(stats.ttest_1samp(gains, 0, axis=-1).pvalue, gains.mean(axis=-1))
+    low = stats.ttest_1samp(gains, -margin, axis=-1, alternative="greater").pvalue
+    high = stats.ttest_1samp(gains, margin, axis=-1, alternative="less").pvalue
+    return supports, opposes, np.maximum(low, high)
+
+
+def verdicts(gains, margin, level=Level()):  # noqa: B008 (frozen)
+    """Verdict of each study of gains [studies, comparisons, n]: all must hold."""
+    found = np.stack(p_values(gains, margin), axis=-1)
+    empty = Outcome("inconclusive", "")
+    return [conclude([Finding(empty, *p) for p in study], level, len(study)).verdict for study in found.tolist()]
+
+
+def share(found, *words):
+    return sum(verdict in words for verdict in found) / len(found)
+
+
+def allowed(studies, level=0.05):
+    """The level, and three standard errors of so many studies."""
+    return level + 3 * np.sqrt(level * (1 - level) / studies)
+
+
+def rows(table, metric="loss"):
+    about = {"metric": metric, "diverged": False}
+    return [about | {"arm": a, "seed": s, "value": v} for a, vs in table.items() for s, v in enumerate(vs)]
+
+
+def test_the_vectorised_tests_are_the_ledgers():
+    gains = np.random.default_rng(0).normal(0.3, 1, size=(20, 6))
+    for k, own in enumerate(judge(pair_gains(-one, 0 * one), 0.8) for one in gains):
+        assert [float(p[k]) for p in p_values(gains, 0.8)] == pytest.approx([own.supports, own.opposes, own.ties])
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+@pytest.mark.parametrize("several", [1, 2, 4, 8])
+def test_no_difference_is_seldom_called_one_and_one_of_the_margin_seldom_a_tie(studies, several):
+    draws = np.random.default_rng(several).normal(size=(studies, several, 5))
+    assert share(verdicts(draws, 1e-9), "reproduced", "not reproduced") <= allowed(studies)
+    assert share(verdicts(draws + 1.5, 1.5), "not reproduced") <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+@pytest.mark.parametrize("margin", [1e-9, 0.5])
+def test_two_looks_err_hardly_more_often_than_one(studies, margin):
+    def stopped(draws):
+        early, late = (
+            verdicts(draws[:, None, :n], margin, Level(OBRIEN_FLEMING.level(look, 1), OBRIEN_FLEMING.alphas[look]))
+            for look, n in enumerate(OBRIEN_FLEMING.ns)
+        )
+        return [b if a == "inconclusive" else a for a, b in zip(early, late, strict=True)]
+
+    draws = np.random.default_rng(6).normal(size=(studies, 10))
+    # 5.1 % is what the two levels spend on t-tests of 5 and 10 pairs; half of it for the claim, half against it.
+    assert share(stopped(draws), "reproduced") <= allowed(studies, 0.0255)
+    assert share(stopped(draws + margin), "not reproduced") <= allowed(studies, 0.051)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+@pytest.mark.parametrize("spread", [0.2, 0.6, 1.0, 2.0])
+def test_a_family_seldom_holds_a_false_difference_although_ties_leave_it(studies, spread):
+    claims = [
+        claim({"kind": "paired", "metric": f"m{k}", "margin": 1.0, "treatment": ["new"], "control": ["old"]}, f"T{k}")
+        for k in range(8)
+    ]
+    found = np.stack(p_values(spread * np.random.default_rng(7).normal(size=(studies, 8, 5)), 1.0), axis=-1)
+    wrong = 0
+    for study in found.tolist():
+        outcomes = [conclude([Finding(Outcome("inconclusive", ""), *p)], Level(), 1) for p in study]
+        made = [Verdict(c, o.verdict, o, (o,), o.why, "small", "cpu") for c, o in zip(claims, outcomes, strict=True)]
+        wrong += any(v.verdict == "reproduced" for v in made) and any(v.verdict == "reproduced" for v in adjust(made))
+    assert wrong / studies <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+def test_a_flat_ladder_is_seldom_a_trend(studies):
+    made = claim({"kind": "trend", "margin": 1e-9, "ladder": list("abc")})
+    draws = np.random.default_rng(1).normal(size=(studies, 3, 5))
+    found = [evaluate(made, rows(dict(zip("abc", one, strict=True))), **ABOUT).verdict for one in draws]
+    assert share(found, "reproduced") <= allowed(studies, 0.025)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+def test_a_falling_ladder_of_equal_steps_is_seldom_refuted(studies):
+    made = claim({"kind": "trend", "margin": 0.5, "ladder": list("abc")})
+    draws = np.random.default_rng(8).normal(size=(studies, 3, 5)) - 0.3 * np.arange(3)[:, None]
+    found = [evaluate(made, rows(dict(zip("abc", one, strict=True))), **ABOUT).verdict for one in draws]
+    assert share(found, "not reproduced") <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+def test_equal_rates_are_seldom_called_different(studies):
+    made = claim({"kind": "rate", "margin": 1e-9, "treatment": ["new"], "control": ["old"]})
+    counts = list(map(tuple, np.random.default_rng(2).binomial(12, 0.3, size=(studies, 2)).tolist()))
+    row = {"metric": "loss", "value": None}
+    memo = {
+        pair: evaluate(
+            made,
+            [
+                row | {"arm": arm, "seed": s, "diverged": s < lost}
+                for arm, lost in zip(("new", "old"), pair, strict=True)
+                for s in range(12)
+            ],
+            **ABOUT,
+        ).verdict
+        for pair in set(counts)
+    }
+    assert share([memo[pair] for pair in counts], "reproduced", "not reproduced") <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+def test_equal_spreads_are_seldom_called_different(studies):
+    # A spread is the range over batch sizes; the rest is the paired rule.
+    draws = np.random.default_rng(3).normal(size=(studies, 2, 5, 3))
+    ranges = draws.max(axis=-1) - draws.min(axis=-1)
+    assert share(verdicts(ranges[:, :1] - ranges[:, 1:], 1e-9), "reproduced", "not reproduced") <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+def test_runs_that_fail_at_random_in_either_arm_are_seldom_a_difference(studies):
+    generator = np.random.default_rng(4)
+    values = np.where(generator.random((studies, 2, 8)) < 0.2, np.inf, generator.normal(size=(studies, 2, 8)))
+    found = (judge(pair_gains(new, old), 1e-9) for new, old in values)
+    assert sum(min(one.supports, one.opposes) < 0.05 for one in found) / studies <= allowed(studies)
+
+
+@pytest.mark.parametrize("studies", STUDIES)
+@pytest.mark.parametrize("n", [5, 10])
+def test_intervals_cover_at_least_94_percent(studies, n):
+    draws = np.random.default_rng(n).normal(0.3, 1, size=(studies, n))
+    covered = np.mean([i.low <= 0.3 <= i.high for i in map(paired_interval, draws)])
+    assert covered >= 0.94 - 0.05 * (studies < 10_000)
