@@ -49,8 +49,7 @@ labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().
 exporter.figure("fig-dgs-lr", figures.fig_learning_rates, records)
 exporter.table("tab-dgs-images", to_latex(tables.images_table(records)))
 exporter.table("tab-dgs-tuning", to_latex(tables.tuning_table(records), columns="llrrrrrr"))
-ledger = folders.paper / "claims.toml"
-exporter.claims(decide(ledger, "dgs", lambda some: claim_rows(some, []), records, preset="small"))
+exporter.claims(decide(folders.paper / "claims.toml", "dgs", claim_rows, records, preset="small"))
 exporter.finish()
 rows = {row["id"]: row for row in write(folders, preset="small", device="cpu")}
 print(json.dumps({"losses": losses, "labels": labels, "claim": rows["OWN-1"]}))

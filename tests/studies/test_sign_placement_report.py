@@ -198,7 +198,7 @@ def test_losses_that_fall_from_early_to_late_sign_reproduce_the_claims():
         "C3c": "inconclusive",
     }
     assert found["C3c"]["estimate"] == 1.0
-    assert found["C3"]["label"] == "at 115,008 parameters, 12,800 tokens"
+    assert found["C3"]["label"] == "at 115,008 parameters, 12,800 tokens in 25 steps"
 
 
 def test_losses_in_the_opposite_order_do_not_reproduce_the_claims(monkeypatch):
@@ -222,7 +222,7 @@ def test_the_claims_are_decided_from_the_arms_of_the_study():
 
 
 def test_the_scale_label_counts_parameters_and_tokens():
-    assert scale_label(study_records()) == "at 115,008 parameters, 12,800 tokens"
+    assert scale_label(study_records()) == "at 115,008 parameters, 12,800 tokens in 25 steps"
 
 
 def test_the_constructed_records_have_the_curves_that_the_runner_writes():

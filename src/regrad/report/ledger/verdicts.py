@@ -39,11 +39,12 @@ def span(values: set[int]) -> str:
 def decide(
     ledger: Path,
     study: str,
-    claim_rows: ClaimRows,
+    claim_rows: ClaimRows = lambda _: (),
     records: Sequence[Record] = (),
     *,
     preset: str,
     device: str = "",
+    fixed: Iterable[Mapping[str, Any]] = (),
     looks: Looks | None = None,
 ) -> list[dict[str, Any]]:
     """Return the verdicts on a study's claims, as plain rows.
@@ -55,12 +56,18 @@ def decide(
         records: All records of the study; none where rows come from a benchmark.
         preset: Preset of the records.
         device: Device of rows that come from a benchmark and not from records.
+        fixed: Further rows, the same at every look: those of proofs and benchmarks.
         looks: When the claims are judged; None for the preset's own: once, on all records, where it has none.
     """
     claims = [claim for claim in load(ledger) if claim.study == study]
     devices = "+".join(sorted({r.fingerprint.device for r in records})) or device
-    verdicts = judge_all(claims, claim_rows, records, looks or LOOKS.get(preset), preset=preset, device=devices)
-    rows = {n: list(claim_rows(cut(records, n))) for n in {v.at.n for v in verdicts}}
+    unchanged = list(fixed)
+
+    def all_rows(some: Sequence[Record]) -> list[Mapping[str, Any]]:
+        return [*claim_rows(some), *unchanged]
+
+    verdicts = judge_all(claims, all_rows, records, looks or LOOKS.get(preset), preset=preset, device=devices)
+    rows = {n: all_rows(cut(records, n)) for n in {v.at.n for v in verdicts}}
     return as_rows([replace(v, label=label(v, rows[v.at.n], records)) for v in verdicts])
 
 

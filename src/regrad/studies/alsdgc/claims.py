@@ -126,11 +126,9 @@ def spike_rows(outcomes: Outcomes) -> list[Row]:
     ]
 
 
-def claim_rows(records: Iterable[Record], passed: Iterable[Row] = ()) -> list[Row]:
+def claim_rows(records: Iterable[Record]) -> list[Row]:
     outcomes = Outcomes(records)
-    # A row without a metric would count for every metric.
-    rows = [{"arm": "proof", "metric": "proof"} | dict(proof) for proof in passed]
-    rows += [one for task in tasks(outcomes) for one in task_rows(outcomes, task)]
+    rows = [one for task in tasks(outcomes) for one in task_rows(outcomes, task)]
     rows += width_rows(outcomes) + architecture_rows(outcomes) + data_rows(outcomes) + spike_rows(outcomes)
     for run in outcomes.part("fp16"):
         arm = run.spec.tags["arm"]

@@ -50,6 +50,5 @@ def margin(root: Path) -> float:
 def verdicts(
     records: Sequence[Record], passed: Iterable[dict[str, Any]], root: Path, preset: str
 ) -> list[dict[str, Any]]:
-    fixed, proofs = cost_rows(benchmark(root)), list(passed)
-    ledger = root / "paper" / "claims.toml"
-    return decide(ledger, STUDY.name, lambda some: claim_rows(some, proofs) + fixed, records, preset=preset)
+    ledger, fixed = root / "paper" / "claims.toml", [*passed, *cost_rows(benchmark(root))]
+    return decide(ledger, STUDY.name, claim_rows, records, preset=preset, fixed=fixed)

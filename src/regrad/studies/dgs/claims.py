@@ -22,7 +22,7 @@ from regrad.studies.dgs.quantities import (
 Row = dict[str, Any]
 
 
-def claim_rows(records: Sequence[Record], passed: Iterable[Row]) -> list[Row]:
+def claim_rows(records: Sequence[Record], passed: Iterable[Row] = ()) -> list[Row]:
     outcomes = Outcomes(records)
     rows = [*passed, *image_rows(outcomes), *reset_rows(outcomes), *spiking_rows(outcomes)]
     for arm in outcomes.part("stability").arms:

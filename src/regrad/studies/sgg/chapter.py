@@ -65,4 +65,4 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
 def verdicts(records: Sequence[Record], root: Path, preset: str) -> list[dict[str, Any]]:
     ledger, rows = root / "paper" / "claims.toml", cost.claim_rows(benchmark(root))
     of_runs = decide(ledger, STUDY.name, claim_rows, records, preset=preset)
-    return of_runs + decide(ledger, "sgg_cost", lambda _: rows, preset=preset, device="cpu")
+    return of_runs + decide(ledger, "sgg_cost", fixed=rows, preset=preset, device="cpu")
