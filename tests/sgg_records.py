@@ -4,6 +4,7 @@ import math
 import zlib
 
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
+from regrad.studies.grids import FreshSeeds
 from regrad.studies.sgg import plan as study
 from regrad.studies.sgg.arms import COMPARISONS, PRETRAINING, ROBUSTNESS, STANDINS, VARIANTS
 from regrad.studies.sgg.sizes import PRESETS, Budget, Sizes, finetuning
@@ -21,13 +22,17 @@ SCHEDULES = [arm.name for arm in VARIANTS.values() if arm.decay]
 
 def tasks():
     """Those of preset smoke, but forty steps and as many seeds as small has; and all ways to fine-tune."""
-    budget = {"points": 3, "steps": 40, "seeds": (1, 5)}
+    budget = {"points": 3, "steps": 40}
     toys = {name: task._replace(budget=task.budget._replace(**budget)) for name, task in PRESETS["smoke"].tasks.items()}
     toys |= {name: toys[name]._replace(center=1e-2) for name in STANDINS}
-    return toys | finetuning({"layers": 1}, Budget(4, 20, 3, (1, 5)), {"full": 1e-4, "r4": 1e-3, "r8": 1e-3})
+    return toys | finetuning({"layers": 1}, Budget(4, 20, 3, 1), {"full": 1e-4, "r4": 1e-3, "r8": 1e-3})
 
 
-SIZES = Sizes(tasks=tasks(), extensions=0, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2)
+SIZES = Sizes(tasks=tasks(), fresh_seeds=5, extensions=0, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2)
+
+
+def five(part: str, arm: str) -> int:
+    return SIZES.fresh_seeds
 
 
 def jitter(arm: str, seed: int) -> float:
@@ -72,9 +77,9 @@ def record(spec: Spec) -> Record:
     )
 
 
-def study_records() -> list[Record]:
-    """Every record of a study of ``SIZES``, the plan asked until it names nothing new."""
+def study_records(sizes: Sizes = SIZES, seeds: FreshSeeds = five) -> list[Record]:
+    """Every record of a study of ``sizes``, the plan asked until it names nothing new."""
     records: list[Record] = []
-    while len(specs := study.plan(SIZES, records)) != len(records):
+    while len(specs := study.plan(sizes, records, seeds)) != len(records):
         records = [record(spec) for spec in specs]
     return records

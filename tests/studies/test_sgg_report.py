@@ -8,7 +8,7 @@ import pytest
 import sgg_records
 from regrad.report.ledger.verdicts import decide
 from regrad.studies.sgg import figures, printed, tables
-from regrad.studies.sgg.chapter import claim_rows
+from regrad.studies.sgg.claims import claim_rows
 from regrad.studies.sgg.numbers import numbers
 from regrad.studies.sgg.outcomes import SGGOutcomes
 

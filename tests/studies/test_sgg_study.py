@@ -188,7 +188,7 @@ def test_an_ablation_changes_one_setting_of_the_default(records):
 
 
 def test_the_robustness_grid_sees_equal_tokens_and_pairs_its_arms():
-    specs = study.robustness(PRESETS["small"])
+    specs = study.robustness(PRESETS["small"], sgg_records.five)
     assert len(specs) == 3 * 5 * 2 * 2
     assert {(s.steps * s.batch_size, s.evaluations) for s in specs} == {(3200, 2)}
     arms = ("robust-adamw", "robust-sgg")

@@ -5,16 +5,18 @@ from pathlib import Path
 from typing import Any
 
 from regrad.report.benchmarks import read
+from regrad.report.ledger.load import load
+from regrad.report.ledger.schema import Paired
 from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
 from regrad.studies.sgg import cost, tables
+from regrad.studies.sgg.claims import claim_rows
 from regrad.studies.sgg.numbers import numbers
 from regrad.studies.sgg.printed import printed_table
 from regrad.studies.sgg.study import STUDY
 
 PRINTED_COLUMNS = r"p{.16\linewidth}p{.3\linewidth}p{.46\linewidth}"
-METRICS = ("test_loss", "test_accuracy")
 
 
 def benchmark(root: Path) -> dict[str, Any]:
@@ -23,6 +25,12 @@ def benchmark(root: Path) -> dict[str, Any]:
 
 def cost_source(root: Path) -> str:
     return cost.source(benchmark(root))
+
+
+def margin(root: Path) -> float:
+    """Return the nats within which the ledger calls a difference of test losses a tie."""
+    (claim,) = (claim for claim in load(root / "paper" / "claims.toml") if claim.id == "SGG-C1")
+    return next(test.margin for test in claim.test if isinstance(test, Paired))
 
 
 def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
@@ -43,23 +51,6 @@ def latex_tables(records: Sequence[Record], root: Path) -> dict[str, str]:
 
 def all_numbers(records: Sequence[Record], root: Path) -> dict[str, str]:
     return numbers(records) | cost.cost_numbers(benchmark(root))
-
-
-def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
-    ends, grid = {}, []
-    for record in records:
-        tags, seed = record.spec.tags, record.spec.seed
-        runs = ((tags.get("part", ""), tags["arm"]),)
-        about = {"arm": tags["arm"], "seed": seed, "diverged": record.diverged, "runs": runs}
-        if tags["phase"] == "grid":
-            grid.append(about | {"metric": "diverged_on_grid", "value": None})
-        elif tags["phase"] == "fresh":
-            for metric in METRICS:
-                value = record.metrics.get(metric)
-                # A diverged run has no final number and must count, once: under the loss, which every task has.
-                if value is not None or (record.diverged and metric == "test_loss"):
-                    ends[tags["arm"], seed, metric] = about | {"metric": metric, "value": value}
-    return [*ends.values(), *grid]
 
 
 def verdicts(records: Sequence[Record], root: Path, preset: str) -> list[dict[str, Any]]:

@@ -1,12 +1,25 @@
 """What the prose cites of the study of SGG: records in, texts out."""
 
 from collections.abc import Sequence
+from math import isfinite
+from statistics import median
 
+from regrad.report.outcomes import interval
 from regrad.report.tables import NO_GAP, interval_text
 from regrad.results import Record
-from regrad.studies.sgg.arms import FINETUNING, NO_SGG, PRETRAINING, ROBUSTNESS, SMALLEST, STANDINS, VARIANTS
+from regrad.studies.sgg.arms import (
+    FINETUNING,
+    NO_SGG,
+    PRETRAINING,
+    ROBUSTNESS,
+    SMALLEST,
+    STANDINS,
+    VARIANTS,
+)
+from regrad.studies.sgg.claims import SLACK, loss_spread, target
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
+from regrad.studies.sgg.scale import scale_numbers
 
 ABSENT = "not run at this preset"
 # The public version 2 scales all entries alike: by b^n, in the settings of its class and of its trainer.
@@ -39,13 +52,17 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "sgg/later-sgg": f"{LATER['SGG+AdamW'][0]}",
         "sgg/beta3": f"{BETA3:g}",
         "sgg/printed-interval": str(LONGEST_INTERVAL),
+        "sgg/printed-reclusters": str(spec.steps // LONGEST_INTERVAL),
         "sgg/reach-low": f"{low_high[0]:.2f}",
         "sgg/reach-high": f"{low_high[1]:.2f}",
     }
     for arm in ROBUSTNESS.arms:
         runs = outcomes.arm(arm.name)
         texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}"
-    return texts | effects(outcomes) | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
+        spreads = [loss_spread(of_seed) for of_seed in runs.grouped(lambda record: record.spec.seed).values()]
+        texts[f"sgg/{arm.name}/spread"] = interval_text(interval(s for s in spreads if s is not None), NO_GAP)
+    texts |= effects(outcomes) | speeds(outcomes) | scale_numbers(outcomes)
+    return texts | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
 
 
 def effects(outcomes: SGGOutcomes) -> dict[str, str]:
@@ -56,6 +73,23 @@ def effects(outcomes: SGGOutcomes) -> dict[str, str]:
         texts[f"sgg/{comparison.name}/gap"] = interval_text(wrapped.gap(plain), NO_GAP)
         texts[f"sgg/{comparison.name}/matched-gap"] = interval_text(wrapped.gap(matched), NO_GAP)
         texts[f"sgg/{comparison.name}/scale"] = "nan" if scale is None else f"{scale:.3f}"
+    for base, comparisons in PRETRAINING.items():
+        for which in ("gap", "matched-gap"):
+            found = (f"{texts[f'sgg/{c.name}/{which}']} at {outcomes.size(c)}" for c in outcomes.present(comparisons))
+            texts[f"sgg/{base}/{which}s"] = " and ".join(found) or ABSENT
+    return texts
+
+
+def speeds(outcomes: SGGOutcomes) -> dict[str, str]:
+    """Return, at each size, AdamW's target and the median steps to it, without and with SGG and at the matched rate."""
+    texts = {"sgg/slack": f"{SLACK:g}"}
+    for comparison in outcomes.present(PRETRAINING["adamw"]):
+        loss = target(outcomes, comparison.plain)
+        texts[f"sgg/{comparison.name}/target"] = f"{loss:.3f}"
+        for arm in comparison.arms:
+            steps = list(outcomes.fresh.arm(arm.name).steps_to(loss).values())
+            reached = f"{median(steps):,.0f}" if steps and isfinite(median(steps)) else "never"
+            texts[f"sgg/{arm.name}/steps"] = reached
     return texts
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from statistics import fmean
 
 from regrad.report.outcomes import Outcomes
-from regrad.studies.sgg.arms import PRETRAINING, Comparison, SGGArm
+from regrad.studies.sgg.arms import PRETRAINING, SMALLEST, Comparison, SGGArm
 
 PRETRAINED = tuple(comparison for sizes in PRETRAINING.values() for comparison in sizes)
 
@@ -19,7 +19,17 @@ class SGGOutcomes(Outcomes):
 
     def label(self, comparison: Comparison, arm: SGGArm) -> str:
         """Return what figures and tables call an arm of pre-training: with the size of its model."""
-        return f"{arm.label}, {self.arm(comparison.name).parameters / 1000:,.0f}k"
+        return f"{arm.label}, {self.size(comparison)}"
+
+    def size(self, comparison: Comparison) -> str:
+        """Return how many parameters a comparison's model has, in thousands."""
+        return f"{self.arm(comparison.name).parameters / 1000:,.0f}k"
+
+    @property
+    def times(self) -> int:
+        """How many times the comparison's steps the runs of part ``budget`` have; 0 without any."""
+        longer, short = self.part("budget"), self.fresh.arm(SMALLEST.name)
+        return round(longer.records[0].spec.steps / short.records[0].spec.steps) if len(longer) and len(short) else 0
 
     def mean_scale(self) -> float | None:
         """Return the mean of S over the steps of one arm's runs, None where none is recorded."""

@@ -50,12 +50,16 @@ def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, met
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
+    """Return an arm of pre-training a line; in the last column, where there are such runs, what more steps end at."""
     outcomes, lines = SGGOutcomes(records), []
+    longer, factor = outcomes.part("budget"), outcomes.times
     for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
             seen = {"test loss [95 %]": interval_text(runs.mean(), "diverged"), "perplexity": perplexity_text(runs)}
             cells = arm_cells(outcomes, comparison, arm, metric="test_loss", seen=seen)
+            if factor:
+                cells[f"test loss, {factor} × steps"] = interval_text(longer.arm(arm.name).mean())
             lines.append({"arm": outcomes.label(comparison, arm)} | cells)
     return pd.DataFrame(lines).rename(columns={"minus base": "minus tuned base", "minus matched": "minus matched LR"})
 
