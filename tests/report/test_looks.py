@@ -5,7 +5,7 @@ import pytest
 import tiny_runs
 from regrad.report.ledger.looks import judge_all, open_runs
 from regrad.report.ledger.schema import Claim
-from regrad.report.ledger.verdicts import label
+from regrad.report.ledger.verdicts import scale_label, sources
 from regrad.results import Part, run_id
 from regrad.statistics.sequential import OBRIEN_FLEMING, Looks, single
 
@@ -106,14 +106,15 @@ def test_a_label_is_that_of_the_runs_that_decide():
     other = [record.model_copy(update={"parameters": 9, "spec": elsewhere}) for record in own]
     [verdict] = judge_all([claim("clear")], rows_of(EFFECTS), own, OBRIEN_FLEMING, **ABOUT)
     rows = rows_of(EFFECTS)(own)
-    said = f"at {own[0].parameters:,} parameters, 32 tokens in 2 steps"
-    assert label(verdict, rows, other + own) == said
-    assert label(verdict, rows, other) == ""
+    behind = sources(verdict, rows, other + own)
+    assert {arm: len(runs) for arm, runs in behind.items()} == {"new": 5, "old": 5}
+    runs = [record for runs in behind.values() for record in runs]
+    assert scale_label(runs) == f"at {own[0].parameters:,} parameters, 32 tokens in 2 steps"
+    assert sources(verdict, rows, other) == {}
     proof = {"kind": "construction", "proof": "tests/test_x.py::test_it"}
-    proved = judge_all(
-        [claim("p", test=[proof])], lambda _: [{"proof": proof["proof"], "passed": True}], own, None, **ABOUT
-    )
-    assert label(proved[0], [], own) == ""
+    found = [{"proof": proof["proof"], "passed": True}]
+    [proved] = judge_all([claim("p", test=[proof])], lambda _: found, own, None, **ABOUT)
+    assert sources(proved, found, own) == {}
 
 
 @pytest.mark.parametrize(

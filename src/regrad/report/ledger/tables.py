@@ -67,6 +67,7 @@ def _row(verdict: Verdict) -> Plain:
             "label": verdict.label,
             "gates": [gate.row() for gate in verdict.gates],
             "margin": getattr(verdict.test, "margin", None),
+            "test": verdict.test.model_dump(mode="json"),
             "tests": [_outcome(outcome) for outcome in verdict.outcomes],
         }
     )

@@ -68,23 +68,40 @@ def decide(
 
     verdicts = judge_all(claims, all_rows, records, looks or LOOKS.get(preset), preset=preset, device=devices)
     rows = {n: all_rows(cut(records, n)) for n in {v.at.n for v in verdicts}}
-    return as_rows([replace(v, label=label(v, rows[v.at.n], records)) for v in verdicts])
+    behind = [sources(v, rows[v.at.n], records) for v in verdicts]
+    labels = [scale_label([r for runs in arms.values() for r in runs]) if arms else "" for arms in behind]
+    found = as_rows([replace(v, label=label) for v, label in zip(verdicts, labels, strict=True)])
+    return [row | {"runs": named(arms)} for row, arms in zip(found, behind, strict=True)]
 
 
-def label(verdict: Verdict, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> str:
-    """Return the scale of the runs of the deciding comparison; nothing for what no run decided."""
-    arms = set(verdict.outcome.arms)
-    sources = [row for row in rows_read(verdict.test, rows) if row["arm"] in arms and row.get("runs")]
-    wanted = {(run, tuple(row.get("tags", {}).items())) for row in sources for run in row["runs"]}
-    behind = [r for r in cut(records, verdict.at.n) if r.spec.tags.get("phase") != "tune" and named(r, wanted)]
-    return scale_label(behind) if behind else ""
+def sources(verdict: Verdict, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, list[Record]]:
+    """Return the runs of the deciding comparison, by arm in the ledger's words; empty for what no run decided."""
+    here = [r for r in cut(records, verdict.at.n) if r.spec.tags.get("phase") != "tune"]
+    found: dict[str, list[Record]] = {}
+    for arm in verdict.outcome.arms:
+        read = [row for row in rows_read(verdict.test, rows) if row["arm"] == arm]
+        wanted = {(run, tuple(row.get("tags", {}).items())) for row in read for run in row.get("runs", ())}
+        if runs := [record for record in here if is_one_of(record, wanted)]:
+            found[arm] = runs
+    return found
 
 
-def named(record: Record, wanted: Iterable[tuple[tuple[str, str], tuple[tuple[str, str], ...]]]) -> bool:
+def is_one_of(record: Record, wanted: Iterable[tuple[tuple[str, str], tuple[tuple[str, str], ...]]]) -> bool:
     """Whether a record has one of these parts and arms, and the further tags named with it."""
     tags = record.spec.tags
     own = (tags.get("part", ""), tags.get("arm", ""))
     return any(run == own and set(further) <= tags.items() for run, further in wanted)
+
+
+def named(arms: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, list[str]]]:
+    """Return arm to seed to the names of its runs, so that anybody can look up what a verdict rests on."""
+    return {
+        arm: {
+            str(seed): sorted(r.run_id for r in runs if r.spec.seed == seed)
+            for seed in sorted({r.spec.seed for r in runs})
+        }
+        for arm, runs in arms.items()
+    }
 
 
 def summary(verdicts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

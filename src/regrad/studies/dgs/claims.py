@@ -78,6 +78,6 @@ def number_rows(values: Mapping[int, float], about: Row) -> list[Row]:
 
 
 def source(runs: Outcomes) -> Row:
-    """Return which runs a row comes from: parts and arms, and the network where a part has several."""
-    models = runs.values("model")
-    return {"runs": runs.runs, "tags": {"model": models[0]} if len(models) == 1 else {}}
+    """Return which runs a row comes from: parts and arms, and the cell where a part has several."""
+    cells = {name: runs.values(name) for name in ("model", "reset")}
+    return {"runs": runs.runs, "tags": {name: values[0] for name, values in cells.items() if len(values) == 1}}
