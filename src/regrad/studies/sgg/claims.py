@@ -4,7 +4,7 @@
 * ``steps_to_target``: steps until the validation loss of a run of pre-training is what the tuned base ends at in its
   tuning runs, plus 0.05 nats. Tuning alone fixes the target, so that no fresh run chooses what it is measured by.
 * ``diverged_on_grid`` of every run of the grid of learning rates and batch sizes.
-* ``loss_spread``: how much the final validation loss rises, on average over that grid, above the lowest at the same
+* ``grid_spread``: how much the final validation loss rises, on average over that grid, above the lowest at the same
   batch size, by arm and seed. It is 0 for an optimizer that ends alike at every learning rate.
 """
 
@@ -65,10 +65,10 @@ def grid_rows(outcomes: SGGOutcomes) -> Iterator[Row]:
         runs = outcomes.arm(arm.name)
         yield from (about(record, "diverged_on_grid") | {"value": None} for record in runs)
         for of_seed in runs.grouped(lambda record: record.spec.seed).values():
-            yield about(of_seed.records[0], "loss_spread") | {"diverged": False, "value": loss_spread(of_seed)}
+            yield about(of_seed.records[0], "grid_spread") | {"diverged": False, "value": grid_spread(of_seed)}
 
 
-def loss_spread(runs: SGGOutcomes) -> float | None:
+def grid_spread(runs: SGGOutcomes) -> float | None:
     """Return the mean rise over the grid; None, the worst there is, where a run became non-finite."""
     if not all(record.finite for record in runs):
         return None

@@ -16,7 +16,7 @@ from regrad.studies.sgg.arms import (
     STANDINS,
     VARIANTS,
 )
-from regrad.studies.sgg.claims import SLACK, loss_spread, target
+from regrad.studies.sgg.claims import SLACK, grid_spread, target
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
 from regrad.studies.sgg.scale import scale_numbers
@@ -59,7 +59,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     for arm in ROBUSTNESS.arms:
         runs = outcomes.arm(arm.name)
         texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}"
-        spreads = [loss_spread(of_seed) for of_seed in runs.grouped(lambda record: record.spec.seed).values()]
+        spreads = [grid_spread(of_seed) for of_seed in runs.grouped(lambda record: record.spec.seed).values()]
         texts[f"sgg/{arm.name}/spread"] = interval_text(interval(s for s in spreads if s is not None), NO_GAP)
     texts |= effects(outcomes) | speeds(outcomes) | scale_numbers(outcomes)
     return texts | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
