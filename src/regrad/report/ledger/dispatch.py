@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from regrad.report.ledger.edges import on_edge
 from regrad.report.ledger.gates import gates, shut
 from regrad.report.ledger.kinds.finding import Finding
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome
@@ -73,7 +74,8 @@ def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: st
     if claim.devices and device not in claim.devices:
         return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
     least = claim.presets[preset]
-    return shut(gates(claim, rows, preset)) or too_few(test, rows, least if most is None else min(least, most))
+    few = too_few(test, rows, least if most is None else min(least, most))
+    return shut(gates(claim, rows, preset)) or few or on_edge(test, rows)
 
 
 def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:

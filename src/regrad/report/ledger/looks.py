@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from regrad.report.ledger.edges import with_edges
 from regrad.report.ledger.evaluate import At, Verdict, adjust, evaluate
 from regrad.report.ledger.kinds.finding import Level
 from regrad.report.ledger.kinds.outcome import INCONCLUSIVE
@@ -20,6 +21,12 @@ LOOKS = {"medium": OBRIEN_FLEMING}  # presets with more than one look
 def cut(records: Iterable[Record], n: int | None) -> list[Record]:
     """Return the records that a look at n seeds reads: all tuning runs, and of the others the seeds below n."""
     return [r for r in records if n is None or r.spec.tags.get("phase") == "tune" or r.spec.seed < n]
+
+
+def rows_at(claim_rows: ClaimRows, records: Sequence[Record], n: int | None = None) -> Rows:
+    """Return the rows that a look at n seeds judges, with arms marked whose optimum lies on an edge."""
+    here = cut(records, n)
+    return with_edges(claim_rows(here), here)
 
 
 def family_size(claims: Iterable[Claim], claim: Claim, preset: str) -> int:
@@ -52,11 +59,11 @@ def judge_all(
         device: Device of the records.
     """
     if looks is None:
-        rows = list(claim_rows(records))
+        rows = rows_at(claim_rows, records)
         return adjust([evaluate(claim, rows, preset=preset, device=device) for claim in claims])
     found: dict[str, Verdict] = {}
     for look, n in enumerate(looks.ns):
-        rows = list(claim_rows(cut(records, n)))
+        rows = rows_at(claim_rows, records, n)
         for claim in [claim for claim in claims if claim.id not in found]:
             level = Level(looks.level(look, family_size(claims, claim, preset)), looks.alphas[look])
             verdict = evaluate(claim, rows, preset=preset, device=device, at=At(n, looks.alphas[look], level))
@@ -128,7 +135,7 @@ def open_runs(
     """
     if looks.last == 0:
         return set()
-    rows = list(claim_rows(cut(records, looks.ns[0])))
+    rows = rows_at(claim_rows, records, looks.ns[0])
     open_claims = []
     for claim in claims:
         level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
