@@ -28,7 +28,7 @@ def tasks():
     return toys | finetuning({"layers": 1}, Budget(4, 20, 3, 1), {"full": 1e-4, "r4": 1e-3, "r8": 1e-3})
 
 
-SIZES = Sizes(tasks=tasks(), fresh_seeds=5, extensions=0, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2)
+SIZES = Sizes(tasks=tasks(), fresh_seeds=5, extensions=4, batches=(2, 4), rates=(1e-3, 1e-2), grid_seeds=2)
 
 
 def five(part: str, arm: str) -> int:
