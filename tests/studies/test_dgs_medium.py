@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from dgs_records import LOSS, REPAIRED, complete
+from dgs_records import LOSS, REPAIRED, complete, record
 from regrad.report.ledger.load import load
 from regrad.report.outcomes import Outcomes
+from regrad.studies import looks
 from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.claims import claim_rows
 from regrad.studies.dgs.numbers import numbers
-from regrad.studies.dgs.plan import plan
+from regrad.studies.dgs.plan import plan, specs
 from regrad.studies.dgs.quantities import target
 from regrad.studies.dgs.scale import fig_scale, scale_numbers
 from regrad.studies.dgs.sizes import PRESETS
@@ -61,10 +62,53 @@ def test_more_seeds_never_take_a_run_back():
     assert keys(first) < keys(plan(SIZES, list(found), lambda part, arm: 10))
 
 
+# One claim of the ledger's kind, so that what is open is known.
+CLAIM = """
+[[claim]]
+id = "X"
+paper = "dgs"
+sentence = "S1 ends lower."
+quotation = "."
+place = "."
+source = "primary"
+study = "dgs"
+presets = { medium = 10 }
+falsified = "."
+[[claim.test]]
+kind = "paired"
+metric = "test_loss"
+direction = "lower"
+margin = 0.01
+unit = "nats"
+treatment = ["S1@language"]
+control = ["adam@language"]
+"""
+LEADS = (0.19, 0.01, 0.15, -0.05, 0.2)  # of S1 by seed, in nats: 0.1 on average, p = 0.11 after the first look
+
+
+def loosened(spec):
+    """The record of a spec, S1's lead on text spread over the seeds."""
+    made = record(spec)
+    if (spec.tags["part"], spec.tags["arm"], spec.tags["phase"]) != ("language", "S1", "fresh"):
+        return made
+    return made.model_copy(update={"metrics": made.metrics | {"test_loss": LOSS["adam"] - LEADS[spec.seed % 5]}})
+
+
+def test_an_open_claims_arms_alone_get_the_seeds_of_the_second_look(tmp_path, monkeypatch):
+    (tmp_path / "claims.toml").write_text(CLAIM)
+    monkeypatch.setattr(looks, "LEDGER", tmp_path / "claims.toml")
+    found = []
+    while len(named := specs("medium", found)) > len(found):
+        found = [loosened(spec) for spec in named]
+    later = {(r.spec.tags["part"], r.spec.tags["arm"]) for r in found if 5 <= r.spec.seed < 1000}
+    assert later == {("language", "S1"), ("language", "adam")}
+    assert keys(named) == {r.spec.key() for r in found}
+
+
 def test_ranks_put_the_headline_first_and_what_can_wait_last():
     ranks = {}
-    for record in records(("images", "S1")):
-        tags, seed = record.spec.tags, record.spec.seed
+    for run in records(("images", "S1")):
+        tags, seed = run.spec.tags, run.spec.seed
         ranks.setdefault(tags["rank"], set()).add((tags["part"], tags["arm"], 5 <= seed < 1000))
     assert ranks["0"] == {(part, arm, False) for part in ("images", "images32") for arm in ("adam", "lars", "S1")}
     assert ranks["2"] == {("images", "S1", True), *(("budget", arm, False) for arm in ("adam", "lars", "S1"))}
@@ -72,10 +116,10 @@ def test_ranks_put_the_headline_first_and_what_can_wait_last():
 
 def test_longer_runs_differ_from_the_comparison_in_steps_and_what_is_recorded_only():
     plain = {(r.spec.tags["arm"], r.spec.seed): r.spec for r in tagged(records(), part="images", phase="fresh")}
-    for record in tagged(records(), part="budget"):
-        spec = plain[record.spec.tags["arm"], record.spec.seed]
-        changed = {"steps": 4 * spec.steps, "evaluations": 1, "tags": record.spec.tags}
-        assert record.spec == spec.model_copy(update=changed)
+    for run in tagged(records(), part="budget"):
+        spec = plain[run.spec.tags["arm"], run.spec.seed]
+        changed = {"steps": 4 * spec.steps, "evaluations": 1, "tags": run.spec.tags}
+        assert run.spec == spec.model_copy(update=changed)
 
 
 def test_the_claims_find_their_arms_and_every_row_says_its_runs():
@@ -124,3 +168,4 @@ def test_everything_is_drawn_and_told():
     cited = numbers(records(), REPAIRED) | speed_numbers(records())
     assert cited["dgs/geometry/arm"] == "SGD"
     assert cited["dgs/depths"] == "20 and 32"
+    assert cited["dgs/spiking/steps"] == "600 and 1,200"

@@ -56,9 +56,11 @@ def target_text(outcomes: Outcomes) -> str:
 
 
 def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
-    spec = outcomes.part("spiking").records[0].spec
+    runs = outcomes.part(*SPIKING).records
+    spec = runs[0].spec
     return {
-        "dgs/spiking/steps": str(spec.steps),
+        "dgs/spiking/data": str(spec.problem.options["images"]),
+        "dgs/spiking/steps": " and ".join(dict.fromkeys(f"{run.spec.steps:,}" for run in runs)),
         "dgs/spiking/batch": str(spec.batch_size),
         "dgs/spiking/width": str(spec.problem.options["width"]),
         "dgs/spiking/time": str(spec.problem.options.get("time_steps", 4)),

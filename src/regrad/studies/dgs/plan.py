@@ -30,13 +30,18 @@ from regrad.studies.dgs.derived import (
 from regrad.studies.dgs.sizes import PRESETS, Sizes, Task
 from regrad.studies.dgs.study import STUDY
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
+from regrad.studies.looks import specs_in_looks
 
 HEADLINE = ("adam", "lars", "S1")  # what the document's tables compare
 TEST = (Part(name="test"),)
 
 
 def specs(preset: str, records: list[Record]) -> list[Spec]:
-    return plan(PRESETS[preset], records)
+    from regrad.studies.dgs.claims import claim_rows  # here, since a plan at one look needs no statistics
+
+    sizes, rows = PRESETS[preset], partial(claim_rows, passed=())
+    seeds = sizes.seeds[1]
+    return specs_in_looks(STUDY.name, preset, records, plan=partial(plan, sizes), claim_rows=rows, seeds=seeds)
 
 
 def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds | None = None) -> list[Spec]:
