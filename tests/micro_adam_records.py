@@ -20,8 +20,15 @@ LIMIT = {"adam": 100.0, "micro_adam": 20.0, "micro_adam_var": 4.0, "micro_adam+c
 SPLIT = {"mean_square": 1.0, "variance": 8.0}
 LAYERS = ("embedding.weight", "blocks.0.attention.query.weight")
 SIZES = PRESETS["smoke"]._replace(
-    seeds=(1, 5), points=3, batch_sizes=(4, 8, 16), multiples=(2.0, 8.0, 32.0), stability_seeds=8
+    seeds=(1, 5),
+    points=3,
+    batch_sizes=(4, 8, 16),
+    multiples=(2.0, 8.0, 32.0),
+    stability_seeds=8,
+    batch_points=0,
+    budget=0,
 )
+TUNED = SIZES._replace(batch_points=3, budget=4, budget_seeds=2)
 
 Lost = Callable[[Spec], bool]
 
@@ -47,8 +54,12 @@ def losses(spec: Spec) -> list[float]:
         own = SIZES.language.batch_size
         last = 2.1 + 0.001 * (seed % 1000) + APART[tags["arm"]] * abs(math.log2(spec.batch_size / own))
         last += jitter(tags["arm"] + str(spec.batch_size), seed)
+    elif tags["part"] == "batches":
+        last = 2.1 + 0.001 * (seed % 1000) + 0.1 * abs(math.log2(lr / (8e-3 * math.sqrt(spec.batch_size / 8))))
+    elif tags["part"] == "budget":
+        last = LOSS[spec.optimizer.options["preconditioner"]] - 0.5 + 0.01 * seed + jitter(tags["arm"], seed)
     else:
-        notches = abs(math.log2(lr / center(ARMS[tags["arm"]], SIZES.task(tags["part"]))))
+        notches = abs(math.log2(lr / center(ARMS[tags["arm"]], SIZES.tasks[tags["part"]], SIZES.beta2)))
         last = LOSS[spec.optimizer.options["preconditioner"]] + 0.1 * notches
         last += 0.01 * (seed % 1000) + jitter(tags["arm"], seed)
     count = spec.evaluations
@@ -79,9 +90,22 @@ def record(spec: Spec, lost: bool = False) -> Record:
     )
 
 
+def one_look(part: str, arm: str) -> int:
+    return SIZES.seeds[1]
+
+
+def planned(records: list[Record]) -> list[Spec]:
+    return plan(SIZES, records, one_look)
+
+
 def study_records(lost: Lost | None = None, sizes: Sizes = SIZES) -> list[Record]:
     """All runs of a small study, as the runner would ask for them; ``lost`` says which diverged."""
     records: list[Record] = []
-    while len(specs := plan(sizes, records)) > len(records):
+    while len(specs := plan(sizes, records, lambda part, arm: sizes.seeds[1])) > len(records):
         records = [record(spec, bool(lost and lost(spec))) for spec in specs]
     return records
+
+
+def tuned_records() -> list[Record]:
+    """The runs of a preset that tunes Adam at every batch size and trains longer too."""
+    return study_records(sizes=TUNED)

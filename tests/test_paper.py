@@ -37,7 +37,7 @@ from regrad.studies.engine import numbers as engine_numbers
 from regrad.studies.micro_adam import numbers as micro_adam_numbers
 from regrad.studies.sgg import chapter as sgg_chapter
 from regrad.studies.sign_placement import numbers as sign_numbers
-from sign_records import study_records
+from sign_records import carried_out, study_records
 
 ROOT = Path(__file__).parents[1]
 PAPER = ROOT / "paper"
@@ -48,8 +48,8 @@ QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute", "tab-formal-audit"}
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
-    "01_sign_placement": lambda: sign_numbers.numbers(study_records()),
-    "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.study_records()),
+    "01_sign_placement": lambda: sign_numbers.numbers(carried_out(lambda part, arm: 2)),
+    "02_micro_adam": lambda: micro_adam_numbers.numbers(micro_adam_records.tuned_records()),
     "04_engine": lambda: engine_numbers.numbers(
         benchmarks.read(ROOT / "results/reference/benchmarks/perexample-cpu.json")
     ),

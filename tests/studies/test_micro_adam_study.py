@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from micro_adam_records import SIZES, adam_spec, record, study_records
+from micro_adam_records import SIZES, adam_spec, planned, record, study_records
 from regrad.problems.images import ImageOptions
 from regrad.problems.language import LanguageOptions, LanguageProblem
 from regrad.report.ledger.load import load
@@ -50,13 +50,14 @@ def test_the_grids_of_micro_adam_reach_from_half_to_2_root_b_times_adam_s_rate()
 
 def test_a_centre_is_halfway_between_the_optima_of_the_two_regimes():
     """c = 4 and B = 16: Adam's rate where the mean leads, 8 times it where noise does, the middle is √8 times."""
-    assert study.center(ARMS["c=4"], SMALL.language) == pytest.approx(8e-3 * math.sqrt(8))
+    assert study.center(ARMS["c=4"], SMALL.language, 0.99) == pytest.approx(8e-3 * math.sqrt(8))
     # c = 0: nu is bounded from below at sqrt(2 · 0.01/1.99) = 0.100251 of sigma²/B.
-    assert study.center(ARMS["micro_adam_msq"], SMALL.language) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
+    assert study.center(ARMS["micro_adam_msq"], SMALL.language, 0.99) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize("part", ["language", "images"])
+@pytest.mark.parametrize(
+    ("preset", "part"), [(preset, part) for preset, sizes in PRESETS.items() for part in sizes.tasks]
+)
 def test_every_arm_is_tuned_with_as_many_trials_over_as_many_decades(preset, part):
     specs = study.specs(preset, [])
     arms = {s.tags["arm"] for s in part_of(specs, part)}
@@ -66,14 +67,14 @@ def test_every_arm_is_tuned_with_as_many_trials_over_as_many_decades(preset, par
 
 
 def test_tuning_seeds_are_never_result_seeds_and_results_have_every_seed():
-    specs = study.plan(SIZES, study_records())
+    specs = planned(study_records())
     assert {s.seed for s in specs if s.tags["phase"] == "tune"} == {1000}
     assert {s.seed for s in specs if s.tags["phase"] in ("fresh", "scaling")} == {0, 1, 2, 3, 4}
     assert {s.seed for s in specs if s.tags["phase"] == "stability"} == set(range(8))
 
 
 def test_the_claims_find_their_arms_and_seeds():
-    specs = study.plan(SIZES, study_records())
+    specs = planned(study_records())
     ran = {s.tags["arm"] for s in specs if s.tags["phase"] in ("fresh", "scaling")}
     claims = [claim for claim in load(ROOT / "paper" / "claims.toml") if claim.study == study.STUDY.name]
     assert {claim.id for claim in claims} == {"C4", "C4b", "C5", "C6", "C7", "C8"}
@@ -84,7 +85,7 @@ def test_the_claims_find_their_arms_and_seeds():
 
 
 def test_rates_of_divergence_are_over_equal_multiples_of_each_arm_s_own_optimum():
-    specs = study.plan(SIZES, study_records())
+    specs = planned(study_records())
     stable = part_of(specs, "stability")
     assert {s.tags["arm"] for s in stable} == {arm.name for arm in arms_in("stability")}
     for spec in stable:
@@ -98,7 +99,7 @@ def test_rates_of_divergence_are_over_equal_multiples_of_each_arm_s_own_optimum(
 
 
 def test_scaling_rules_see_equal_tokens_and_move_the_rate_by_their_power_of_b():
-    specs = part_of(study.plan(SIZES, study_records()), "scaling")
+    specs = part_of(planned(study_records()), "scaling")
     optimum = {s.optimizer.lr for s in specs if s.batch_size == 8}
     assert len(optimum) == 1
     for spec in specs:
@@ -117,7 +118,7 @@ def test_batch_sizes_divide_the_steps_so_that_evaluations_are_at_equal_tokens(pr
 
 
 def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
-    specs = study.plan(SIZES, study_records())
+    specs = planned(study_records())
     for seed in range(5):
         keys = {s.key() for s in part_of(specs, "scaling") if (s.batch_size, s.seed) == (8, seed)}
         assert keys == {s.key() for s in part_of(specs, "language", arm="adam", phase="fresh") if s.seed == seed}
@@ -125,8 +126,8 @@ def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
 
 def test_without_tuning_nothing_that_rests_on_an_optimum_is_named():
     assert {s.tags["phase"] for s in study.specs("small", [])} == {"tune"}
-    tuned = [record(s) for s in study.plan(SIZES, []) if s.tags["arm"] != "adam"]
-    assert not part_of(study.plan(SIZES, tuned), "scaling")
+    tuned = [record(s) for s in planned([]) if s.tags["arm"] != "adam"]
+    assert not part_of(planned(tuned), "scaling")
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -148,7 +149,7 @@ def test_adam_needs_no_statistics_and_only_clipped_arms_are_clipped():
 
 
 def test_the_split_is_measured_on_adam_s_own_runs_and_under_the_root():
-    specs = study.plan(SIZES, study_records())
+    specs = planned(study_records())
     measured = [s for s in specs if "moment_split" in {part.name for part in s.measures}]
     assert {(s.tags["part"], s.tags["arm"], s.batch_size) for s in measured} == {
         ("language", "adam", 8),

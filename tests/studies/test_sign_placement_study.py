@@ -119,11 +119,12 @@ def test_every_preset_can_be_built(preset):
 
 
 def test_a_preset_changes_sizes_only():
-    """Margins, arms' definitions, momentum, schedule and protocol are the same at each preset."""
-    fields = {"problem", "batch_size", "steps", "optimizer", "gradient", "measures", "tags"}
+    """Margins, arms' definitions, momentum, the schedule's shape and protocol are the same at each preset."""
+    fields = {"problem", "batch_size", "steps", "optimizer", "gradient", "measures", "tags", "schedule"}
     made = {preset: study.make(sizes, ARMS["ema"], 0.1, 0, "fresh") for preset, sizes in PRESETS.items()}
     common = {preset: spec.model_dump(exclude=fields) for preset, spec in made.items()}
     assert all(values == common["smoke"] for values in common.values())
+    assert {(spec.schedule.shape, spec.schedule.final) for spec in made.values()} == {("cosine", 0.1)}
     seeds = {preset: sizes.seeds[1] for preset, sizes in PRESETS.items()}
     assert seeds["small"] >= 5
     assert seeds["full"] >= 8

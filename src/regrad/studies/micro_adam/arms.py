@@ -1,5 +1,6 @@
 """The arms: Adam with ν_c = μ² + c σ², plain, clipped or with weight decay; and the rules for its rate as B grows."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -7,8 +8,9 @@ from pydantic import JsonValue
 from regrad.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from regrad.studies.study import Arm
 
-TUNED = ("language", "images")
+TUNED = ("language", "images")  # parts in which every arm is tuned
 ALL = (*TUNED, "stability")
+HEADLINE = ("adam", "micro_adam", "micro_adam_var")  # the methods that the paper names
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,5 +79,10 @@ RULES: dict[str, Rule] = {
 ROOT = RULES["lr~B^0.5"]  # the rule of claims C7 and C8, under which the split is measured
 
 
-def arms_in(part: str) -> list[AdamArm]:
-    return [arm for arm in ARMS.values() if part in arm.parts]
+def arms_in(part: str, left_out: Container[str] = ()) -> list[AdamArm]:
+    return [arm for arm in ARMS.values() if part in arm.parts and arm.name not in left_out]
+
+
+def at_batch_size(size: int) -> str:
+    """Return the arm's name of Adam tuned at a batch size of its own, in part ``batches``."""
+    return f"B={size}"

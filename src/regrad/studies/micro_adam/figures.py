@@ -6,12 +6,13 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from regrad.report.budgets import budgets, draw_budgets
 from regrad.report.marks import draw_arms
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
 from regrad.results import Record
-from regrad.studies.micro_adam.arms import ADAM, ARMS
+from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE
 from regrad.studies.micro_adam.claims import multiple, stable_limits
 
 UNIT = {"language": "nats per byte", "images": "nats"}
@@ -22,7 +23,10 @@ PANELS = {
 
 
 def fig_learning_rates(records: Sequence[Record], part: str = "language") -> Figure:
-    """Final validation loss of tuning runs against learning rate, without and with clipping; rings: chosen."""
+    """Final validation loss of tuning runs against learning rate, without and with clipping; rings: chosen.
+
+    Empty of a part that a preset leaves out.
+    """
     outcomes = Outcomes(records).part(part)
     with canvas(width=PAGE_INCHES, height=2.5, ncols=2, sharey=True) as (figure, axes):
         for axis, (title, arms) in zip(axes, PANELS.items(), strict=True):
@@ -31,10 +35,11 @@ def fig_learning_rates(records: Sequence[Record], part: str = "language") -> Fig
                     draw_tuning(axis, outcomes, arm, ARMS[arm].style, dots=True)
             axis.set_title(title)
         # Above the untrained model's loss a run counts as diverged; the tuning table has their number.
-        untrained = max(run.curves["validation_loss"].y[0] for run in outcomes)
+        untrained = max((run.curves["validation_loss"].y[0] for run in outcomes), default=math.inf)
         axes[0].set_ylim(None, min(axes[0].get_ylim()[1], untrained))
         axes[0].set_ylabel(f"final validation loss ({UNIT[part]})")
-        axes[0].legend(*axes[0].get_legend_handles_labels(), loc="best")
+        if len(outcomes):
+            axes[0].legend(*axes[0].get_legend_handles_labels(), loc="best")
     return figure
 
 
@@ -75,4 +80,13 @@ def fig_stability(records: Sequence[Record]) -> Figure:
             axis.set_xscale("log", base=2)
             axis.xaxis.set_major_formatter("{x:g}")
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=5)
+    return figure
+
+
+def fig_scale(records: Sequence[Record], margin: float) -> Figure:
+    """Test loss of the variance-led methods less Adam's at two budgets; the band is the ledger's margin."""
+    looks = {arm: ARMS[arm].style for arm in HEADLINE if arm != ADAM.name}
+    with canvas(height=2.3) as (figure, axis):
+        draw_budgets(axis, budgets(Outcomes(records), "language"), looks, ADAM.name, margin)
+        axis.set_ylabel("difference to Adam (nats)")
     return figure

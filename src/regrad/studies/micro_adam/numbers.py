@@ -3,31 +3,37 @@
 import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import cast
 
+from regrad.report.budgets import budget_numbers, budgets
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import NO_GAP, interval_text, significant
 from regrad.results import Record
-from regrad.studies.micro_adam.arms import ADAM, ARMS, ROOT, RULES, TUNED
+from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE, ROOT, RULES, TUNED
 from regrad.studies.micro_adam.claims import target
-from regrad.studies.micro_adam.plan import BETAS, DECAY, MAX_NORM
-from regrad.studies.micro_adam.scaling import by_batch_size, sequence_length, shares, spread_interval
+from regrad.studies.micro_adam.plan import DECAY, MAX_NORM
+from regrad.studies.micro_adam.scaling import (
+    by_batch_size,
+    regret_interval,
+    sequence_length,
+    shares,
+    spread_interval,
+    tuned_elsewhere,
+)
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
     outcomes = Outcomes(records)
-    texts = settings() | counts(outcomes) | setup(outcomes) | images(outcomes) | language(outcomes) | split(outcomes)
-    return {f"adam/{key}": text for key, text in texts.items()}
-
-
-def settings() -> dict[str, str]:
-    first, second = BETAS
-    return {"beta1": f"{first:g}", "beta2": f"{second:g}", "max-norm": f"{MAX_NORM:g}", "decay": f"{DECAY:g}"}
+    others = [arm for arm in HEADLINE if arm != ADAM.name]
+    longer = budget_numbers(budgets(outcomes, "language"), others, ADAM.name)
+    texts = counts(outcomes) | setup(outcomes) | images(outcomes) | language(outcomes) | split(outcomes) | longer
+    return {f"adam/{key.replace('_', '-')}": text for key, text in texts.items()}
 
 
 def counts(outcomes: Outcomes) -> dict[str, str]:
     """Return how many runs there are, each once, and how many tunings end on an edge."""
     runs = Outcomes({run.run_id: run for run in outcomes}.values())
-    choices = [choice for part in TUNED for choice in outcomes.part(part).choices().values()]
+    choices = [choice for part in (*TUNED, "batches") for choice in outcomes.part(part).choices().values()]
     return {
         "runs": str(len(runs)),
         "diverged": str(runs.diverged),
@@ -38,7 +44,12 @@ def counts(outcomes: Outcomes) -> dict[str, str]:
 def setup(outcomes: Outcomes) -> dict[str, str]:
     adam = outcomes.part("language").arm(ADAM.name)
     spec, length = adam.records[0].spec, sequence_length(adam.records[0])
+    beta1, beta2 = cast("list[float]", spec.optimizer.options["betas"])
     return {
+        "beta1": f"{beta1:g}",
+        "beta2": f"{beta2:g}",
+        "max-norm": f"{MAX_NORM:g}",
+        "warmup": rf"{100 * spec.schedule.warmup:g}\,\%",
         "parameters": f"{adam.parameters:,}",
         "batch": str(spec.batch_size),
         "length": str(length),
@@ -54,22 +65,27 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
 def language(outcomes: Outcomes) -> dict[str, str]:
     task = outcomes.part("language")
     fresh = {arm: task.fresh.arm(arm) for arm in task.arms}
-    texts = {"decay-gap": interval_text(fresh["micro_adam+decay"].gap(fresh["adam+decay"]), NO_GAP)}
+    texts: dict[str, str] = {}
+    if "adam+decay" in fresh:
+        gap = fresh["micro_adam+decay"].gap(fresh["adam+decay"])
+        texts |= {"decay": f"{DECAY:g}", "decay-gap": interval_text(gap, NO_GAP)}
     for arm, choice in task.choices().items():
-        key = arm.replace("_", "-")
-        texts[f"{key}/loss"] = interval_text(fresh[arm].mean(), "diverged")
-        texts[f"{key}/lr"] = significant(choice.best or math.nan, 2)
+        texts[f"{arm}/loss"] = interval_text(fresh[arm].mean(), "diverged")
+        texts[f"{arm}/lr"] = significant(choice.best or math.nan, 2)
         if arm != ADAM.name:
-            texts[f"{key}/gap"] = interval_text(fresh[arm].gap(fresh[ADAM.name]), NO_GAP)
+            texts[f"{arm}/gap"] = interval_text(fresh[arm].gap(fresh[ADAM.name]), NO_GAP)
     means = {arm: mean.estimate for arm, runs in fresh.items() if ARMS[arm].plain and (mean := runs.mean())}
     texts["order"] = ", ".join(ARMS[arm].label for arm in sorted(means, key=means.__getitem__))
-    curves = [run.curves["clipped_share"].y for run in fresh["micro_adam_msq"] if "clipped_share" in run.curves]
-    texts["clipped"] = rf"{100 * fmean(map(fmean, curves)):.1f}\,\%" if curves else "no number"
+    if "micro_adam_msq" in fresh:
+        curves = [run.curves["clipped_share"].y for run in fresh["micro_adam_msq"] if "clipped_share" in run.curves]
+        texts["clipped"] = rf"{100 * fmean(map(fmean, curves)):.1f}\,\%" if curves else "no number"
     return texts
 
 
 def images(outcomes: Outcomes) -> dict[str, str]:
     task = outcomes.part("images")
+    if not len(task):
+        return {}
     adam = task.arm(ADAM.name)
     spec = adam.records[0].spec
     texts = {
@@ -79,13 +95,18 @@ def images(outcomes: Outcomes) -> dict[str, str]:
         "images/steps": f"{spec.steps:,}",
     }
     others = [arm for arm in task.arms if arm != ADAM.name]
-    gaps = {arm.replace("_", "-"): interval_text(task.fresh.arm(arm).gap(adam.fresh), NO_GAP) for arm in others}
+    gaps = {arm: interval_text(task.fresh.arm(arm).gap(adam.fresh), NO_GAP) for arm in others}
     return texts | {f"images/{arm}/gap": text for arm, text in gaps.items()}
 
 
 def split(outcomes: Outcomes) -> dict[str, str]:
     spreads = {f"{rule.exponent:g}": spread_interval(outcomes, rule) for rule in RULES.values()}
     texts = {f"spread/{power}": interval_text(spread, "no finite spread") for power, spread in spreads.items()}
+    texts["by-rule"] = "the spread, largest minus smallest loss over batch sizes averaged over the axis"
+    if tuned_elsewhere(outcomes):
+        texts["by-rule"] = "each rule's regret to the rate tuned at each other batch size"
+        lost = {f"{rule.exponent:g}": regret_interval(outcomes, rule) for rule in RULES.values()}
+        texts |= {f"regret/{power}": interval_text(regret, "no finite regret") for power, regret in lost.items()}
     if of_size := shares(outcomes):
         own, largest = outcomes.part("language").records[0].spec.batch_size, max(of_size)
         texts["share-own"] = significant(of_size[own], 2)

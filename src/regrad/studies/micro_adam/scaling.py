@@ -1,6 +1,12 @@
-"""Adam's runs at several batch sizes: how E[gbar²] splits into μ² and σ²/B, and how far their curves lie apart."""
+"""Adam's runs at several batch sizes: how E[gbar²] splits into μ² and σ²/B, and what a rule for the rate loses.
+
+A rule η ∝ B^p is anchored at the rate that was tuned at the language task's own B. Its *regret* is its test loss at
+another B less that of the rate tuned at that very B, same seed, mean over the other batch sizes: 0 for a rule that
+needs no tuning. (Curves that lie close together say less: they also do where a rule is bad everywhere alike.)
+"""
 
 import math
+from collections.abc import Collection, Iterable
 from statistics import fmean
 from typing import Any
 
@@ -8,7 +14,9 @@ from regrad.report.ledger.kinds.versus import curve_spread
 from regrad.report.outcomes import Outcomes
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval
-from regrad.studies.micro_adam.arms import ROOT, Rule
+from regrad.studies.micro_adam.arms import ROOT, RULES, Rule, at_batch_size
+
+LEADS = 0.5  # share of E[gbar²] from which on the mean squared leads
 
 
 def sequence_length(record: Record) -> int:
@@ -94,4 +102,54 @@ def spreads(outcomes: Outcomes, rule: Rule) -> dict[int, float]:
 def spread_interval(outcomes: Outcomes, rule: Rule) -> Interval | None:
     """Return the interval of a rule's spread over seeds; None if no seed has a finite one."""
     finite = [value for value in spreads(outcomes, rule).values() if math.isfinite(value)]
+    return paired_interval(finite) if finite else None
+
+
+def tuned_elsewhere(outcomes: Outcomes) -> dict[int, Outcomes]:
+    """Return Adam's fresh runs at the rates tuned at each batch size but the task's own."""
+    return outcomes.part("batches").fresh.grouped(lambda run: run.spec.batch_size)
+
+
+def regrets(outcomes: Outcomes, rule: Rule, sizes: Collection[int]) -> dict[int, float]:
+    """Return a rule's regret over these batch sizes by seed; inf where a run of it diverged."""
+    of_rule, tuned_at = by_batch_size(outcomes, rule), tuned_elsewhere(outcomes)
+    # Of a rule that lacks a size, as where its anchor never trained, nothing is known.
+    pairs = [(of_rule[size], tuned_at[size]) for size in sizes] if of_rule.keys() >= set(sizes) else []
+    seeds = set.intersection(*({*runs.by_seed} & {*tuned.by_seed} for runs, tuned in pairs)) if pairs else set()
+    return {seed: fmean(excess(runs, tuned, seed) for runs, tuned in pairs) for seed in sorted(seeds)}
+
+
+def excess(runs: Outcomes, tuned: Outcomes, seed: int) -> float:
+    ends, least = runs.ends(), tuned.ends()
+    # A lost run at the tuned rate speaks for no rule: all of them have inf there, and a pair of those says nothing.
+    return ends[seed] - least[seed] if seed in ends and seed in least else math.inf
+
+
+def regret_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
+    """Return each rule's regret, over all other batch sizes and where the mean squared leads, and what diverged."""
+    sizes, of_size, rows = list(tuned_elsewhere(outcomes)), shares(outcomes), []
+    over = {"regret": sizes, "regret_where_mean_leads": [size for size in sizes if of_size.get(size, 0.0) >= LEADS]}
+    for rule in RULES.values():
+        for metric, kept in over.items():
+            runs = (("scaling", rule.name), ("scaling", ROOT.name), *(("batches", at_batch_size(b)) for b in kept))
+            about = {"arm": rule.name, "metric": metric, "runs": tuple(dict.fromkeys(runs))}
+            rows += [about | reading(seed, value) for seed, value in regrets(outcomes, rule, kept).items()]
+        rows += divergence_rows(outcomes.part("scaling").arm(rule.name), rule)
+    return rows
+
+
+def reading(seed: int, value: float) -> dict[str, Any]:
+    lost = math.isinf(value)
+    return {"seed": seed, "value": None if lost else value, "diverged": lost}
+
+
+def divergence_rows(runs: Iterable[Record], rule: Rule) -> list[dict[str, Any]]:
+    about = {"arm": rule.name, "metric": "diverged_across_batches", "value": None, "runs": (("scaling", rule.name),)}
+    return [about | {"seed": run.spec.seed, "diverged": run.diverged} for run in runs]
+
+
+def regret_interval(outcomes: Outcomes, rule: Rule) -> Interval | None:
+    """Return the interval of a rule's regret over seeds; None if no seed has a finite one."""
+    every = regrets(outcomes, rule, list(tuned_elsewhere(outcomes)))
+    finite = [value for value in every.values() if math.isfinite(value)]
     return paired_interval(finite) if finite else None

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from statistics import fmean
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -19,10 +18,12 @@ from regrad.studies.micro_adam.scaling import (
     by_batch_size,
     checkpoints,
     noise_scale,
+    regret_interval,
     sequence_length,
     split,
     spread_interval,
     tensors,
+    tuned_elsewhere,
 )
 
 
@@ -68,7 +69,7 @@ def draw_over_time(axis: Axes, outcomes: Outcomes) -> None:
 
 
 def fig_scaling(records: Sequence[Record]) -> Figure:
-    """Adam's curves over tokens under three rules, a line a batch size; last, the spread of the lines."""
+    """Adam's curves over tokens under three rules, a line a batch size; last, the rules' regrets."""
     outcomes = Outcomes(records)
     with canvas(width=PAGE_INCHES, height=2.3, ncols=4, width_ratios=(1, 1, 1, 0.75)) as (figure, axes):
         for axis, rule in zip(axes, RULES.values(), strict=False):
@@ -80,7 +81,7 @@ def fig_scaling(records: Sequence[Record]) -> Figure:
             axis.set_ylim(low, high)
         axes[0].set_ylabel(f"validation loss ({UNIT['language']})")
         axes[0].legend(loc="best")
-        draw_spreads(axes[3], outcomes)
+        draw_by_rule(axes[3], outcomes)
     return figure
 
 
@@ -95,11 +96,15 @@ def draw_rule(axis: Axes, outcomes: Outcomes, rule: Rule) -> None:
             draw_range(axis, x, columns[1:], color=color, alpha=0.2)
 
 
-def draw_spreads(axis: Any, outcomes: Outcomes) -> None:
-    """Draw each rule's spread over batch sizes with its interval over seeds; none where every seed's is infinite."""
+def draw_by_rule(axis: Axes, outcomes: Outcomes) -> None:
+    """Draw each rule's regret with its interval over seeds, its spread over batch sizes where nothing was tuned there.
+
+    Nothing is drawn of a rule that is infinitely bad at every seed.
+    """
+    name, of_rule = ("regret", regret_interval) if tuned_elsewhere(outcomes) else ("spread over B", spread_interval)
     for place, rule in enumerate(RULES.values()):
-        interval = spread_interval(outcomes, rule)
-        if interval is not None:
+        if (interval := of_rule(outcomes, rule)) is not None:
             draw_interval(axis, place, interval, rule.style)
-    axis.set(xticks=range(3), xticklabels=[rule.tick for rule in RULES.values()], xlim=(-0.5, 2.5), ylim=(0, None))
-    axis.set(xlabel="η proportional to", ylabel="spread over B (nats)")
+    axis.set(xticks=range(3), xticklabels=[rule.tick for rule in RULES.values()], xlim=(-0.5, 2.5))
+    axis.axhline(0, **DASHED)
+    axis.set(xlabel="η proportional to", ylabel=f"{name} (nats)")

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from regrad.report.budgets import budgets, longer_cells
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant, typical
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
+from regrad.statistics.intervals import Interval
 from regrad.studies.micro_adam.arms import ADAM, ARMS, ROOT, RULES, TUNED
 from regrad.studies.micro_adam.claims import stable_limits, target
-from regrad.studies.micro_adam.scaling import by_batch_size, shares, spread_interval
+from regrad.studies.micro_adam.scaling import by_batch_size, regret_interval, shares, spread_interval, tuned_elsewhere
 
 
 def diverged_text(runs: Outcomes) -> str:
@@ -32,31 +34,47 @@ def results_table(records: Sequence[Record], part: str = "language") -> pd.DataF
             "div.": diverged_text(fresh),
         }
         if part == "language":
+            line |= longer_cells(budgets(outcomes, part), arm, ADAM.name)
             line["steps"] = typical(list(fresh.steps_to(loss).values()))
             line["div. above"] = diverged_text(outcomes.part("stability").arm(arm))
             line["stable LR"] = typical(list(stable_limits(outcomes, arm).values()))
         lines.append(line)
-    return pd.DataFrame(lines)
+    return pd.DataFrame(lines or [{"arm": "not run at this preset"}])
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(
-        {"task": part, "arm": ARMS[arm].label} | tuning_row(choice, decades=True)
-        for part in TUNED
+        {"task": part, "arm": ARMS[arm].label if arm in ARMS else f"Adam, {arm}"} | tuning_row(choice, decades=True)
+        for part in (*TUNED, "batches")
         for arm, choice in Outcomes(records).part(part).choices().items()
     )
 
 
 def scaling_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return, a line a batch size, the mean squared's share and the final loss under each rule; last, spreads."""
+    """Return, a line a batch size, the mean squared's share and the final loss under each rule; last, spreads.
+
+    Where Adam was tuned at each batch size its losses there have a column, and the rules' regrets a line.
+    """
     outcomes = Outcomes(records)
-    of_size = shares(outcomes)
+    of_size, tuned = shares(outcomes), tuned_elsewhere(outcomes)
     sizes = list(by_batch_size(outcomes, ROOT))
     led = [significant(of_size[size], 2) if size in of_size else "" for size in sizes]
     columns = {"B": [*map(str, sizes), "spread"], "share of μ²": [*led, ""]}
+    if tuned:
+        tuned |= outcomes.part("language").fresh.arm(ADAM.name).grouped(lambda run: run.spec.batch_size)
+        columns["tuned LR"] = [*(loss_text(tuned[size]) if size in tuned else "" for size in sizes), ""]
     for rule in RULES.values():
-        means = [runs.mean() for runs in by_batch_size(outcomes, rule).values()]
-        losses = [f"{mean.estimate:.3f}" if mean else "diverged" for mean in means]
-        spread = spread_interval(outcomes, rule)
-        columns[rule.heading] = [*losses, f"{spread.estimate:.3f}" if spread else "infinite"]
-    return pd.DataFrame(columns)
+        losses = [loss_text(runs) for runs in by_batch_size(outcomes, rule).values()]
+        columns[rule.heading] = [*losses, mean_text(spread_interval(outcomes, rule))]
+    if not tuned:
+        return pd.DataFrame(columns)
+    regret = {rule.heading: mean_text(regret_interval(outcomes, rule)) for rule in RULES.values()}
+    return pd.concat([pd.DataFrame(columns), pd.DataFrame([{"B": "regret"} | regret])]).fillna("")
+
+
+def loss_text(runs: Outcomes) -> str:
+    return f"{mean.estimate:.3f}" if (mean := runs.mean()) else "diverged"
+
+
+def mean_text(interval: Interval | None) -> str:
+    return f"{interval.estimate:.3f}" if interval else "infinite"

@@ -29,6 +29,7 @@ ARMS: dict[str, SignArm] = {
         SignArm("ema", "sign of the moving average", BLUE, "D", signed="the moving average", placement="ema"),
     )
 }
+HEADLINE = ("example", "batch", "ema")  # the places that the paper compares
 REFERENCE = ARMS["ema"]  # the sign applied last; the others' differences are to it, and the noise is measured along it
 
 

@@ -5,18 +5,19 @@ from typing import Any
 
 from regrad.report.outcomes import FRESH
 from regrad.results import Record, rows
+from regrad.studies.sign_placement.arms import REFERENCE
 from regrad.studies.sign_placement.noise import predicted_snr, reference_runs
 
 
 def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     losses = [
-        row | {"metric": "test_loss", "runs": (("", row["arm"]),)} for row in rows(list(records), "test_loss", FRESH)
+        {**row, "metric": "test_loss", "runs": (("language", row["arm"]),)}
+        for row in rows(list(records), "test_loss", FRESH)
     ]
-    references = reference_runs(records)
+    measured = {"metric": "predicted_snr", "diverged": False, "runs": (("language", REFERENCE.name),)}
     predictions = [
-        {"arm": arm, "seed": run.spec.seed, "value": snr, "diverged": False}
-        | {"metric": "predicted_snr", "runs": references.runs}
-        for run in references
+        measured | {"arm": arm, "seed": run.spec.seed, "value": snr}
+        for run in reference_runs(records)
         if not run.diverged
         for arm, snr in predicted_snr(run).items()
     ]

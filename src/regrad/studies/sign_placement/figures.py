@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from regrad.report.budgets import budgets, draw_budgets
 from regrad.report.marks import DASHED, draw_arms, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tuning import draw_tuning
 from regrad.results import Record
-from regrad.studies.sign_placement.arms import REFERENCE, SignArm, arms_of
+from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm, arms_of
 from regrad.studies.sign_placement.noise import values_by_parameter
 
 LOSS = "nats per byte"
@@ -56,6 +57,15 @@ def fig_dose(records: Sequence[Record]) -> Figure:
         ticks = [examples_under_one_sign(arm, records[0].spec.batch_size) for arm in arms]
         for axis, text in zip(axes, (f"test loss ({LOSS})", "difference to EMA"), strict=True):
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign")
+    return figure
+
+
+def fig_scale(records: Sequence[Record], margin: float) -> Figure:
+    """Test loss of earlier signs less that of the latest at two budgets; the band is the ledger's margin."""
+    looks = {arm: ARMS[arm].style for arm in HEADLINE if arm != REFERENCE.name}
+    with canvas(height=2.3) as (figure, axis):
+        draw_budgets(axis, budgets(Outcomes(records), "language"), looks, REFERENCE.name, margin)
+        axis.set_ylabel("difference to EMA (nats)")
     return figure
 
 

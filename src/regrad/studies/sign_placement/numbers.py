@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from statistics import fmean
 
+from regrad.report.budgets import budget_numbers, budgets
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text
 from regrad.report.tuning import rate
 from regrad.results import Record
-from regrad.studies.sign_placement.arms import ARMS, REFERENCE, SignArm, arms_of
+from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm, arms_of
 from regrad.studies.sign_placement.noise import mean_predicted_snr
 
 
@@ -35,6 +36,8 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     for arm in ended:
         values[f"{arm}/lr"] = rate(choices[arm].best)
         values |= {f"{arm}/{key}": text for key, text in _losses(outcomes, ARMS[arm]).items()}
+    others = [arm for arm in HEADLINE if arm != REFERENCE.name]
+    values |= budget_numbers(budgets(outcomes, "language"), others, REFERENCE.name)
     return {f"sign/{key}": text for key, text in values.items()}
 
 

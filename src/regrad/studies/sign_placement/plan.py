@@ -4,13 +4,21 @@ The arms differ in the place of the sign: ``example`` takes it of every example'
 ``group-k`` of means of k examples, ``batch`` of the batch mean, all three before the moving average,
 and ``ema`` after it. Update sizes differ by a factor of up to κ√B, so each arm has its own grid, around
 the learning rate at which its update in the noise-limited regime is as long as ``ema``'s.
+
+Two parts, told apart by the tag ``part``: ``language``, and ``budget``, the arms of C3 at their chosen rates for
+several times as many steps. The tag ``rank`` is "0" for the arms of C3, "1" for the rungs between them, "2" for seeds
+of the second look and for the budget.
 """
+
+from functools import partial
 
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.studies.grids import log_grid, tuning_then_fresh
-from regrad.studies.sign_placement.arms import ARMS, REFERENCE, SignArm
+from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
+from regrad.studies.looks import specs_in_looks
+from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm
 from regrad.studies.sign_placement.sizes import PRESETS, Sizes
 from regrad.studies.sign_placement.study import STUDY
 from regrad.transforms.placements import noise_limited_update_rms
@@ -54,18 +62,52 @@ def make(sizes: Sizes, arm: SignArm, lr: float, seed: int, phase: str) -> Spec:
         steps=sizes.steps,
         batch_size=sizes.batch_size,
         seed=seed,
-        schedule=Schedule(shape="cosine", warmup=0.05, final=0.1),
+        schedule=Schedule(shape="cosine", warmup=sizes.warmup, final=0.1),
         measures=measures(arm, sizes) if phase == "fresh" else (),
         evaluations=10,
-        tags={"study": STUDY.name, "arm": arm.name, "phase": phase},
+        tags={"study": STUDY.name, "part": "language", "arm": arm.name, "phase": phase, "rank": rank(arm, seed, phase)},
     )
 
 
+def rank(arm: SignArm, seed: int, phase: str) -> str:
+    if phase == "fresh" and seed >= OBRIEN_FLEMING.ns[0]:
+        return "2"
+    return "0" if arm.name in HEADLINE else "1"
+
+
 def specs(preset: str, records: list[Record]) -> list[Spec]:
+    from regrad.studies.sign_placement.claims import claim_rows  # here, since a plan needs no scipy
+
     sizes = PRESETS[preset]
+    return specs_in_looks(
+        STUDY.name, preset, records, plan=partial(plan, sizes), claim_rows=claim_rows, seeds=sizes.seeds[1]
+    )
+
+
+def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds) -> list[Spec]:
     grids = {arm.name: log_grid(center(arm, sizes), sizes.points, sizes.ratio) for arm in arms(sizes)}
 
     def of_arm(name: str, lr: float, seed: int, phase: str) -> Spec:
         return make(sizes, ARMS[name], lr, seed, phase)
 
-    return tuning_then_fresh(grids, of_arm, records, seeds=sizes.seeds)
+    seeds = (sizes.seeds[0], partial(fresh, "language"))
+    language = tuning_then_fresh(grids, of_arm, records, seeds=seeds, extensions=sizes.extensions)
+    return language + budget_runs(sizes, language)
+
+
+def budget_runs(sizes: Sizes, language: list[Spec]) -> list[Spec]:
+    """Return the longer runs of the arms of C3 that have a rate; their number does not depend on looks."""
+    tags = {"part": "budget", "phase": "budget", "rank": "2"}
+    return [
+        spec.model_copy(
+            update={
+                "seed": seed,
+                "steps": spec.steps * sizes.budget,
+                "measures": (Part(name="test"),),
+                "tags": spec.tags | tags,
+            }
+        )
+        for spec in language
+        if sizes.budget and spec.tags["phase"] == "fresh" and spec.seed == 0 and spec.tags["arm"] in HEADLINE
+        for seed in range(sizes.budget_seeds)
+    ]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from regrad.report.budgets import budgets, longer_cells
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant
 from regrad.report.tuning import rate, tuning_row
@@ -25,6 +26,7 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
                 "LR": rate(choices[arm.name].best),
                 "test loss [95 %]": interval_text(runs.mean(), "diverged"),
                 "minus EMA [95 %]": interval_text(gap),
+                **longer_cells(budgets(outcomes, "language"), arm.name, REFERENCE.name),
                 "SNR": significant(snr[arm.name]) if arm.name in snr else "",
                 "div.": f"{runs.diverged}/{len(runs)}",
             }
