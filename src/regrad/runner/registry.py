@@ -62,10 +62,12 @@ LIBRARIES = {
 
 MEASURES = {
     "test": "regrad.runner.measures:TestLoss",
+    "whole_test": "regrad.runner.whole_test:WholeTest",
     "scale_range": "regrad.studies.sgg.runtime.measures:ScaleRange",
     "state_mean": "regrad.runner.measures:StateMean",
     "moment_split": "regrad.studies.micro_adam.runtime.moment_split:MomentSplit",
     "split_losses": "regrad.studies.alsdgc.runtime.measures:SplitLosses",
+    "split_curves": "regrad.studies.alsdgc.runtime.splits:SplitCurves",
     "scaler_readings": "regrad.studies.alsdgc.runtime.measures:ScalerReadings",
     "gradient_noise": "regrad.studies.sign_placement.runtime.gradient_noise:GradientNoise",
     "spikes": "regrad.studies.dgs.runtime.measures:Spikes",

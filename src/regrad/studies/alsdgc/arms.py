@@ -90,3 +90,8 @@ RUNGS, RIVALS, CONSTANTS = map(of_family, ("rung", "rival", "constant"))
 ALL_ARMS = ("none", *NORMS, *RUNGS, "placebo", "grad_scaler", *RIVALS)
 MOST_ARMS = tuple(arm for arm in ALL_ARMS if arm not in ("grad_scaler", "autoclip-50", "autoclip-90", "zclip-capped"))
 CORE_ARMS = ("none", *NORMS, "V0", "V4", "autoclip-10")
+# What claims read, and beside it on the plain network what else clips; an arm that never acts there is not among them.
+CLAIMED_ARMS = ("none", *NORMS, "V0", "V4")
+PLAIN_ARMS = (*CLAIMED_ARMS, "V3", "autoclip-10", "zclip", "agc", "lamb")
+# Arms that no claim reads.
+CONTEXT = ("V1", "V2", "V3", "placebo", "grad_scaler", *(arm for arm in RIVALS if arm != "lamb"))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from regrad.results import Part
-from regrad.studies.alsdgc.arms import ALL_ARMS, CORE_ARMS, MOST_ARMS
+from regrad.studies.alsdgc.arms import ALL_ARMS, CLAIMED_ARMS, CORE_ARMS, MOST_ARMS, PLAIN_ARMS
 
 # What figures and tables call the tasks.
 TITLES = {
@@ -18,6 +18,9 @@ TITLES = {
     "imagenet": "ImageNet",
 }
 
+HEADLINE = ("plain", "resnet", "lstm", "translation")  # tasks of the claims on speed and generalization
+SPARE_PARTS = ("budget", "adam", "fp16")  # beginnings of the names of parts that no claim reads on a CPU
+
 
 class Task(NamedTuple):
     """What is trained."""
@@ -28,6 +31,7 @@ class Task(NamedTuple):
     optimizer: str  # "sgd", with momentum 0.9, or "adam"
     center: float  # learning rate at the middle of the grid without clipping
     arms: tuple[str, ...] = CORE_ARMS
+    centers: dict[str, float] = {}  # learning rates at the middle of grids that a short run has placed elsewhere
 
 
 class Sizes(NamedTuple):
@@ -45,6 +49,25 @@ class Sizes(NamedTuple):
     spikes: tuple[int, ...]  # steps at which part "spikes" injects a bad batch
     spike_steps: int
     adam_rate: float = 1e-3  # untuned learning rate of part "adam"
+    lr_warmup: float = 0.05  # share of the steps over which the learning rate rises
+    ends: int = 0  # evaluations of a run of which the end alone counts; 0 for as many as the others have
+    test: Part = Part(name="test")  # what takes the test loss at the end
+    curves: tuple[Part, ...] = (Part(name="split_losses"),)  # what does so on the tasks of ``matched``
+    matched: tuple[str, ...] = ("plain", "resnet")  # tasks that are compared at equal training loss too
+    every_norm: bool = True  # whether all fixed norms run on fresh seeds, or norm 1 and the best alone
+    # arms of the parts beside the plain task, where the best fixed norm is one more
+    followed: tuple[str, ...] = ("none", "clip-1", "V0", "V4", "placebo")
+    spiked_options: dict[str, JsonValue] = {}  # of the problem in part "spikes"
+    sensitivity: bool = False
+    budgets: tuple[float, ...] = ()  # lengths of part "budget", over the usual one
+    budget_tasks: tuple[str, ...] = ()
+    half_tasks: tuple[str, ...] = ("plain", "resnet", "rnn")
+    adam_tasks: tuple[str, ...] = ("plain",)
+
+    @property
+    def sparse(self) -> int:
+        """Evaluations of a run of which the end alone counts."""
+        return self.ends or self.evaluations
 
 
 def images(kind: str, depth: int, width: int, evaluated: int, *, name: str = "fashion-mnist") -> Part:
@@ -105,6 +128,22 @@ PRESETS: dict[str, Sizes] = {
         points=5, seeds=(1, 5), extensions=1, evaluations=6, warmup=20,
         multiples=MULTIPLES, percents=(10, 30), spikes=(40, 70), spike_steps=100,
     ),
+    "medium": Sizes(
+        tasks={
+            "plain": Task(images("plain", 8, 8, 1000), 64, 1000, "sgd", 1e-1, PLAIN_ARMS),
+            "resnet": Task(images("resnet", 20, 4, 1000), 64, 600, "sgd", 1e-1, CLAIMED_ARMS),
+            "rnn": Task(digits("digits", 32, 1000), 32, 1500, "sgd", 1e-1, CLAIMED_ARMS),
+            "lstm": Task(reviews("lstm", 2000, 24, 1000), 32, 1200, "adam", 1e-2, CLAIMED_ARMS),
+            "translation": Task(verses(32, 500, 12, 1000, 200), 32, 1500, "adam", 1e-2, CLAIMED_ARMS),
+        },
+        points=5, seeds=(2, 10), extensions=4, evaluations=25, warmup=20,
+        multiples=MULTIPLES, percents=(10, 30), spikes=(250, 375), spike_steps=500,
+        lr_warmup=0.1, ends=4, test=Part(name="whole_test"),
+        curves=(Part(name="split_curves"), Part(name="whole_test")), matched=HEADLINE, every_norm=False,
+        followed=("none", "clip-1", "V0", "V4"), spiked_options={"evaluation_examples": 500},
+        sensitivity=True, budgets=(0.25, 4.0), budget_tasks=("plain", "lstm"),
+        half_tasks=(), adam_tasks=("lstm", "translation"),
+    ),
     "full": Sizes(
         tasks={
             "plain": Task(images("plain", 14, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
@@ -130,4 +169,3 @@ PRESETS: dict[str, Sizes] = {
         multiples=MULTIPLES, percents=(10, 30), spikes=(8000, 14_000), spike_steps=20_000,
     ),
 }  # fmt: skip
-PRESETS["medium"] = PRESETS["small"]  # until it has sizes of its own
