@@ -5,7 +5,8 @@ import zlib
 
 from regrad.results import Curve, Fingerprint, Record, Spec, run_id
 from regrad.studies.alsdgc import plan as study
-from regrad.studies.alsdgc.sizes import PRESETS
+from regrad.studies.alsdgc.sizes import PRESETS, Sizes
+from regrad.studies.grids import FreshSeeds
 
 FINGERPRINT = Fingerprint(code="c0de", data="da7a", torch="2.13.0", device="cpu")
 UNTRAINED = 2.3
@@ -18,14 +19,16 @@ def jitter(arm: str, seed: int) -> float:
     return 0.0005 * (zlib.crc32(f"{arm} {seed}".encode()) % 7)
 
 
-def losses(spec: Spec) -> list[float]:
+def losses(spec: Spec, sizes: Sizes = SIZES) -> list[float]:
     """Validation losses at 0 and at the spec's evaluations."""
     arm, part, count = spec.tags["arm"], spec.tags["part"], spec.evaluations
     last = LOSS.get(arm, 1.8) + jitter(arm, spec.seed)
-    if part in SIZES.tasks:
-        last += 0.1 * abs(math.log2(spec.optimizer.lr / study.center(arm, SIZES.tasks[part])))
+    if spec.tags["phase"] in ("tune", "fresh"):
+        last += 0.1 * abs(math.log2(spec.optimizer.lr / study.center(arm, sizes.tasks[part])))
     if part == "width":  # 5 % is left after half a doubling or more
         last *= 1 + 0.05 * abs(math.log2(float(spec.tags["multiple"])))
+    if part == "sensitivity":  # a hundredth more for each unit of a constant
+        last += 0.01 * (spec.scaler.options.get("max_norm") or spec.scaler.options.get("init_threshold", 0.0))
     if part == "fractions":
         last += 1.0 / float(spec.tags["percent"])
     if part == "spikes":  # a bad batch at step 2 costs 1 nat; V4 is back at step 4, the others never
@@ -33,9 +36,9 @@ def losses(spec: Spec) -> list[float]:
     return [UNTRAINED + (last - UNTRAINED) * k / count for k in range(count + 1)]
 
 
-def record(spec: Spec) -> Record:
+def record(spec: Spec, sizes: Sizes = SIZES) -> Record:
     """What ``spec`` leaves behind; V0 diverges in float16, and on the RNN at every learning rate."""
-    y = losses(spec)
+    y = losses(spec, sizes)
     x = [spec.steps * k / (len(y) - 1) for k in range(len(y))]
     lost = spec.tags["arm"] == "V0" and spec.tags["part"] in ("rnn", "fp16")
     curves = {"validation_loss": Curve(x=x[:1], y=y[:1]) if lost else Curve(x=x, y=y)}
@@ -43,8 +46,12 @@ def record(spec: Spec) -> Record:
     if not lost and "split_losses" in measured:  # training loss 0.2 below, test loss 0.1 above
         curves["train_loss"] = Curve(x=x, y=[value - 0.2 for value in y])
         curves["test_loss"] = Curve(x=x, y=[value + 0.1 for value in y])
-    if not lost and "test" in measured:
+    if not lost and "split_curves" in measured:
+        curves["train_loss"] = Curve(x=x, y=[value - 0.2 for value in y])
+        curves["sampled_test_loss"] = Curve(x=x, y=[value + 0.1 for value in y])
+    if not lost and measured & {"test", "whole_test"}:
         curves["test_loss"] = Curve(x=x[-1:], y=[y[-1] + 0.1])
+        curves["test_accuracy"] = Curve(x=x[-1:], y=[0.8])
         if spec.tags["part"] == "translation":
             curves["test_bleu"] = Curve(x=x[-1:], y=[12.5])
     if "scaler_readings" in measured:
@@ -61,11 +68,16 @@ def record(spec: Spec) -> Record:
     )
 
 
-def study_records() -> list[Record]:
-    """All records of the study."""
+def complete(sizes: Sizes, fresh: FreshSeeds) -> list[Record]:
+    """All records of a plan."""
     records: list[Record] = []
     while True:
-        specs = study.plan(SIZES, records)
+        specs = study.plan(sizes, records, fresh)
         if len(specs) == len(records):
             return records
-        records = [record(spec) for spec in specs]
+        records = [record(spec, sizes) for spec in specs]
+
+
+def study_records() -> list[Record]:
+    """All records of the study."""
+    return complete(SIZES, lambda part, arm: SIZES.seeds[1])

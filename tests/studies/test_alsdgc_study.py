@@ -7,6 +7,7 @@ import pytest
 
 from alsdgc_records import SIZES, study_records
 from regrad.runner.dependencies import entries
+from regrad.studies.alsdgc import beside
 from regrad.studies.alsdgc import plan as study
 from regrad.studies.alsdgc.arms import ALL_ARMS, ARMS, MOST_ARMS, NORMS
 from regrad.studies.alsdgc.runtime.measures import ScalerReadings, SplitLosses
@@ -95,7 +96,7 @@ def test_the_adam_control_doubles_the_rate_and_nothing_else():
 def test_float16_differs_in_precision_and_scaler_alone():
     base = next(r.spec for r in RECORDS if kind(r) == ("plain", "fresh") and r.spec.tags["arm"] == "none")
     found = [r.spec for r in RECORDS if r.spec.tags["part"] == "fp16" and r.spec.seed == base.seed]
-    assert [s.tags["arm"] for s in found] == list(study.FP16_ARMS)
+    assert [s.tags["arm"] for s in found] == list(beside.FP16_ARMS)
     for spec in found:
         assert spec.precision == "fp16"
         assert spec.optimizer == base.optimizer
@@ -129,7 +130,7 @@ def test_every_arm_names_a_scaler_that_exists_and_the_placebo_never_moves():
 
 def test_arms_are_shown_apart():
     assert len({arm.label for arm in ARMS.values()}) == len(ARMS)
-    for shown in (MOST_ARMS, study.FP16_ARMS, study.ADAM_ARMS, study.HALF_ARMS):
+    for shown in (MOST_ARMS, beside.FP16_ARMS, beside.ADAM_ARMS, beside.HALF_ARMS):
         assert len({(ARMS[arm].color, ARMS[arm].marker) for arm in shown}) == len(shown)
     assert len(ALL_ARMS) == 22
 

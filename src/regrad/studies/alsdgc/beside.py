@@ -9,11 +9,12 @@ V0 on Adam with Adam at its own rate and at twice it, and ``adam`` does so on th
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import Any
 
 from pydantic import JsonValue
 
 from regrad.results import Part, Spec
-from regrad.studies.alsdgc.arms import ARMS, CONSTANTS, RUNGS
+from regrad.studies.alsdgc.arms import ARMS, CONSTANTS
 from regrad.studies.alsdgc.sizes import Sizes
 from regrad.studies.grids import FreshSeeds
 
@@ -26,12 +27,13 @@ HALF_TASKS = ("resnet", "rnn")
 HALF_ARMS = ("scale-1", "grad_scaler", "V2", "V3")
 BUDGET_ARMS = ("none", "clip-1", "V0", "V4")  # and the best fixed norm
 BUDGET_SEEDS = 5
-# Every constant that a user must choose, 16 times smaller and larger than it is; a scale starts at its floor or at
-# its ceiling. A fixed scale changes no digit in float32, and V4's own none either.
-SETTINGS: dict[str, tuple[dict[str, JsonValue], ...]] = {
-    "clip-1": ({"max_norm": 1 / 16}, {"max_norm": 16.0}),
-    "V0": ({"init_threshold": 1 / 16}, {"init_threshold": 16.0}, {"init_scale": 2.0**8}, {"init_scale": 2.0**16}),
-    "V4": ({"init_threshold": 1 / 16}, {"init_threshold": 1.0}, {"init_threshold": 16.0}),
+# The constants that a user must choose, moved one at a time from where each arm has them: a cross through the grid of
+# initial scales and thresholds, which in float32 is the grid, as a scale of a power of two that is divided out again
+# changes no digit. The threshold of V4 (infinite if not given) acts until its warm-up ends.
+SETTINGS: dict[str, dict[str, tuple[float, ...]]] = {
+    "clip-1": {"max_norm": (0.1, 0.3, 3.0, 10.0)},
+    "V0": {"init_threshold": (0.1, 10.0), "init_scale": (2.0**8, 2.0**16)},
+    "V4": {"init_threshold": (0.1, 1.0, 10.0), "init_scale": (1.0, 2.0**8)},
 }
 
 Bases = Mapping[tuple[str, str], Spec]  # the run of seed 0 of a task and arm
@@ -75,13 +77,12 @@ def spiked(sizes: Sizes, base: Spec) -> list[Spec]:
 def settings(sizes: Sizes, base: Spec) -> list[Spec]:
     if not sizes.sensitivity or base.scaler is None:
         return []
-    given = SETTINGS.get(base.tags["arm"], ())
-    scalers = {name(one): with_options(base.scaler, **one) for one in given}
-    return [variant(sizes, base, "sensitivity", {"setting": k}, scaler=scaler) for k, scaler in scalers.items()]
-
-
-def name(setting: Mapping[str, JsonValue]) -> str:
-    return ", ".join(f"{key} = {value:g}" for key, value in setting.items() if isinstance(value, float))
+    moved = partial(variant, sizes, base, "sensitivity")
+    return [
+        moved({"setting": f"{option} = {value:g}"}, scaler=with_options(base.scaler, **{option: value}))
+        for option, values in SETTINGS.get(base.tags["arm"], {}).items()
+        for value in values
+    ]
 
 
 PARTS: dict[str, Callable[[Sizes, Spec], list[Spec]]] = {
@@ -136,13 +137,13 @@ def adam_control(sizes: Sizes, base: Spec, fresh: FreshSeeds) -> list[Spec]:
     part = f"adam-{base.tags['part']}" if own else "adam"
     # Not the scalers' own rates: a tuned rate would make up for whatever V0 multiplies Adam's step by.
     rate = base.optimizer if own else Part(name="adam").with_lr(sizes.adam_rate)
-    losses = tuple(one for one in base.measures if one.name != "scaler_readings")
-    readings = Part(name="scaler_readings", options={"every": max(1, base.steps // 100)})
+    # What the fresh runs of a task measure, so that Adam's own are those.
+    alike: dict[str, Any] = {"measures": base.measures, "evaluations": base.evaluations} if own else {}
+    made: Callable[..., Spec] = partial(variant, sizes, part=part, **alike)
     return [
-        variant(
-            sizes, at(base, seed), part, {"arm": arm},
+        made(
+            at(base, seed), tags={"arm": arm},
             optimizer=rate.with_lr(rate.lr * ARMS[arm].lr_factor), scaler=ARMS[arm].scaler_part(sizes.warmup),
-            **({"measures": losses + ((readings,) if arm in RUNGS else ()), "evaluations": base.evaluations} if own else {}),
         )
         for arm in (TUNED_ADAM_ARMS if own else ADAM_ARMS)
         for seed in range(fresh(part, arm))

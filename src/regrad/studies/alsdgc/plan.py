@@ -13,14 +13,13 @@ from collections.abc import Iterable
 from functools import partial
 
 from regrad.results import Part, Record, Schedule, Spec
+from regrad.statistics.sequential import OBRIEN_FLEMING
 from regrad.studies.alsdgc.arms import ARMS, CONTEXT, NORMS, RUNGS
 from regrad.studies.alsdgc.beside import beside_plain, beside_tasks
 from regrad.studies.alsdgc.sizes import HEADLINE, IMAGENET, IMAGENET_VARIABLE, PRESETS, SPARE_PARTS, Sizes, Task
 from regrad.studies.alsdgc.study import STUDY
 from regrad.studies.grids import FreshSeeds, log_grid, tuned, tuning_then_fresh
 from regrad.studies.looks import specs_in_looks
-
-FIRST_LOOK = 5  # seeds
 
 
 def center(name: str, task: Task) -> float:
@@ -100,7 +99,9 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
     return specs_in_looks(STUDY.name, preset, records, plan=own, claim_rows=claim_rows, seeds=sizes.seeds[1])
 
 
-def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds) -> list[Spec]:
+def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds | None = None) -> list[Spec]:
+    """Return every spec that can be named given ``records``; ``fresh`` says how many seeds a part's arm has."""
+    fresh = fresh or (lambda part, arm: sizes.seeds[1])
     by_task = {part: tuned_part(sizes, part, records, fresh) for part in sizes.tasks}
     bases = {(s.tags["part"], s.tags["arm"]): s for part in by_task.values() for s in part if is_base(s)}
     best = {part: settled_norm(tuning_of(named), records, part) for part, named in by_task.items()}
@@ -119,7 +120,11 @@ def is_base(spec: Spec) -> bool:
 
 
 def rank(spec: Spec) -> str:
-    part, arm, later = spec.tags["part"], spec.tags["arm"], spec.tags["phase"] != "tune" and spec.seed >= FIRST_LOOK
+    part, arm, later = (
+        spec.tags["part"],
+        spec.tags["arm"],
+        spec.tags["phase"] != "tune" and spec.seed >= OBRIEN_FLEMING.ns[0],
+    )
     if later or arm in CONTEXT or part.startswith(SPARE_PARTS):
         return "2"
     return "0" if part in HEADLINE and arm in ("none", *NORMS, "V0", "V4") else "1"

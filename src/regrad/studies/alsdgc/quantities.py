@@ -8,12 +8,14 @@ import numpy as np
 from regrad.report.outcomes import Outcomes, steps_to
 from regrad.results import Curve, Record
 from regrad.statistics.curves import lr_width, steps_to_target
+from regrad.studies.alsdgc.arms import ARMS
 from regrad.studies.alsdgc.plan import best_norm
 
 COMPARED = ("none", "clip-1", "V4")
 TARGET_SLACK = 0.05  # nats above what the slowest of COMPARED ends at in tuning, so that all can get there
 TOLERANCE = 0.05  # of the arm's best loss: inside it a learning rate counts as good
 RECOVERED = 0.02  # nats above the loss before a bad batch
+ARCHITECTURES = ("plain", "resnet", "translation")  # tasks over which an arm's excess is averaged
 
 
 def tasks(outcomes: Outcomes) -> list[str]:
@@ -66,7 +68,12 @@ def matched(by_arm: Mapping[str, Record]) -> dict[str, float]:
     ended = {arm: run.curves for arm, run in by_arm.items() if not run.diverged and "train_loss" in run.curves}
     level = max((min(curves["train_loss"].y) for curves in ended.values()), default=math.inf)
     places = {arm: steps_to_target(c["train_loss"].x, c["train_loss"].y, level) for arm, c in ended.items()}
-    return {arm: value_at(ended[arm]["test_loss"], place) for arm, place in places.items()}
+    return {arm: value_at(test_curve(ended[arm]), place) for arm, place in places.items()}
+
+
+def test_curve(curves: Mapping[str, Curve]) -> Curve:
+    """Return the test loss along a run: on a sample of the split where its end alone is taken on the whole."""
+    return curves["sampled_test_loss"] if "sampled_test_loss" in curves else curves["test_loss"]
 
 
 def multiple(record: Record) -> float:
@@ -110,3 +117,29 @@ def recovery(record: Record) -> float:
 def spike_steps(record: Record) -> list[float]:
     steps = record.spec.problem.options["spike_steps"]
     return [float(step) for step in steps if isinstance(step, int | float)] if isinstance(steps, list) else []
+
+
+def clipping(arm: str) -> bool:
+    """Whether an arm clips at a fixed norm, and has no other constant."""
+    return ARMS[arm].max_norm is not None
+
+
+def settings_range(outcomes: Outcomes, arm: str) -> dict[int, float]:
+    """Return an arm's largest less its smallest test loss over its constants, by seed; inf if a run diverged.
+
+    The run at the arm's own constants is one of them, and a seed without it has no range.
+    """
+    own = runs(outcomes, "plain", arm).by_seed
+    moved = runs(outcomes, "sensitivity", arm).grouped(lambda run: run.spec.seed)
+    found = {}
+    for seed, others in moved.items():
+        if seed in own:
+            over = [own[seed], *others]
+            losses = [math.inf if run.diverged else run.metrics["test_loss"] for run in over]
+            found[seed] = max(losses) - min(losses) if math.inf not in losses else math.inf
+    return found
+
+
+def acted(results: Outcomes) -> list[float]:
+    """Return the share of steps that each run of a rung clipped; empty for arms that do not record it."""
+    return [run.metrics["scaler/clipped"] for run in results if "scaler/clipped" in run.metrics]

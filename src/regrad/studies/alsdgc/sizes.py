@@ -1,5 +1,6 @@
 """Sizes of the study of ALSDGC, one set a preset, and the arms of each task."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from pydantic import JsonValue
@@ -31,7 +32,7 @@ class Task(NamedTuple):
     optimizer: str  # "sgd", with momentum 0.9, or "adam"
     center: float  # learning rate at the middle of the grid without clipping
     arms: tuple[str, ...] = CORE_ARMS
-    centers: dict[str, float] = {}  # learning rates at the middle of grids that a short run has placed elsewhere
+    centers: Mapping[str, float] = {}  # learning rates at the middle of grids that a short run has placed elsewhere
 
 
 class Sizes(NamedTuple):
@@ -57,7 +58,7 @@ class Sizes(NamedTuple):
     every_norm: bool = True  # whether all fixed norms run on fresh seeds, or norm 1 and the best alone
     # arms of the parts beside the plain task, where the best fixed norm is one more
     followed: tuple[str, ...] = ("none", "clip-1", "V0", "V4", "placebo")
-    spiked_options: dict[str, JsonValue] = {}  # of the problem in part "spikes"
+    spiked_options: Mapping[str, JsonValue] = {}  # of the problem in part "spikes"
     sensitivity: bool = False
     budgets: tuple[float, ...] = ()  # lengths of part "budget", over the usual one
     budget_tasks: tuple[str, ...] = ()
