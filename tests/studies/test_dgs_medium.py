@@ -8,6 +8,7 @@ import pytest
 
 from dgs_records import LOSS, REPAIRED, complete, record
 from regrad.report.ledger.load import load
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.studies import looks
 from regrad.studies.dgs import figures, tables
@@ -151,6 +152,23 @@ def test_tables_leave_out_what_a_preset_has_not_and_show_the_longer_runs():
     assert (tasks.count("images32"), tasks.count("spiking32"), tasks.count("language")) == (4, 4, 3)
 
 
+def task(name, floor, bar, competent):
+    about = {"name": name, "metric": "test_accuracy", "better": "higher", "unit": "points", "presets": ["medium"]}
+    values = {"floor": floor, "bar": bar, "competent": competent, "untrained": 10.0}
+    return Task(**about, **values, floor_by=".", competent_by=".")
+
+
+def test_a_table_ends_with_floor_bar_and_competent_value_of_its_task():
+    tasks = {"adam@resnet32": task("a", 81.34, 84.2, 92.5), "lars@resnet20/soft": task("b", 86.52, 89.0, 96.0)}
+    last = tables.images_table(records(), tasks).iloc[-1]
+    assert (last["arm"], last["ResNet-20, % [95 %]"]) == ("floor, bar, competent", "")
+    assert last["ResNet-32, % [95 %]"] == "81.3, 84.2, 92.5"
+    assert tables.spiking_table(records(), "lars", tasks).iloc[-1]["ours, % [95 %]"] == "86.5, 89.0, 96.0"
+    assert len(tables.spiking_table(records(), "adam", tasks)) == 4
+    beyond = tables.beyond_table(records(), {"adam@own": task("c", 81.34, 83.1, 88.0)})
+    assert (beyond.iloc[-1]["task"], beyond.iloc[-1]["test [95 %]"]) == ("own network", "81.3, 83.1, 88.0")
+
+
 def test_the_lead_by_network_and_budget_is_that_of_the_runs():
     lead = 25 * (LOSS["adam"] - LOSS["S1"])  # of S1 over Adam, wherever both are
     axis = fig_scale(records(), margin=0.3).axes[0]
@@ -163,8 +181,14 @@ def test_the_lead_by_network_and_budget_is_that_of_the_runs():
 
 
 def test_everything_is_drawn_and_told():
-    for figure in (figures.fig_learning_rates, figures.fig_bars, fig_speed):
+    for figure in (figures.fig_learning_rates, fig_speed):
         assert figure(records()).axes
+    *_, ours = figures.fig_bars(records(), {"adam@resnet20/soft": task("a", 86.52, 89.0, 96.0)}).axes
+    assert [line.get_ydata()[0] for line in ours.lines if line.get_linestyle() in (":", "--", "-.")] == [
+        86.52,
+        89.0,
+        96.0,
+    ]
     cited = numbers(records(), REPAIRED) | speed_numbers(records())
     assert cited["dgs/geometry/arm"] == "SGD"
     assert cited["dgs/depths"] == "20 and 32"

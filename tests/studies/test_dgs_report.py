@@ -159,7 +159,7 @@ def test_each_cell_of_model_and_reset_has_its_own_runs():
 
 
 def test_the_scaled_arm_stands_under_its_base_in_table_and_figure():
-    heights = [[bar.get_height() for bar in axis.patches] for axis in figures.fig_bars(study_records()).axes]
+    heights = [[bar.get_height() for bar in axis.patches] for axis in figures.fig_bars(study_records(), {}).axes]
     cells = [(model, reset) for model in ("resnet20", "resnet32") for reset in ("soft", "hard")]
     for base, printed, ours in (("lars", heights[0], heights[2]), ("adam", heights[1], heights[3])):
         frame = tables.spiking_table(study_records(), base)
@@ -194,7 +194,7 @@ def test_no_number_has_a_character_that_latex_would_execute():
 def test_the_figures_draw_whatever_diverged(lost):
     kept = study_records()
     records = [record(r.spec, lost=lost and r.spec.tags["arm"] in ("lars", "lars+dgs", "S1", "momentum")) for r in kept]
-    for figure in (figures.fig_bars(records), figures.fig_theorems(CURVES, records)):
+    for figure in (figures.fig_bars(records, {}), figures.fig_theorems(CURVES, records)):
         assert figure.axes
     assert figures.fig_learning_rates(records).axes
     assert len(tables.images_table(records)) == len(arms_in("images"))
@@ -212,8 +212,9 @@ def test_everything_stands_where_tuning_left_no_arm_a_fresh_run():
     cited = numbers(tuned, REPAIRED)
     assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/resnet20/best"]) == ("0", "8", NONE)
     assert cited["dgs/steps"] == numbers(study_records(), REPAIRED)["dgs/steps"]
-    for figure in (figures.fig_bars, figures.fig_learning_rates, fig_speed):
+    for figure in (figures.fig_learning_rates, fig_speed):
         assert figure(tuned).axes
+    assert figures.fig_bars(tuned, {}).axes
     assert figures.fig_theorems(CURVES, tuned).axes
 
 

@@ -4,8 +4,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from regrad.report.gates import tasks_by_arm
 from regrad.report.ledger.load import load
 from regrad.report.ledger.schema import Paired
+from regrad.report.ledger.tasks import Task
 from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
@@ -20,16 +22,22 @@ from regrad.studies.dgs.study import STUDY
 
 
 def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]], root: Path) -> dict[str, str]:
+    tasks = required(root)
     return {
         "tab-dgs-audit": to_latex(tables.audit_table(failures), columns="p{52mm}lp{66mm}"),
-        "tab-dgs-images": to_latex(tables.images_table(records)),
+        "tab-dgs-images": to_latex(tables.images_table(records, tasks)),
         "tab-dgs-reset": to_latex(tables.reset_table(records), columns="llrrrr"),
-        "tab-dgs-spiking-lars": to_latex(tables.spiking_table(records, "lars"), columns="lllrrrr"),
-        "tab-dgs-spiking-adam": to_latex(tables.spiking_table(records, "adam"), columns="lllrrrr"),
-        "tab-dgs-beyond": to_latex(tables.beyond_table(records), columns="lllrrr"),
+        "tab-dgs-spiking-lars": to_latex(tables.spiking_table(records, "lars", tasks), columns="lllrrrr"),
+        "tab-dgs-spiking-adam": to_latex(tables.spiking_table(records, "adam", tasks), columns="lllrrrr"),
+        "tab-dgs-beyond": to_latex(tables.beyond_table(records, tasks), columns="lllrrr"),
         "tab-dgs-tuning": to_latex(tables.tuning_table(records), columns="llrrrrrr"),
         "tab-dgs-cost": to_latex(cost_table(benchmark(root))),
     }
+
+
+def required(root: Path) -> dict[str, Task]:
+    """Return the task of each arm that the ledger wants to be competent."""
+    return tasks_by_arm(root / "paper" / "claims.toml", STUDY.name)
 
 
 def cost_stamp(root: Path) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regrad.report.gates import draw_gate
+from regrad.report.ledger.tasks import Task
 from regrad.report.marks import COMPARED_WITH, DASHED, error_bar
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
@@ -23,7 +25,7 @@ from regrad.studies.dgs.quantities import (
     spiking_runs,
     target,
 )
-from regrad.studies.dgs.tables import PRINTED
+from regrad.studies.dgs.tables import PRINTED, spiking_task
 
 # Step lengths by their name in the published curves: arm, label, line style.
 STEP_LENGTHS = {"E1": ("E1", "E1, γ = 1", "-"), "E1 1/n": ("E1", "E1, γ = 1/n", "--"), "S1": ("S1", "S1", "-")}
@@ -97,8 +99,11 @@ def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
         axis.legend()
 
 
-def fig_bars(records: Sequence[Record]) -> Figure:
-    """The document's two bar charts beside their counterparts: accuracy of spiking networks, ours below."""
+def fig_bars(records: Sequence[Record], tasks: Mapping[str, Task]) -> Figure:
+    """The document's two bar charts beside their counterparts: accuracy of spiking networks, ours below.
+
+    Lines are floor (dotted), bar (dashed) and competent value of the task that the base is trained on.
+    """
     outcomes = Outcomes(records)
     with canvas(width=PAGE_INCHES, height=3.4, nrows=2, ncols=2, sharex="col") as (figure, axes):
         for (base, scaled), (theirs, ours) in zip(SCALED.items(), axes.T, strict=True):
@@ -109,6 +114,8 @@ def fig_bars(records: Sequence[Record]) -> Figure:
             draw_means(ours, [of_arm.mean("test_accuracy") for of_arm in runs], arm)
             kinds = [(MODEL_NAMES[model], reset, kind) for model, reset in cells for kind in ("baseline", "DGS")]
             ours.set(xticks=range(len(kinds)), xticklabels=map("\n".join, kinds))
+            if (task := spiking_task(tasks, base, cells)) is not None:
+                draw_gate(ours, task)
             theirs.set_title(f"{arm.label}: printed in the document, CIFAR-10")
             ours.set_title("ours: spiking networks at this scale")
         for row in axes:

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from regrad.report.gates import WORDS, gate_text, with_gate
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant, typical
 from regrad.report.tuning import rate, tuning_row
@@ -47,13 +49,16 @@ PRINTED: dict[tuple[str, str, str], tuple[Cell, Cell]] = {
 }
 
 
+NO_TASKS: Mapping[str, Task] = {}
+
+
 def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
     """Return the mean of one arm's final number with its interval, and how many runs diverged and are not in it."""
     text = interval_text(runs.mean(metric), "diverged", digits)
     return f"{text} ({runs.diverged} div.)" if 0 < runs.diverged < len(runs) else text
 
 
-def images_table(records: Sequence[Record]) -> pd.DataFrame:
+def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS) -> pd.DataFrame:
     outcomes = Outcomes(records)
     choices = {model: outcomes.part(tuning_part(outcomes, model)).choices() for model in MODEL_NAMES}
     losses = {model: target(outcomes, model) for model in MODEL_NAMES}
@@ -72,7 +77,11 @@ def images_table(records: Sequence[Record]) -> pd.DataFrame:
                 budget_runs(outcomes, arm).mean("test_accuracy"), "", 1
             )
         lines.append(line)
-    return pd.DataFrame(lines)
+    required = {model: f"adam@{model}" for model in MODEL_NAMES}
+    ends = {
+        f"{MODEL_NAMES[model]}, % [95 %]": gate_text(tasks[arm], 1) for model, arm in required.items() if arm in tasks
+    }
+    return with_gate(pd.DataFrame(lines), {"arm": WORDS} | ends if ends else {})
 
 
 def end_cells(runs: Outcomes, name: str, loss: float, *, ran: bool) -> dict[str, str]:
@@ -100,11 +109,12 @@ def reset_table(records: Sequence[Record]) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def spiking_table(records: Sequence[Record], base: str) -> pd.DataFrame:
+def spiking_table(records: Sequence[Record], base: str, tasks: Mapping[str, Task] = NO_TASKS) -> pd.DataFrame:
     """Return one of the document's tables with our spiking networks beside its numbers."""
     outcomes = Outcomes(records)
     lines = []
-    for model, reset in spiking_cells(outcomes):
+    cells = spiking_cells(outcomes)
+    for model, reset in cells:
         printed: tuple[Cell | None, Cell | None] = PRINTED.get((base, model, reset), (None, None))
         for arm, theirs in zip((ARMS[base], SCALED[base]), printed, strict=True):
             runs = spiking_runs(outcomes, arm.name, model, reset)
@@ -119,10 +129,18 @@ def spiking_table(records: Sequence[Record], base: str) -> pd.DataFrame:
                     "ours, K [95 %]": mean_text(runs, "test_spikes", 2),
                 }
             )
-    return pd.DataFrame(lines)
+    required = spiking_task(tasks, base, cells)
+    end = {"arm": WORDS, "ours, % [95 %]": gate_text(required, 1)} if required else {}
+    return with_gate(pd.DataFrame(lines), end)
 
 
-def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
+def spiking_task(tasks: Mapping[str, Task], base: str, cells: Iterable[tuple[str, str]]) -> Task | None:
+    """Return the task that a base of the spiking networks is required to be competent on; None without."""
+    arms = (f"{base}@{model}/{reset}" for model, reset in cells)
+    return next((tasks[arm] for arm in arms if arm in tasks), None)
+
+
+def beyond_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS) -> pd.DataFrame:
     outcomes = Outcomes(records)
     lines = []
     for task, score in SCORES.items():
@@ -141,7 +159,9 @@ def beyond_table(records: Sequence[Record]) -> pd.DataFrame:
                     else interval_text(own.gap(adam, score.metric), "", score.digits),
                 }
             )
-    return pd.DataFrame(lines)
+        if required := tasks.get(f"adam@{task}"):
+            lines.append({"task": score.task, "arm": WORDS, "test [95 %]": gate_text(required, score.digits)})
+    return pd.DataFrame(lines).fillna("")
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
