@@ -8,6 +8,7 @@ import math
 
 import torch
 
+from regrad.studies.dgs.tables import PRINTED
 from regrad.transforms.dgs import READINGS, dgs_updates
 from regrad.transforms.dgs_geometry import cosine, step_norms
 from regrad.transforms.printed_dgs import CLASSES, printed_failures, repaired_parameters
@@ -108,3 +109,8 @@ def test_t9_equation_and_steps_are_five_orders_of_magnitude_apart():
     ratio = float(one(g, "steps").norm() / one(g, "equation", gamma=1.0).norm())
     # n sqrt(2 / pi) = n / 1.2533
     assert math.isclose(ratio, RESNET20 / 1.2533, rel_tol=0.01)
+
+
+def test_a_printed_cell_has_more_spikes_with_dgs_than_without():
+    more = [cell for cell, (baseline, dgs) in PRINTED.items() if dgs.spikes > baseline.spikes]
+    assert more == [("lars", "resnet32", "hard")]

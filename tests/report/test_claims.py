@@ -222,6 +222,13 @@ def test_a_rung_that_goes_back_by_less_than_the_margin_is_forgiven():
     assert decide(TREND, ladder([2.0, 1.5, 1.55, 1.0], scale=0.02)).verdict == "reproduced"
 
 
+def test_a_monotone_ladder_needs_every_step_shown_not_to_go_back_by_the_margin():
+    clear, unclear = ladder([3.0, 2.0, 2.05, 1.0], scale=0.02), ladder([3.0, 2.0, 2.08, 1.0], scale=0.1)
+    assert [decide(TREND, rows).verdict for rows in (clear, unclear)] == ["reproduced", "reproduced"]
+    monotone = TREND | {"monotone": True}
+    assert [decide(monotone, rows).verdict for rows in (clear, unclear)] == ["reproduced", "inconclusive"]
+
+
 def test_a_ladder_whose_first_rung_always_diverges_is_ranked_not_averaged():
     rows = arm("a", [None] * 5) + ladder([0, 1.8, 1.6, 1.4])[5:]
     verdict = decide(TREND, rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load, parse_ledger
+from regrad.report.ledger.load import load, load_ledger, parse_ledger
 from regrad.report.ledger.schema import arms_of
 from regrad.studies.catalogue import STUDIES
 
@@ -17,7 +17,7 @@ RAW = tomllib.loads(LEDGER.read_text(encoding="utf-8"))
 
 def test_the_per_example_papers_claims_are_all_there():
     ids = {claim.id for claim in load(LEDGER) if claim.paper == "per-example"}
-    assert ids == {"C1", "C2", "C2b", "C3", "C3b", "C3c", "C4", "C4b", "C5", "C6", "C7", "C8"}
+    assert ids == {"C1", "C2", "C2b", "C3", "C3b", "C3c", "C4", "C4b", "C5", "C6", "C7", "C7s", "C8"}
 
 
 def test_every_claim_says_how_it_would_be_falsified_and_asks_for_enough_seeds():
@@ -31,11 +31,25 @@ def test_every_claim_says_how_it_would_be_falsified_and_asks_for_enough_seeds():
             assert claim.presets.get("full", 8) >= 8, claim.id
 
 
+def test_every_claim_about_training_at_medium_names_the_base_that_must_be_trained():
+    for claim in load(LEDGER):
+        if {test.kind for test in claim.test} - {"ratio", "construction"} and "medium" in claim.presets:
+            assert claim.requires, claim.id
+
+
+def test_a_construction_is_counted_once_and_the_formal_audit_proves_something_else():
+    _, claims, audits = load_ledger(LEDGER)
+    proofs = [test.proof for claim in claims for test in claim.test if test.kind == "construction"]
+    proofs += [audit.proof for audit in audits]
+    assert len(proofs) == len(set(proofs))
+    assert sum(any(test.kind == "construction" for test in claim.test) for claim in claims) <= 6
+
+
 def test_what_latex_prints_of_the_ledger_is_ascii():
     # The quotation's original may be Chinese; it is for readers of the file.
-    for entry in RAW["claim"]:
+    for entry in [*RAW["claim"], *RAW["audit"], *RAW["task"]]:
         printed = [value for key, value in entry.items() if isinstance(value, str) and key != "original"]
-        assert "".join(printed).isascii(), entry["id"]
+        assert "".join(printed).isascii(), entry
 
 
 def test_every_study_of_the_ledger_is_in_the_catalogue_and_tests_the_paper_that_it_is_about():
@@ -75,7 +89,7 @@ def change(edit):
         (lambda d: d["claim"][0]["test"][0].update(direction="down"), "direction = 'down'"),
         (lambda d: d["claim"][0]["test"][0].update(control=[]), "control"),
         (lambda d: d["claim"][1]["test"][0].update(ladder=["a", "b"]), "ladder"),
-        (lambda d: d["claim"][9]["test"][0].update(range=[2.0, 1.0]), "allowed: 0 <= low < high"),
+        (lambda d: d["claim"][10]["test"][0].update(range=[2.0, 1.0]), "allowed: 0 <= low < high"),
         (lambda d: d["claim"][0].pop("id"), "claim number 1: 'id' is missing"),
         (lambda d: d["claim"][1].update(id="C3"), "claim C3: 2 entries; allowed: one"),
         (lambda d: d["claim"][0].update(presets={"smoke": 5}), "presets smoke"),

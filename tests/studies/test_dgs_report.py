@@ -80,13 +80,21 @@ def test_a_run_above_its_untrained_model_off_the_optimum_costs_what_it_costs():
     assert off_optimum(Outcomes(records), "S1")[2] == pytest.approx(expected, abs=0.01)
 
 
+def raised(record):
+    """The record with 13 points more accuracy, which is past every bar."""
+    ends = {k: v + 0.13 if k == "test_accuracy" else v for k, v in record.metrics.items()}
+    return record.model_copy(update={"metrics": ends})
+
+
 def test_verdicts_follow_the_constructed_losses():
     found = verdicts_on_runs()
-    assert found["DGS-T1"]["verdict"] == "not tested"  # no proof has passed here
+    assert found["DGS-C6"]["verdict"] == "not tested"  # no proof has passed here
     # accuracy is 1 - loss/4 and S1 is worse than Adam and LARS in LOSS
     assert LOSS["S1"] > LOSS["lars"] > LOSS["adam"]
+    trained = verdicts([raised(record) for record in study_records()], [])
+    assert "does not beat the bar" in found["DGS-C1"]["why"]
     for claim in ("DGS-C1", "DGS-C3", "DGS-C8t", "DGS-C8o"):
-        assert found[claim]["verdict"] == "not reproduced", found[claim]["why"]
+        assert trained[claim]["verdict"] == "not reproduced", trained[claim]["why"]
     assert found["DGS-C7"]["verdict"] == "not tested"
 
 
@@ -95,7 +103,7 @@ def test_refuted_by_construction_needs_the_proof_to_have_passed():
     passed = [{"proof": name, "passed": True} for name in names]
     found = verdicts(study_records(), passed)
     assert found["DGS-C1"] == verdicts_on_runs()["DGS-C1"]  # proofs are no runs
-    for claim in ("DGS-C0", "DGS-C5", "DGS-C6", *(f"DGS-T{k}" for k in range(1, 10))):
+    for claim in ("DGS-C0", "DGS-C3p", "DGS-C5", "DGS-C6"):
         assert found[claim]["verdict"] == "refuted by construction"
 
 

@@ -48,9 +48,7 @@ def verdicts(benchmark):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({}, {"C1": "reproduced", "C2": "not tested", "C2b": "reproduced"}),
-        ({"surgery": 1.2}, {"C1": "not reproduced"}),
-        ({"rounds": 19}, {"C1": "not tested"}),
+        ({}, {"C1": "not tested", "C2": "not tested", "C2b": "reproduced"}),
         ({"growth": 1.2}, {"C2b": "not reproduced"}),
     ],
 )

@@ -39,5 +39,5 @@ def test_every_claim_has_a_line_with_its_paper_and_the_presets_that_can_decide_i
     assert table.loc["C3", ["paper", "study", "decided at"]].tolist() == [
         "Per-example gradients",
         "sign_placement",
-        "small, full, paper",
+        "small, medium, full, paper",
     ]

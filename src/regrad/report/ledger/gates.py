@@ -5,6 +5,7 @@ arm that must be competent; the mean of that arm over the seeds that decide, at 
 than the bar. Where it is not, or no run says, the claim is not tested.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from statistics import fmean
@@ -40,8 +41,9 @@ class Gate:
             return f"the floor of {task.name} is not known for the data of preset {self.preset}"
         if self.value is None:
             return f"no run with {task.metric} of its base {self.arm}"
-        measured, bar, floor = (f"{number(value)}" for value in (self.value, task.bar, task.floor))
-        base = f"its base ({self.arm}, {measured} {task.unit})"
+        bar, floor = number(task.bar), number(task.floor)
+        reached = f"{number(self.value)} {task.unit}" if math.isfinite(self.value) else "a run of which failed"
+        base = f"its base ({self.arm}, {reached})"
         return f"{base} does not beat the bar of {task.name} ({bar}; floor {floor}, {task.floor_by})"
 
     def row(self) -> dict[str, Any]:

@@ -106,6 +106,7 @@ class Trend(Measured):
     direction: Side
     margin: Margin
     ladder: Ladder
+    monotone: bool = False  # whether "reproduced" needs every step shown not to reverse it by more than the margin
 
 
 class Prediction(Measured):

@@ -94,6 +94,13 @@ def beyond_p(pairs: Pairs, margin: float) -> float:
     return paired_p(pairs.finite, -margin, "less")
 
 
+def above_p(pairs: Pairs, margin: float) -> float:
+    """Return the one-sided p that gains are above −margin: by the t-test, by ranks where one is infinite."""
+    if pairs.finite.size < pairs.seeds:
+        return rank_p(pairs.gains, "greater", -margin)
+    return paired_p(pairs.finite, -margin, "greater")
+
+
 def pairs_needed(interval: Interval, margin: float) -> int | None:
     """Return the pairs for 80 % power to see the gain found, or the margin if larger; more than there are."""
     if not interval.deviation > 0:  # one pair (nan) or equal differences: no spread to plan with

@@ -12,12 +12,12 @@ import numpy as np
 from scipy import stats
 
 from regrad.report.ledger.kinds.finding import REASONS, Finding, two_sided
-from regrad.report.ledger.kinds.judgement import beyond_p, pairs_needed, sized
+from regrad.report.ledger.kinds.judgement import above_p, beyond_p, pairs_needed, sized
 from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.report.ledger.schema import Trend
 from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
-from regrad.statistics.pairs import pair_gains
+from regrad.statistics.pairs import Pairs, pair_gains
 from regrad.statistics.power import detectable_effect
 
 WORDS = REASONS | {
@@ -50,6 +50,8 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     changes = line_change(rising[np.isfinite(rising).all(axis=1)])
     complete, reversal = changes.size == len(rising), worst_reversal(test, values)
     supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
+    if test.monotone:
+        supports = max(supports, least_kept_p(test, values))
     reasons = WORDS if complete else RANKS
     if reversal.p < opposes:
         opposes = reversal.p
@@ -79,6 +81,23 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     return [Finding(outcome, supports, opposes, ties, reasons=reasons)]
 
 
+def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:
+    """Return the gains of each step of the ladder, by its name."""
+    names = zip(test.ladder, test.ladder[1:], strict=False)
+    return {
+        f"{first} to {second}": pair_gains(values[:, j + 1], values[:, j], test.direction)
+        for j, (first, second) in enumerate(names)
+    }
+
+
+def least_kept_p(test: Trend, values: np.ndarray) -> float:
+    """Return the largest p over the steps; H0 of each: it reverses the claim by the margin or more. All must be kept.
+
+    Twice the one-sided p, the scale of the p that it joins.
+    """
+    return min(1.0, 2 * max(above_p(pairs, test.margin) for pairs in steps(test, values).values()))
+
+
 def line_change(values: np.ndarray) -> np.ndarray:
     """Return the change from first to last rung along each row's least-squares line ([n, k] to [n])."""
     rungs = np.arange(values.shape[-1]) - (values.shape[-1] - 1) / 2 if values.size else np.zeros(1)
@@ -106,10 +125,9 @@ def worst_reversal(test: Trend, values: np.ndarray) -> Reversal:
 
     Holm's correction goes over all steps, infinite or not. Twice the one-sided p, as for every refutation.
     """
-    p_values: dict[str, float | None] = {}
-    for j, (first, second) in enumerate(zip(test.ladder, test.ladder[1:], strict=False)):
-        pairs = pair_gains(values[:, j + 1], values[:, j], test.direction)
-        p_values[f"{first} to {second}"] = beyond_p(pairs, test.margin)
+    p_values: dict[str, float | None] = {
+        name: beyond_p(pairs, test.margin) for name, pairs in steps(test, values).items()
+    }
     adjusted = {step: p for step, p in holm(p_values).items() if p is not None}
     step = min(adjusted, key=lambda name: adjusted[name])
     return Reversal(step, min(1.0, 2 * adjusted[step]))

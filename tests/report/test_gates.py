@@ -64,6 +64,7 @@ def test_one_diverged_run_of_the_base_shuts_the_gate():
     some[0] |= {"diverged": True, "value": None}
     decided = verdict(some)
     assert (decided.verdict, decided.gates[0].n) == ("not tested", 2)
+    assert "(old, a run of which failed)" in decided.why
     assert as_rows([decided])[0]["gates"][0]["value"] is None  # strict JSON has no infinity
 
 
