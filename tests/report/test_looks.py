@@ -92,6 +92,32 @@ def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
     assert open_runs(CLAIMS, rows_of(EFFECTS), records(5), single(5), **ABOUT) == set()
 
 
+@pytest.mark.parametrize(
+    ("lost", "at"),
+    [
+        ((5, 0), 10),  # p = .04 of 15 runs: enough at 5 %, which is not the first look's level
+        ((5, 2), 10),  # 66 runs an arm, 22 seeds of three runs: within the 30 that looks reach for
+        ((2, 1), 5),  # 239 runs, 80 seeds
+    ],
+)
+def test_a_rate_s_forecast_is_of_runs_of_which_a_seed_has_several(lost, at):
+    rate = {"kind": "rate", "metric": "x", "unit": "of runs", "direction": "higher", "margin": 0.1}
+    of_runs = claim("x", test=[rate | {"treatment": ["new"], "control": ["old"]}])
+
+    def claim_rows(some):
+        """Three runs a seed; of 15 at the first look so many are lost as ``lost`` says of each arm."""
+        worst = dict(zip(("new", "old"), lost, strict=True))
+        return [
+            {"arm": arm, "seed": seed, "metric": "x", "value": None, "runs": (("main", arm),)}
+            | {"diverged": 3 * (seed % 5) + k < worst[arm]}
+            for arm, seed in ((r.spec.tags["arm"], r.spec.seed) for r in some)
+            for k in range(3)
+        ]
+
+    [found] = judge_all([of_runs], claim_rows, records(10), OBRIEN_FLEMING, **ABOUT)
+    assert found.at.n == at
+
+
 def test_a_claim_that_is_not_tested_asks_for_nothing():
     lost = lambda some: [row for row in rows_of(EFFECTS)(some) if row["arm"] == "new"]  # noqa: E731
     assert open_runs(CLAIMS, lost, records(5), OBRIEN_FLEMING, **ABOUT) == set()

@@ -7,9 +7,9 @@ from typing import Any
 from regrad.report.ledger.edges import with_edges
 from regrad.report.ledger.evaluate import At, Verdict, adjust, evaluate
 from regrad.report.ledger.kinds.finding import Level
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.report.ledger.kinds.rows import Rows, select
-from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, arms_of
+from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, Rate, arms_of
 from regrad.results import Record
 from regrad.statistics.sequential import FUTILE, OBRIEN_FLEMING, Looks
 
@@ -90,9 +90,18 @@ def futile(verdict: Verdict, looks: Looks) -> bool:
 
     A test without a spread (one pair, ranks) has no such forecast and is not futile.
     """
-    left = [outcome for outcome in verdict.outcomes if outcome.verdict == INCONCLUSIVE]
+    left = [pair for pair in zip(verdict.claim.test, verdict.outcomes, strict=True) if pair[1].verdict == INCONCLUSIVE]
+    return all(_hopeless(test, outcome, verdict.at.n or outcome.n, looks) for test, outcome in left)
+
+
+def _hopeless(test: AnyTest, outcome: Outcome, seeds: int, looks: Looks) -> bool:
+    if not outcome.detectable:
+        return False
+    if isinstance(test, Rate):
+        # Counted in runs, of which a seed has several; no number where the runs there are would be enough at 5 %.
+        return outcome.needed_n is not None and looks.futile(outcome.needed_n * seeds / outcome.n)
     # No number of pairs although there is a spread: more than anybody would run.
-    return all(o.detectable and (o.needed_n is None or looks.futile(o.needed_n)) for o in left)
+    return outcome.needed_n is None or looks.futile(outcome.needed_n)
 
 
 def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:
