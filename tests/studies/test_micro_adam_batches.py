@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from micro_adam_records import TUNED, record, study_records, tuned_records
 from regrad.report.export import KEY
 from regrad.report.ledger.looks import cut
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.studies.micro_adam import figures, scaling, tables
 from regrad.studies.micro_adam import plan as study
@@ -21,6 +22,10 @@ from regrad.studies.micro_adam.sizes import PRESETS
 LEAN = TUNED._replace(
     images=None, left_out=PRESETS["medium"].left_out, stability_seeds=0, multiples=(2.0,), seeds=(2, 10)
 )
+TASK = Task(
+    name="x", metric="test_loss", unit="nats", presets=("small",), floor=2.53, floor_by="x", untrained=5.5,
+    competent=1.8, competent_by="x", bar=2.34,
+)  # fmt: skip
 RECORDS = tuned_records()
 OUTCOMES = Outcomes(RECORDS)
 
@@ -85,7 +90,7 @@ def test_where_the_mean_squared_leads_only_the_sizes_above_its_share_of_a_half_c
     rows = [r for r in claim_rows(RECORDS) if r["metric"] == "regret_where_mean_leads" and r["arm"] == ROOT.name]
     expected = scaling.regrets(OUTCOMES, ROOT, [16])
     assert {r["seed"]: r["value"] for r in rows} == expected
-    assert rows[0]["runs"] == (("scaling", "lr~B^0.5"), ("batches", "B=16"))
+    assert rows[0]["runs"] == (("scaling", "lr~B^0.5"), ("language", "adam"), ("batches", "B=16"))
 
 
 def test_a_preset_without_tuning_there_has_no_regret():
@@ -171,6 +176,18 @@ def test_tables_numbers_and_figures_of_a_preset_with_fewer_arms_and_no_images():
         figure.set_layout_engine("none")
         figure.draw_without_rendering()
     assert batches.fig_scaling(FIRST).axes[3].get_ylabel() == "regret (nats)"
+
+
+def test_the_floor_the_bar_and_a_competent_value_are_drawn_and_printed():
+    for figure in (
+        figures.fig_learning_rates(FIRST, "language", [TASK]),
+        figures.fig_coefficient(FIRST, [TASK]),
+        batches.fig_scaling(FIRST, [TASK]),
+    ):
+        drawn = [float(line.get_ydata()[0]) for line in figure.axes[0].lines[-3:]]
+        assert sorted(drawn) == [1.8, 2.34, 2.53]
+    last = tables.results_table(FIRST, "language", [TASK]).iloc[-1]
+    assert (last["arm"], last["test loss [95 %]"], last["LR"]) == ("floor, bar, competent", "2.53, 2.34, 1.80", "")
 
 
 def test_every_arm_of_medium_has_a_role():

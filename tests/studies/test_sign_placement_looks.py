@@ -5,6 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from regrad.report.ledger.looks import cut
+from regrad.report.ledger.tasks import Task
 from regrad.studies.sign_placement import figures, tables
 from regrad.studies.sign_placement.arms import HEADLINE
 from regrad.studies.sign_placement.claims import claim_rows
@@ -63,6 +64,24 @@ def test_the_results_table_has_a_column_for_the_larger_budget():
     assert table["sign of each example"].startswith("0.200")
     assert table["sign of the batch mean"].startswith("0.200")
     assert list(table[["sign of 4-example means", "sign of the moving average"]]) == ["", ""]
+
+
+TASK = Task(
+    name="x", metric="test_loss", unit="nats", presets=("small",), floor=2.53, floor_by="x", untrained=5.5,
+    competent=1.8, competent_by="x", bar=2.34,
+)  # fmt: skip
+
+
+def test_the_floor_the_bar_and_a_competent_value_are_drawn_and_printed():
+    for draw in (figures.fig_learning_rates, figures.fig_curves, figures.fig_dose):
+        drawn = [float(line.get_ydata()[0]) for line in draw(FIRST, [TASK]).axes[0].lines[-3:]]
+        assert sorted(drawn) == [1.8, 2.34, 2.53]
+    last = tables.results_table(FIRST, [TASK]).iloc[-1]
+    assert (last["placement"], last["test loss [95 %]"], last["LR"]) == (
+        "floor, bar, competent",
+        "2.53, 2.34, 1.80",
+        "",
+    )
 
 
 def test_one_budget_has_no_change():

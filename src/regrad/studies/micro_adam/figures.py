@@ -7,6 +7,8 @@ from statistics import fmean
 from matplotlib.figure import Figure
 
 from regrad.report.budgets import budgets, draw_budgets
+from regrad.report.gates import draw_gates
+from regrad.report.ledger.tasks import Task
 from regrad.report.marks import draw_arms
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
@@ -22,7 +24,7 @@ PANELS = {
 }
 
 
-def fig_learning_rates(records: Sequence[Record], part: str = "language") -> Figure:
+def fig_learning_rates(records: Sequence[Record], part: str = "language", tasks: Sequence[Task] = ()) -> Figure:
     """Final validation loss of tuning runs against learning rate, without and with clipping; rings: chosen.
 
     Empty of a part that a preset leaves out.
@@ -33,6 +35,7 @@ def fig_learning_rates(records: Sequence[Record], part: str = "language") -> Fig
             for arm in arms:
                 if arm in outcomes.arms:
                     draw_tuning(axis, outcomes, arm, ARMS[arm].style, dots=True)
+            draw_gates(axis, tasks)
             axis.set_title(title)
         # Above the untrained model's loss a run counts as diverged; the tuning table has their number.
         untrained = max((run.curves["validation_loss"].y[0] for run in outcomes), default=math.inf)
@@ -43,12 +46,13 @@ def fig_learning_rates(records: Sequence[Record], part: str = "language") -> Fig
     return figure
 
 
-def fig_coefficient(records: Sequence[Record]) -> Figure:
+def fig_coefficient(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
     """Test loss against the weight c of the variance in the preconditioner; right, paired difference to Adam."""
     language = Outcomes(records).part("language")
     arms = [ARMS[name] for name in language.arms if ARMS[name].plain]
     with canvas(ncols=2, width_ratios=(1, 1), height=2.3) as (figure, axes):
         draw_arms(axes, {arm.name: arm.style for arm in arms}, language.fresh, ADAM.name)
+        draw_gates(axes[0], tasks)
         for axis, text in zip(axes, (f"test loss ({UNIT['language']})", "difference to Adam"), strict=True):
             ticks = [arm.tick for arm in arms]
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="c in ν = μ² + c σ²")

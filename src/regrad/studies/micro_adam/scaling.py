@@ -131,7 +131,12 @@ def regret_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     over = {"regret": sizes, "regret_where_mean_leads": [size for size in sizes if of_size.get(size, 0.0) >= LEADS]}
     for rule in RULES.values():
         for metric, kept in over.items():
-            runs = (("scaling", rule.name), ("scaling", ROOT.name), *(("batches", at_batch_size(b)) for b in kept))
+            runs = (
+                ("scaling", rule.name),
+                ("scaling", ROOT.name),
+                ("language", "adam"),
+                *(("batches", at_batch_size(b)) for b in kept),
+            )
             about = {"arm": rule.name, "metric": metric, "runs": tuple(dict.fromkeys(runs))}
             rows += [about | reading(seed, value) for seed, value in regrets(outcomes, rule, kept).items()]
         rows += divergence_rows(outcomes.part("scaling").arm(rule.name), rule)

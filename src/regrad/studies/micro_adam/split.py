@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from regrad.report.gates import draw_gates
+from regrad.report.ledger.tasks import Task
 from regrad.report.marks import DASHED, draw_interval, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import ramp
@@ -68,12 +70,13 @@ def draw_over_time(axis: Axes, outcomes: Outcomes) -> None:
     axis.legend(loc="best")
 
 
-def fig_scaling(records: Sequence[Record]) -> Figure:
+def fig_scaling(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
     """Adam's curves over tokens under three rules, a line a batch size; last, the rules' regrets."""
     outcomes = Outcomes(records)
     with canvas(width=PAGE_INCHES, height=2.3, ncols=4, width_ratios=(1, 1, 1, 0.75)) as (figure, axes):
         for axis, rule in zip(axes, RULES.values(), strict=False):
             draw_rule(axis, outcomes, rule)
+            draw_gates(axis, tasks)
             axis.set(title=rule.label, xlabel="thousand tokens", xlim=(0, None))
         low = min(axis.get_ylim()[0] for axis in axes[:3])
         high = max(axis.get_ylim()[1] for axis in axes[:3])

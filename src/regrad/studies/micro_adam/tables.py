@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from regrad.report.budgets import budgets, longer_cells
+from regrad.report.gates import WORDS, gate_text
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant, typical
 from regrad.report.tuning import tuning_row
@@ -20,7 +22,7 @@ def diverged_text(runs: Outcomes) -> str:
     return f"{runs.diverged}/{len(runs)}" if len(runs) else ""
 
 
-def results_table(records: Sequence[Record], part: str = "language") -> pd.DataFrame:
+def results_table(records: Sequence[Record], part: str = "language", tasks: Sequence[Task] = ()) -> pd.DataFrame:
     outcomes, lines = Outcomes(records), []
     task, loss = outcomes.part(part), target(outcomes)
     choices, adam = task.choices(), task.fresh.arm(ADAM.name)
@@ -39,7 +41,8 @@ def results_table(records: Sequence[Record], part: str = "language") -> pd.DataF
             line["div. above"] = diverged_text(outcomes.part("stability").arm(arm))
             line["stable LR"] = typical(list(stable_limits(outcomes, arm).values()))
         lines.append(line)
-    return pd.DataFrame(lines or [{"arm": "not run at this preset"}])
+    lines += [{"arm": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
+    return pd.DataFrame(lines or [{"arm": "not run at this preset"}]).fillna("")
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:

@@ -9,6 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
 from regrad.report.budgets import budgets, draw_budgets
+from regrad.report.gates import draw_gates
+from regrad.report.ledger.tasks import Task
 from regrad.report.marks import DASHED, draw_arms, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
@@ -20,19 +22,20 @@ from regrad.studies.sign_placement.noise import values_by_parameter
 LOSS = "nats per byte"
 
 
-def fig_learning_rates(records: Sequence[Record]) -> Figure:
+def fig_learning_rates(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
     """Validation loss at the end against learning rate, one curve an arm; a ring marks the chosen rate."""
     with canvas(height=2.75) as (figure, axes):
         outcomes = Outcomes(records)
         for arm in arms_of(records):
             if outcomes.choices()[arm.name].best is not None:  # else nothing is finite, and a label would have no line
                 draw_tuning(axes, outcomes, arm.name, arm.style, dots=True)
+        draw_gates(axes, tasks)
         axes.set(ylabel=f"final validation loss ({LOSS})")
         put_legend(figure, loc="outside upper center", ncols=2)
     return figure
 
 
-def fig_curves(records: Sequence[Record]) -> Figure:
+def fig_curves(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
     """Validation loss over the run at each arm's best learning rate: mean and range over fresh seeds."""
     with canvas(height=2.75) as (figure, axes):
         late: list[float] = []
@@ -42,6 +45,7 @@ def fig_curves(records: Sequence[Record]) -> Figure:
                 axes.plot(steps, [fmean(values) for values in losses], **arm.style)
                 draw_range(axes, steps, losses, color=arm.color, alpha=0.15)
                 late += [loss for values in losses[2:] for loss in values]
+        draw_gates(axes, tasks)
         if late:  # the first evaluations are far above: the arms would be one line
             axes.set_ylim(min(late) - 0.03 * (max(late) - min(late)), max(late))
         axes.set(xlabel="optimizer steps", ylabel=f"validation loss ({LOSS})")
@@ -49,11 +53,12 @@ def fig_curves(records: Sequence[Record]) -> Figure:
     return figure
 
 
-def fig_dose(records: Sequence[Record]) -> Figure:
+def fig_dose(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
     """Test loss against the number of examples under one sign; ``ema`` to the right of the whole batch."""
     arms, outcomes = arms_of(records), Outcomes(records)
     with canvas(ncols=2, width_ratios=(1.15, 1), height=2.3) as (figure, axes):
         draw_arms(axes, {arm.name: arm.style for arm in arms}, outcomes.fresh, REFERENCE.name)
+        draw_gates(axes[0], tasks)
         ticks = [examples_under_one_sign(arm, records[0].spec.batch_size) for arm in arms]
         for axis, text in zip(axes, (f"test loss ({LOSS})", "difference to EMA"), strict=True):
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="examples under one sign")

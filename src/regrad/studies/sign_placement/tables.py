@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import pandas as pd
 
 from regrad.report.budgets import budgets, longer_cells
+from regrad.report.gates import WORDS, gate_text
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import interval_text, significant
 from regrad.report.tuning import rate, tuning_row
@@ -13,7 +15,7 @@ from regrad.studies.sign_placement.arms import REFERENCE, arms_of
 from regrad.studies.sign_placement.noise import mean_predicted_snr
 
 
-def results_table(records: Sequence[Record]) -> pd.DataFrame:
+def results_table(records: Sequence[Record], tasks: Sequence[Task] = ()) -> pd.DataFrame:
     outcomes, snr = Outcomes(records), mean_predicted_snr(records)
     choices, reference = outcomes.choices(), outcomes.arm(REFERENCE.name).fresh
     lines = []
@@ -31,7 +33,8 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
                 "div.": f"{runs.diverged}/{len(runs)}",
             }
         )
-    return pd.DataFrame(lines)
+    lines += [{"placement": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
+    return pd.DataFrame(lines).fillna("")
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:
