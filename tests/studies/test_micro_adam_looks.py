@@ -65,7 +65,8 @@ def test_claims_that_the_first_look_decides_ask_for_no_seed_of_the_second():
     records = carried_out(clear)
     verdicts = {v["id"]: v["verdict"] for v in decide(LEDGER, "micro_adam", claim_rows, records, preset="medium")}
     assert {verdicts[name] for name in ("C4", "C5", "C6")} == {"reproduced"}
-    assert set(seeds(records, "scaling").values()) == {5}
+    # That no run of either rule diverged leaves C7s open, after fifteen runs of each.
+    assert seeds(records, "scaling") == {"lr~B^0": 5, "lr~B^0.5": 10, "lr~B^1": 10}
     assert seeds(records, "language").pop("c=4") == 5
 
 
