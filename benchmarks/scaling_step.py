@@ -1,6 +1,7 @@
-"""Time one training step with ALSDGC V4 against ``clip_grad_norm_`` + ``GradScaler``, in one run.
+"""Time one training step with ALSDGC V0 and V4 against ``clip_grad_norm_``, alone and with ``GradScaler``, in one run.
 
 Usage: python benchmarks/scaling_step.py [--device cpu] [--rounds 60] [--json out.json]
+The study of ALSDGC reads results/reference/benchmarks/scaling-step-cpu.json.
 
 Arms take turns within every round, in an order that rotates, so that drift and neighbours hit all alike.
 ``rest`` is what follows the backward pass: unscale, clip, optimizer step, update.
@@ -10,6 +11,7 @@ Clipping never fires for V4 (as in ordinary training); ``v4_clipping`` clips at 
 
 import argparse
 import json
+import platform
 import statistics
 import sys
 import time
@@ -45,23 +47,27 @@ MODELS = {"resnet_like": (resnet_like, (16, 3, 8, 8)), "perceptron": (perceptron
 class Arm:
     """One model, optimizer and scaler, stepped on its own."""
 
-    def __init__(self, build, scaler, device, clip_norm=None):
+    def __init__(self, build, scaler, device, *, clip_norm=None, lr=1e-3):
         torch.manual_seed(0)
         self.model = build().to(device)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=1e-3, momentum=0.9)
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=lr, momentum=0.9)
         self.scaler, self.clip_norm = scaler, clip_norm
 
     def scaled_loss(self, x, y):
         """Return the scaled loss of a batch."""
         self.optimizer.zero_grad()
         loss = torch.nn.functional.cross_entropy(self.model(x), y)
-        return self.scaler.scale(loss)
+        return loss if self.scaler is None else self.scaler.scale(loss)
 
     def finish(self):
         """Do all that follows the backward pass."""
         if self.clip_norm is not None:
-            self.scaler.unscale_(self.optimizer)
+            if self.scaler is not None:
+                self.scaler.unscale_(self.optimizer)
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        if self.scaler is None:
+            self.optimizer.step()
+            return
         self.scaler.step(self.optimizer)
         self.scaler.update()
 
@@ -70,6 +76,8 @@ def arms(build, device):
     """Return the compared arms; the base clips at norm 1, whether or not that fires costs it the same."""
     return {
         BASE: Arm(build, torch.amp.GradScaler(device), device, clip_norm=1.0),
+        "clip": Arm(build, None, device, clip_norm=1.0),
+        "v0": Arm(build, ALSDGC("V0"), device, lr=1e-3 / 2**16),  # which it multiplies again
         "grad_scaler_alone": Arm(build, torch.amp.GradScaler(device), device),
         "v2": Arm(build, ALSDGC("V2", init_threshold=1e6), device),
         "v4": Arm(build, ALSDGC("V4", multiple=1e3), device),
@@ -116,13 +124,21 @@ def compare(name, device, rounds, steps):
             times[key]["whole"].append(passes + rest)
     report = {}
     for key, parts in times.items():
-        report[key] = {
-            f"{part}_us": round(1e6 * statistics.median(seconds), 1) for part, seconds in parts.items()
-        } | {
+        report[key] = {f"{part}_us": round(1e6 * statistics.median(seconds), 1) for part, seconds in parts.items()} | {
             f"{part}_ratio": round(statistics.median(map(lambda a, b: a / b, seconds, times[BASE][part])), 3)
             for part, seconds in parts.items()
         }
+        report[key]["whole_seconds"] = parts["whole"]
     return report
+
+
+def environment():
+    """Return machine and software."""
+    path = Path("/proc/cpuinfo")
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    cpu = names[0] if names else platform.processor() or platform.machine()
+    return {"cpu": cpu, "torch": torch.__version__, "threads": torch.get_num_threads()}
 
 
 def main(arguments=None):
@@ -134,7 +150,7 @@ def main(arguments=None):
     parser.add_argument("--json", type=Path, help="write here instead of to standard output")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    report = {"torch": torch.__version__, "device": options.device, "python": sys.version.split()[0]}
+    report = {"environment": environment(), "device": options.device, "python": sys.version.split()[0]}
     report |= {"rounds": options.rounds, "steps": options.steps, "base": BASE}
     report["models"] = {name: compare(name, options.device, options.rounds, options.steps) for name in MODELS}
     text = json.dumps(report, indent=2)

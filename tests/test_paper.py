@@ -29,6 +29,7 @@ from regrad.report.ledger.load import load
 from regrad.report.ledger.tables import as_rows
 from regrad.report.stamps import unstamped
 from regrad.store import Store
+from regrad.studies.alsdgc import cost as alsdgc_cost
 from regrad.studies.alsdgc import numbers as alsdgc_numbers
 from regrad.studies.alsdgc.runtime.theorems import theorem_curves
 from regrad.studies.catalogue import STUDIES
@@ -55,7 +56,9 @@ NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     ),
     "05_sgg": lambda: sgg_chapter.all_numbers(sgg_records.study_records(), ROOT),
     "06_alsdgc": lambda: (
-        alsdgc_numbers.numbers(alsdgc_records.study_records()) | alsdgc_numbers.theorem_numbers(theorem_curves())
+        alsdgc_numbers.numbers(alsdgc_records.study_records())
+        | alsdgc_numbers.theorem_numbers(theorem_curves())
+        | alsdgc_cost.cost_numbers(alsdgc_cost.benchmark(ROOT))
     ),
     "07_dgs": lambda: dgs_chapter.all_numbers(dgs_records.study_records(), dgs_records.REPAIRED, ROOT),
 }

@@ -7,11 +7,15 @@ import pytest
 
 from alsdgc_records import complete
 from regrad.report.ledger.load import load
+from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
+from regrad.studies.alsdgc import figures, scale, tables
 from regrad.studies.alsdgc.arms import NORMS
 from regrad.studies.alsdgc.claims import claim_rows
+from regrad.studies.alsdgc.numbers import numbers
 from regrad.studies.alsdgc.plan import plan
 from regrad.studies.alsdgc.quantities import acted
+from regrad.studies.alsdgc.scale import change, leads, scale_numbers
 from regrad.studies.alsdgc.sizes import PRESETS
 from regrad.studies.alsdgc.study import STUDY
 
@@ -61,7 +65,7 @@ def test_of_the_fixed_norms_the_default_and_the_best_alone_run_on_fresh_seeds():
 
 
 def test_other_budgets_change_the_steps_at_the_tuned_rate_on_five_seeds_whatever_the_look():
-    more = {(part, arm) for part in ("budget-plain", "budget-lstm") for arm in ("none", "clip-1", "clip-3", "V0", "V4")}
+    more = {(part, arm) for part in ("budget-plain", "budget-lstm") for arm in ("clip-1", "clip-3", "V0", "V4")}
     found = records(*more)
     for task in SIZES.budget_tasks:
         base = {(r.spec.tags["arm"], r.spec.seed): r.spec for r in tagged(found, part=task, phase="fresh")}
@@ -131,3 +135,43 @@ def test_the_gap_is_the_whole_test_loss_less_the_training_loss():
 
 def test_the_rungs_say_at_which_share_of_steps_they_acted():
     assert acted(Outcomes(records()).part("plain").arm("V4").fresh) == [2.0] * 5
+
+
+def test_the_lead_at_each_length_is_paired_and_its_change_told():
+    """Made records say nothing of steps: V4 leads norm 3 by 0.1 at every length, and nothing changes."""
+    outcomes = Outcomes(records())
+    found = leads(outcomes, "plain", "V4")
+    assert list(found) == [0.25, 1.0, 4.0]
+    assert all(value == pytest.approx(-0.1, abs=0.004) for lead in found.values() for value in lead.values())
+    moved = [
+        r.model_copy(update={"metrics": r.metrics | {"test_loss": r.metrics["test_loss"] - 0.2}})
+        if (r.spec.tags["part"], r.spec.tags["arm"], r.spec.tags.get("budget")) == ("budget-plain", "V4", "4")
+        else r
+        for r in records()
+    ]
+    assert change(Outcomes(moved), "plain", "V4").estimate == pytest.approx(-0.2)
+    assert scale_numbers(moved)["alsdgc/scale/V4"].startswith("-0.200 [")
+    assert scale_numbers(moved)["alsdgc/scale/lengths"] == "0.250, 1.00, 4.00"
+
+
+def test_everything_is_drawn_and_counted_without_the_arms_that_this_preset_lacks():
+    found = records()
+    assert numbers(found)["alsdgc/fp16/v4-gap"].startswith("no number, as this preset does not run it")
+    assert "translation" in numbers(found)["alsdgc/adam/lr-x2"]
+    for draw in (figures.fig_tasks, figures.fig_widths, figures.fig_adaptation, figures.fig_spikes):
+        assert draw(found).axes
+    assert len(scale.fig_scale(found, 0.01).axes) == 2
+    table = tables.results_table(found).set_index("arm")
+    assert table.loc["V4, repaired", "acted at"] == "200.0 %"
+    assert table.loc["V4, repaired", "minus best norm, 4 x steps [95 %]"].startswith("-0.1")
+    assert "norm 10" not in table.index
+    assert set(tables.control_table(found)["setting"]) == {"Adam's rate, LSTM", "Adam's rate, translation"}
+
+
+def test_a_task_s_gate_stands_beside_what_norm_1_reaches():
+    about = {"better": "higher", "unit": "points", "presets": ["medium"], "floor_by": "x", "competent_by": "x"}
+    gate = Task(name="a", metric="test_accuracy/plain", floor=70.0, bar=75.0, competent=90.0, untrained=10.0, **about)
+    table = tables.tasks_table(records(), [gate]).set_index("task")
+    assert table.loc["plain CNN", tables.GATE] == "80.0 (70.0, 75.0, 90.0)"
+    assert table.loc["translation", tables.GATE] == ""
+    assert tables.GATE not in tables.tasks_table(records())

@@ -9,8 +9,12 @@ from regrad.report.tables import NO_GAP, interval_text, significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
 from regrad.studies.alsdgc.arms import ARMS
-from regrad.studies.alsdgc.quantities import best_fixed, recovery, runs, target, tasks, widths
+from regrad.studies.alsdgc.quantities import acted, best_fixed, recovery, runs, target, tasks, widths
+from regrad.studies.alsdgc.scale import scale_numbers
+from regrad.studies.alsdgc.sizes import TITLES
 from regrad.studies.alsdgc.tables import gap
+
+NOT_RUN = "no number, as this preset does not run it,"
 
 
 def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
@@ -34,17 +38,19 @@ def numbers(records: Iterable[Record]) -> dict[str, str]:
         "fresh-seeds": str(len(runs(outcomes, "plain", "none"))),
         "edges": str(sum(edges)),
         "arms": str(len(outcomes.part("plain").arms)),
-        "adam-lr": rates[0] if rates else "none",
+        "adam-lr": f"one untuned learning rate, {rates[0]}" if rates else "the learning rate tuned for Adam alone",
     }
-    texts |= control_numbers(outcomes) | rate_numbers(outcomes)
+    texts |= adam_numbers(outcomes) | acted_numbers(outcomes) | control_numbers(outcomes) | rate_numbers(outcomes)
     for task in tasks(outcomes):
         texts |= {f"{task}/{name}": text for name, text in task_numbers(outcomes, task).items()}
-    return {f"alsdgc/{name}": text for name, text in texts.items()} | across_tasks(outcomes)
+    own = {f"alsdgc/{name}": text for name, text in texts.items()}
+    return own | across_tasks(outcomes) | scale_numbers(outcomes.records)
 
 
 def control_numbers(outcomes: Outcomes) -> dict[str, str]:
     def less(part: str, arm: str, reference: str) -> str:
-        return interval_text(gap(outcomes, arm, part, than=reference), NO_GAP)
+        absent = NO_GAP if outcomes.part(part) else NOT_RUN
+        return interval_text(gap(outcomes, arm, part, than=reference), absent)
 
     texts = {
         "fp16/v0-diverged": share(outcomes, "fp16", "V0"),
@@ -53,7 +59,27 @@ def control_numbers(outcomes: Outcomes) -> dict[str, str]:
     }
     for part in ("fp16-resnet", "fp16-rnn"):
         texts |= {f"{part}/{arm.lower()}": less(part, arm, "grad_scaler") for arm in ("scale-1", "V2", "V3")}
-    return texts | {f"adam/{arm}": less("adam", arm, "none") for arm in ("V0", "lr-x2", "V1", "placebo")}
+    return texts
+
+
+def adam_numbers(outcomes: Outcomes) -> dict[str, str]:
+    """Return what each arm changes of Adam's test loss at one learning rate, on every task that has such runs."""
+    parts = {"adam": "plain"} | {f"adam-{task}": task for task in tasks(outcomes)}
+    kept = {part: TITLES[task] for part, task in parts.items() if runs(outcomes, part, "none")}
+
+    def changes(arm: str) -> str:
+        gaps = {title: gap(outcomes, arm, part, than="none") for part, title in kept.items()}
+        texts = [f"{interval_text(found)} ({title})" for title, found in gaps.items() if found]
+        return ", ".join(texts) or "no number"
+
+    return {f"adam/{arm}": changes(arm) for arm in ("V0", "lr-x2", "V1", "placebo")}
+
+
+def acted_numbers(outcomes: Outcomes) -> dict[str, str]:
+    """Return at which share of its steps V4 clipped on each task, in per cent."""
+    shares = {task: acted(runs(outcomes, task, "V4")) for task in tasks(outcomes)}
+    texts = [f"{100 * fmean(found):.1f}\\,\\% ({TITLES[task]})" for task, found in shares.items() if found]
+    return {"V4-acted": ", ".join(texts) or "no number"}
 
 
 def rate_numbers(outcomes: Outcomes) -> dict[str, str]:

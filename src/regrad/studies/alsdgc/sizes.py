@@ -71,11 +71,13 @@ class Sizes(NamedTuple):
         return self.ends or self.evaluations
 
 
-def images(kind: str, depth: int, width: int, evaluated: int, *, name: str = "fashion-mnist") -> Part:
+def images(
+    kind: str, depth: int, width: int, evaluated: int, *, name: str = "fashion-mnist", **more: JsonValue
+) -> Part:
     """Return image classification with a plain network or a residual one with GroupNorm."""
     options: dict[str, JsonValue] = {"images": name, "network_kind": kind, "depth": depth, "width": width}
     options |= {"norm": "group", "groups": 2 if width % 4 else 4, "evaluation_examples": evaluated}
-    return Part(name="varied_images", options=options)
+    return Part(name="varied_images", options=options | more)
 
 
 def digits(name: str, hidden: int, evaluated: int) -> Part:
@@ -129,13 +131,29 @@ PRESETS: dict[str, Sizes] = {
         points=5, seeds=(1, 5), extensions=1, evaluations=6, warmup=20,
         multiples=MULTIPLES, percents=(10, 30), spikes=(40, 70), spike_steps=100,
     ),
+    # Every length is that at which norm 1, the base of the gates, reached what the comments say on a tuning seed (test
+    # accuracy or loss; seconds of a core that others shared); longer, reviews and verses are learnt by heart. V0
+    # multiplies SGD's step by 65,536: its grids' middles are the task's over that. A transformer on the reviews got to
+    # 71 % in 35 s, less than a table of words (74 %), and no claim reads it: it is left out. So did the LSTM, which
+    # claims read: they will find their gate shut.
     "medium": Sizes(
         tasks={
-            "plain": Task(images("plain", 8, 8, 1000), 64, 1000, "sgd", 1e-1, PLAIN_ARMS),
-            "resnet": Task(images("resnet", 20, 4, 1000), 64, 600, "sgd", 1e-1, CLAIMED_ARMS),
-            "rnn": Task(digits("digits", 32, 1000), 32, 1500, "sgd", 1e-1, CLAIMED_ARMS),
-            "lstm": Task(reviews("lstm", 2000, 24, 1000), 32, 1200, "adam", 1e-2, CLAIMED_ARMS),
-            "translation": Task(verses(32, 500, 12, 1000, 200), 32, 1500, "adam", 1e-2, CLAIMED_ARMS),
+            # 83.9 % in 11 s, 83.5 % after 3,000 steps; V0 at 1e-6 76.8 %; AGC at 0.8 is better than at 0.2
+            "plain": Task(
+                images("plain", 8, 8, 1000), 32, 2000, "sgd", 5e-2, PLAIN_ARMS,
+                {"V0": 8e-7, "clip-0.1": 4e-1, "agc": 8e-1, "lamb": 1e-2},
+            ),
+            # 84.1 % at 0.2, 83.4 % at 0.4, in 38 s; V0 at 3e-6 81.6 %
+            "resnet": Task(
+                images("resnet", 20, 4, 1000, memory_format="channels_last"), 32, 1000, "sgd", 1e-1, CLAIMED_ARMS,
+                {"V0": 3e-6},
+            ),
+            # 96 % with 64 units at 0.02 in 15 s, with 32 units 85 % after 3,000 steps; V0 at 2e-7 46 %
+            "rnn": Task(digits("digits", 64, 1000), 32, 2000, "sgd", 1e-2, CLAIMED_ARMS, {"V0": 1e-7}),
+            # 73 % in 3 s, with 16 to 64 units, 400 to 1,200 steps, batches of 16 to 64
+            "lstm": Task(reviews("lstm", 2000, 24, 1000), 32, 800, "adam", 1e-2, CLAIMED_ARMS),
+            # 2.64 nats in 7.5 s; after 400 steps 2.93, after 1,500 without clipping 3.38
+            "translation": Task(verses(32, 500, 12, 1000, 200), 32, 800, "adam", 1e-2, CLAIMED_ARMS),
         },
         points=5, seeds=(2, 10), extensions=4, evaluations=25, warmup=20,
         multiples=MULTIPLES, percents=(10, 30), spikes=(250, 375), spike_steps=500,
