@@ -61,13 +61,14 @@ def seeds(records, part):
     return {arm: len(of_arm) for arm, of_arm in found.items()}
 
 
-def test_claims_that_the_first_look_decides_ask_for_no_seed_of_the_second():
+def test_a_claim_that_the_first_look_decides_asks_for_no_seed_of_the_second():
     records = carried_out(clear)
     verdicts = {v["id"]: v["verdict"] for v in decide(LEDGER, "micro_adam", claim_rows, records, preset="medium")}
     assert {verdicts[name] for name in ("C4", "C5", "C6")} == {"reproduced"}
     # That no run of either rule diverged leaves C7s open, after fifteen runs of each.
     assert seeds(records, "scaling") == {"lr~B^0": 5, "lr~B^0.5": 10, "lr~B^1": 10}
-    assert seeds(records, "language").pop("c=4") == 5
+    assert {seeds(records, "language")[arm] for arm in ("c=0.25", "c=4", "micro_adam+clip")} == {5}
+    assert seeds(records, "stability")["micro_adam+clip"] == 5
 
 
 def test_an_open_claim_asks_for_the_second_look_of_exactly_the_arms_that_its_tests_read():

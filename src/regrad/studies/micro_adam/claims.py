@@ -9,7 +9,7 @@ from regrad.report.outcomes import Outcomes
 from regrad.results import Record, row
 from regrad.statistics.tuning import tuning_value
 from regrad.studies.micro_adam.arms import HEADLINE
-from regrad.studies.micro_adam.scaling import regret_rows, scaling_rows
+from regrad.studies.micro_adam.scaling import regret_rows
 
 TARGET_SLACK = 0.05  # nats, so that runs on other seeds can get there too
 
@@ -50,7 +50,7 @@ def claim_rows(records: Sequence[Record]) -> list[dict[str, Any]]:
     for arm in outcomes.part("language").arms:
         rows += speed_rows(outcomes.part("language").fresh.arm(arm), loss)
         rows += stability_rows(outcomes, arm)
-    return scaling_rows(outcomes) + regret_rows(outcomes) + rows
+    return regret_rows(outcomes) + rows
 
 
 def speed_rows(fresh: Outcomes, loss: float) -> list[dict[str, Any]]:

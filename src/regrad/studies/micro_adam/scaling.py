@@ -60,8 +60,8 @@ def by_batch_size(outcomes: Outcomes, rule: Rule) -> dict[int, Outcomes]:
 def shares(outcomes: Outcomes) -> dict[int, float]:
     """Return the mean squared's share of E[gbar²] by batch size: over all tensors, mean over the run and seeds.
 
-    It is measured under η ∝ B^½ and stands for all three rules, so that spreads over the batch sizes in a
-    regime are over the same batch sizes.
+    It is measured under η ∝ B^½ and stands for all three rules, so that regrets in a regime are over the same batch
+    sizes.
     """
     values = {
         size: [value for run in runs if tensors(run) for value in split(run, size)]
@@ -81,14 +81,8 @@ def curve_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
         size, curve = run.spec.batch_size, run.curves["validation_loss"]
         values = {} if run.diverged else dict(zip((x * size for x in curve.x), curve.y, strict=True))
         about = {"arm": run.spec.tags["arm"], "seed": run.spec.seed, "batch_size": size, "diverged": run.diverged}
-        about["runs"] = (("scaling", run.spec.tags["arm"]),)
         rows += [about | {"metric": "validation_loss", "at": at, "value": values.get(at)} for at in points]
     return rows
-
-
-def scaling_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
-    of_size = shares(outcomes)
-    return [row | {"mean_square_share": of_size.get(row["batch_size"], 0.0)} for row in curve_rows(outcomes)]
 
 
 def spreads(outcomes: Outcomes, rule: Rule) -> dict[int, float]:
