@@ -39,7 +39,8 @@ def edges(records: Iterable[Record]) -> dict[Tuned, str]:
 
 def with_edges(rows: Iterable[Mapping[str, Any]], records: Sequence[Record]) -> list[Mapping[str, Any]]:
     """Return claim rows, those computed from a run whose arm was tuned to an edge with that as ``edge``."""
-    found, tuned = edges(records), defaultdict(set)
+    found = edges(records)
+    tuned: dict[Run, set[Tuned]] = defaultdict(set)
     for record in (one for one in records if one.spec.tags.get("phase") != "tune"):
         tuned[record.spec.tags.get("part", ""), record.spec.tags["arm"]].add(tuned_as(record))
     words = {
@@ -47,10 +48,7 @@ def with_edges(rows: Iterable[Mapping[str, Any]], records: Sequence[Record]) -> 
         for run, keys in tuned.items()
         for key in sorted(keys & set(found))
     }
-    return [
-        one | {"edge": words[run]} if (run := next((run for run in one.get("runs", ()) if run in words), None)) else one
-        for one in rows
-    ]
+    return [{**one, "edge": next((words[run] for run in one.get("runs", ()) if run in words), None)} for one in rows]
 
 
 def on_edge(test: AnyTest, rows: Rows) -> str | None:
