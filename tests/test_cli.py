@@ -348,7 +348,7 @@ def edit(path, old, new):
         ("notebooks/00_overview.ipynb", "preset = ", "prset = ", ["no parameter 'preset'", "did you mean 'prset'?"]),
         ("notebooks/00_overview.ipynb", '"parameters"', '"paramters"', ["0 cells tagged 'parameters'"]),
         ("paper/claims.toml", "note = ", "noet = ", ["claim C3", "unknown key 'noet'", "did you mean 'note'?"]),
-        ("paper/claims.toml", "[[claim]]", "clam = 1\n[[claim]]", ["unknown key 'clam'", "did you mean 'claim'?"]),
+        ("paper/claims.toml", "[[task]]", "clam = 1\n[[task]]", ["unknown key 'clam'", "did you mean 'claim'?"]),
         ("paper/claims.toml", "[[claim]]", "[[claim]", ["not TOML"]),
     ],
 )

@@ -136,7 +136,8 @@ def carry_out(tasks: Iterable[Task], bench: Bench, *, title: str) -> dict[str, s
 
     Those for which there was no time are missing from the store, and from what is returned.
     """
-    Store(bench.store).sweep()
+    store = Store(bench.store)
+    store.sweep()
     open_ = {task.run_id: task for task in tasks}
     failures: dict[str, str] = {}
     with SweepProgress(title, [task.seconds for task in open_.values()]) as progress:
@@ -149,6 +150,9 @@ def carry_out(tasks: Iterable[Task], bench: Bench, *, title: str) -> dict[str, s
                 progress.advance(outcome.status, task.seconds)
                 if outcome.status == "failed":
                     failures[outcome.run_id] = outcome.message
+            # What a dead worker had finished is in the store, though nobody said so.
+            for task in [task for task in open_.values() if store.get(task.run_id) is not None]:
+                progress.advance("finished", open_.pop(task.run_id).seconds)
     return failures | dict.fromkeys(open_, "a worker process was killed")
 
 
