@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from regrad.report.marks import DASHED, draw_interval
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import interval_text
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval
 from regrad.studies.alsdgc.arms import ARMS
@@ -75,6 +75,9 @@ def draw_leads(axis: Axes, outcomes: Outcomes, task: str, margin: float) -> None
                 draw_interval(axis, shift * length * steps, paired_interval([*lead.values()]), ARMS[arm].style)
         axis.plot([], [], ARMS[arm].marker, color=ARMS[arm].color, label=ARMS[arm].label)
     axis.set(xscale="log", xlabel="steps (log scale)", title=TITLES[task])
+    places = [round(length * steps) for length in by_budget(outcomes, task, SHOWN[0])]
+    axis.set_xticks(places, [f"{place:,}" for place in places])
+    axis.minorticks_off()
 
 
 def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
@@ -82,7 +85,7 @@ def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
     outcomes = Outcomes(records)
     shown = lengthened(outcomes)
     lengths = sorted({length for task in shown for length in by_budget(outcomes, task, "clip-1")})
-    texts = {"alsdgc/scale/lengths": ", ".join(significant(length, 3) for length in lengths)}
+    texts = {"alsdgc/scale/lengths": ", ".join(f"{length:g}" for length in lengths)}
     for arm in SHOWN:
         changes = [f"{interval_text(change(outcomes, task, arm), NONE)} ({TITLES[task]})" for task in shown]
         texts[f"alsdgc/scale/{arm}"] = ", ".join(changes)
