@@ -8,11 +8,9 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from regrad.report.ledger.load import load
-from regrad.report.marks import DASHED, draw_interval
-from regrad.report.outcomes import Outcomes, interval
+from regrad.report.marks import draw_interval, draw_margin
+from regrad.report.outcomes import Outcomes, change, interval
 from regrad.report.tables import NO_GAP, interval_text
-
-BAND = "#E0E0E0"
 
 
 def budgets(outcomes: Outcomes, part: str) -> list[Outcomes]:
@@ -34,8 +32,7 @@ def draw_budgets(
     axis: Axes, found: Sequence[Outcomes], looks: Mapping[str, Mapping[str, Any]], reference: str, margin: float
 ) -> None:
     """Draw each arm's paired difference to the reference at each budget, and ±margin as a band around 0."""
-    axis.axhspan(-margin, margin, color=BAND, lw=0)
-    axis.axhline(0, **DASHED)
+    draw_margin(axis, margin)
     for turn, (arm, look) in enumerate(looks.items()):
         for place, runs in enumerate(found):
             if (gap := runs.arm(arm).gap(runs.arm(reference))) is not None:
@@ -52,10 +49,9 @@ def budget_numbers(found: Sequence[Outcomes], arms: Sequence[str], reference: st
     for short, long in pairwise(found):
         texts |= {"longer/steps": f"{steps_of(long):,}", "longer/seeds": str(len(long.arm(reference).by_seed))}
         for arm in arms:
-            before, after = gaps(short, arm, reference), gaps(long, arm, reference)
-            moved = interval(after[seed] - before[seed] for seed in after if seed in before)
+            before, after = (runs.arm(arm).leads(runs.arm(reference)) for runs in (short, long))
             texts[f"{arm}/longer/gap"] = interval_text(interval(after.values()), NO_GAP)
-            texts[f"{arm}/longer/change"] = interval_text(moved, NO_GAP)
+            texts[f"{arm}/longer/change"] = interval_text(change(before, after), NO_GAP)
     return texts
 
 
@@ -67,8 +63,3 @@ def longer_cells(found: Sequence[Outcomes], arm: str, reference: str) -> dict[st
         )
         for runs in found[1:]
     }
-
-
-def gaps(runs: Outcomes, arm: str, reference: str) -> dict[int, float]:
-    mine, theirs = runs.arm(arm).ends(), runs.arm(reference).ends()
-    return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}

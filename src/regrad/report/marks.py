@@ -11,6 +11,7 @@ from regrad.report.outcomes import Outcomes
 from regrad.statistics.intervals import Interval
 
 COMPARED_WITH = "#909090"
+BAND = "#E0E0E0"
 DASHED: dict[str, Any] = {"color": COMPARED_WITH, "lw": 0.7, "ls": "--"}  # a line that data are compared with
 
 
@@ -26,6 +27,12 @@ def draw_interval(axis: Axes, place: float, interval: Interval, style: Mapping[s
     """Draw an estimate with its 95 % interval, upright at ``place``; without an interval the estimate alone."""
     look = {"fmt": style["marker"], "color": style["color"], "capsize": 2}
     axis.errorbar(place, interval.estimate, yerr=error_bar(interval), **look)
+
+
+def draw_margin(axis: Axes, margin: float) -> None:
+    """Draw what counts as a tie as a band around the line at 0."""
+    axis.axhspan(-margin, margin, color=BAND, lw=0)
+    axis.axhline(0, **DASHED)
 
 
 def draw_arms(axes: Sequence[Axes], looks: Mapping[str, Mapping[str, Any]], fresh: Outcomes, reference: str) -> None:

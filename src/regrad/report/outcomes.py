@@ -121,11 +121,13 @@ class Outcomes:
         """Return the interval of one arm's final number; None if all its runs diverged."""
         return interval(self.ends(metric).values())
 
-    def differences(self, other: "Outcomes", metric: str = "test_loss") -> list[float]:
-        """Return the paired differences of one arm's final number to another's, at the seeds they share."""
+    def leads(self, other: "Outcomes", metric: str = "test_loss") -> dict[int, float]:
+        """Return one arm's final number less another's, by the seeds that they share."""
         mine, theirs = self.ends(metric), other.ends(metric)
-        # Paired by seed: equal seeds share initial weights and data order, and that noise cancels.
-        return [mine[seed] - theirs[seed] for seed in mine if seed in theirs]
+        return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}
+
+    def differences(self, other: "Outcomes", metric: str = "test_loss") -> list[float]:
+        return [*self.leads(other, metric).values()]
 
     def gap(self, other: "Outcomes", metric: str = "test_loss") -> "Interval | None":
         """Return the paired interval of one arm's final number less another's; None without a shared seed."""
@@ -162,6 +164,11 @@ def interval(values: Iterable[float]) -> "Interval | None":
 
     numbers = list(values)
     return paired_interval(numbers) if numbers else None
+
+
+def change(before: dict[int, float], after: dict[int, float]) -> "Interval | None":
+    """Return the interval of how far leads moved, seed by seed; None without a shared seed."""
+    return interval(after[seed] - before[seed] for seed in after if seed in before)
 
 
 def steps_to(record: Record, loss: float) -> float:

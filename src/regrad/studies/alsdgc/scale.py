@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from regrad.report.marks import DASHED, draw_interval
+from regrad.report.marks import draw_interval, draw_margin
 from regrad.report.outcomes import Outcomes
+from regrad.report.outcomes import change as outcomes_change
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.report.tables import interval_text
 from regrad.results import Record
@@ -28,21 +29,13 @@ def by_budget(outcomes: Outcomes, task: str, arm: str) -> dict[float, Outcomes]:
 def leads(outcomes: Outcomes, task: str, arm: str) -> dict[float, dict[int, float]]:
     """Return an arm's test loss less the best fixed norm's, by length and shared seed."""
     mine, best = by_budget(outcomes, task, arm), by_budget(outcomes, task, best_fixed(outcomes, task))
-    found = {}
-    for length in (length for length in mine if length in best):
-        ends, theirs = mine[length].ends(), best[length].ends()
-        found[length] = {seed: ends[seed] - theirs[seed] for seed in ends if seed in theirs}
-    return found
+    return {length: mine[length].leads(best[length]) for length in mine if length in best}
 
 
 def change(outcomes: Outcomes, task: str, arm: str) -> Interval | None:
     """Return by how much a lead changes from the shortest training to the longest, seed by seed."""
     by_length = [lead for lead in leads(outcomes, task, arm).values() if lead]
-    if len(by_length) < 2:
-        return None
-    first, last = by_length[0], by_length[-1]
-    changes = [last[seed] - first[seed] for seed in last if seed in first]
-    return paired_interval(changes) if changes else None
+    return outcomes_change(by_length[0], by_length[-1]) if len(by_length) > 1 else None
 
 
 def lengthened(outcomes: Outcomes) -> list[str]:
@@ -66,8 +59,7 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
 
 
 def draw_leads(axis: Axes, outcomes: Outcomes, task: str, margin: float) -> None:
-    axis.axhspan(-margin, margin, color="#E0E0E0", lw=0)
-    axis.axhline(0, **DASHED)
+    draw_margin(axis, margin)
     steps = outcomes.part(task).records[0].spec.steps
     for shift, arm in zip((0.97, 1.03), SHOWN, strict=True):
         for length, lead in leads(outcomes, task, arm).items():

@@ -5,12 +5,12 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from regrad.report.marks import DASHED, draw_interval
-from regrad.report.outcomes import Outcomes
+from regrad.report.marks import draw_interval, draw_margin
+from regrad.report.outcomes import Outcomes, change
 from regrad.report.style import COLUMN_INCHES, canvas
 from regrad.report.tables import interval_text
 from regrad.results import Record
-from regrad.statistics.intervals import Interval, paired_interval
+from regrad.statistics.intervals import Interval
 from regrad.studies.dgs.arms import ARMS
 from regrad.studies.dgs.quantities import MODEL_NAMES, budget_runs, image_runs
 
@@ -29,8 +29,7 @@ class Place(NamedTuple):
 
     def leads(self, control: str) -> dict[int, float]:
         """Return S1's accuracy less the control's by seed, in points."""
-        mine, theirs = (self.runs[arm].ends("test_accuracy") for arm in ("S1", control))
-        return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}
+        return self.runs["S1"].leads(self.runs[control], "test_accuracy")
 
 
 def places(outcomes: Outcomes) -> list[Place]:
@@ -48,8 +47,7 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
     """S1's accuracy less that of Adam and LARS, by network and by budget; the band is the ledger's margin."""
     shown = places(Outcomes(records))
     with canvas(width=COLUMN_INCHES, height=2.0) as (figure, axis):
-        axis.axhspan(-margin, margin, color="#E0E0E0", lw=0)
-        axis.axhline(0, **DASHED)
+        draw_margin(axis, margin)
         for shift, control in ((-0.1, "lars"), (0.1, "adam")):
             for place, where in enumerate(shown):
                 if (gap := where.gap(control)) is not None:
@@ -68,11 +66,9 @@ def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
     longer = len(outcomes.part("budget")) > 0
     texts = {"dgs/scale/times": outcomes.part("budget").values("times")[0] if longer else "1"}
     for control in CONTROLS:
-        before, after = first.leads(control), last.leads(control)
-        changes = [after[seed] - before[seed] for seed in after if seed in before] if longer else []
-        change = paired_interval(changes) if changes else None
+        moved = change(first.leads(control), last.leads(control)) if longer else None
         texts[f"dgs/scale/S1-{control}"] = interval_text(last.gap(control) if longer else None, NONE, 1)
-        texts[f"dgs/scale/S1-{control}/change"] = interval_text(change, NONE, 1)
+        texts[f"dgs/scale/S1-{control}/change"] = interval_text(moved, NONE, 1)
     for arm in ("S1", *CONTROLS):
         texts[f"dgs/scale/{arm}"] = interval_text(last.runs[arm].mean("test_accuracy") if longer else None, NONE, 1)
     return texts

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from regrad.report.marks import DASHED, draw_interval
-from regrad.report.outcomes import interval
+from regrad.report.marks import draw_interval, draw_margin
+from regrad.report.outcomes import change, interval
 from regrad.report.style import COLUMN_INCHES, canvas
 from regrad.report.tables import interval_text
 from regrad.results import Record
@@ -14,7 +14,6 @@ from regrad.statistics.intervals import Interval
 from regrad.studies.sgg.arms import PRETRAINING, SMALLEST, Comparison, SGGArm
 from regrad.studies.sgg.outcomes import SGGOutcomes
 
-BAND = "#E0E0E0"
 NONE = "no number, as no longer runs were made"
 
 
@@ -27,8 +26,7 @@ class Place(NamedTuple):
 
     def differences(self, control: SGGArm) -> dict[int, float]:
         """Return SGG's test loss less the control's by seed."""
-        mine, theirs = (self.runs.arm(arm.name).ends() for arm in (self.comparison.wrapped, control))
-        return {seed: mine[seed] - theirs[seed] for seed in mine if seed in theirs}
+        return self.runs.arm(self.comparison.wrapped.name).leads(self.runs.arm(control.name))
 
     def gap(self, control: SGGArm) -> Interval | None:
         return interval(self.differences(control).values())
@@ -48,8 +46,7 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
     """SGG's test loss less that of tuned AdamW and of AdamW at the matched rate; the band is the ledger's margin."""
     shown = places(SGGOutcomes(records))
     with canvas(width=COLUMN_INCHES, height=2.0) as (figure, axis):
-        axis.axhspan(-margin, margin, color=BAND, lw=0)
-        axis.axhline(0, **DASHED)
+        draw_margin(axis, margin)
         for shift, which in ((-0.1, "plain"), (0.1, "matched")):
             for place, where in enumerate(shown):
                 control = getattr(where.comparison, which)
@@ -72,9 +69,7 @@ def scale_numbers(outcomes: SGGOutcomes) -> dict[str, str]:
         first, largest, longer = (
             place.differences(getattr(place.comparison, which)) for place in (models[0], models[-1], found[-1])
         )
-        by_budget = {seed: longer[seed] - first[seed] for seed in longer if seed in first} if factor else {}
-        by_size = [largest[seed] - first[seed] for seed in largest if seed in first]
         texts[f"sgg/scale/{which}"] = interval_text(interval(longer.values()) if factor else None, NONE)
-        texts[f"sgg/scale/{which}/by-budget"] = interval_text(interval(by_budget.values()), NONE)
-        texts[f"sgg/scale/{which}/by-size"] = interval_text(interval(by_size), NONE)
+        texts[f"sgg/scale/{which}/by-budget"] = interval_text(change(first, longer) if factor else None, NONE)
+        texts[f"sgg/scale/{which}/by-size"] = interval_text(change(first, largest), NONE)
     return texts
