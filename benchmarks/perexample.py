@@ -8,8 +8,9 @@ over rounds is reported with quartiles. On a CPU time is process CPU time on one
 profiler's record of every allocation and release during one step; on a GPU CUDA events and the caching allocator's
 peak, under bfloat16 autocast. Memory ratios are to the leanest ordinary step, whose gradients count.
 
-glibc's default gives freed memory back to the system at moments that depend on what was allocated last, which charges
-page faults to whichever arm comes next; it is told not to, for all arms alike (the settings are in the record).
+Measured in a process as a user has it. glibc's default gives freed memory back to the system at moments that depend on
+what was allocated last, which charges page faults to whichever arm comes next; with `--keep-memory` it is told not to,
+for all arms alike (the settings are in the record).
 Peers that are not installed (opacus; backpack-for-pytorch with --no-deps, einops, unfoldNd) are left out; a peer that
 cannot run a workload is recorded with its reason. `--compile` adds the compiled arms, which take minutes to build.
 """
@@ -206,8 +207,9 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--workloads", nargs="*", help="all by default")
     parser.add_argument("--arms", nargs="*", help="all by default; needs an ordinary one")
+    parser.add_argument("--keep-memory", action="store_true", help="the C library keeps freed memory")
     options = parser.parse_args()
-    if options.device == "cpu" and any(os.environ.get(key) != value for key, value in MALLOC.items()):
+    if options.keep_memory and any(os.environ.get(key) != value for key, value in MALLOC.items()):
         # glibc reads these once, when the process starts.
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MALLOC})
     import torch

@@ -1,6 +1,7 @@
 """The arms of the per-example benchmark: each builds a step that ends with the statistics of every parameter."""
 
 import copy
+import functools
 import importlib.util
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -11,15 +12,41 @@ from torch.func import functional_call, grad, vmap
 
 from perexample_workloads import Workload, token_losses
 from regrad.perexample.engine import gradient_statistics
+from regrad.perexample.products import product
 from regrad.perexample.tokens import token_statistics
 
 Step = Callable[[], Any]
 TWO, FOUR = ["mean", "mean_square"], ["mean", "mean_square", "mean_sign", "norm"]
 
 
-def ordinary(work: Workload, *, fused: bool = True, compiled: bool = False) -> Step:
-    """Forward and backward of the mean loss."""
+class _OurProduct(torch.autograd.Function):
+    """A dense layer as torch's, but for the product of its weight's gradient, which is the surgery's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.biased = bias is not None
+        return torch.nn.functional.linear(x, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight = ctx.saved_tensors
+        flat = g.reshape(-1, g.shape[-1])
+        into = (flat @ weight).view(x.shape) if ctx.needs_input_grad[0] else None
+        return into, product(flat.t(), x.reshape(-1, x.shape[-1])), flat.sum(0) if ctx.biased else None
+
+
+def _dense(layer: nn.Linear, x: Tensor) -> Tensor:
+    return _OurProduct.apply(x, layer.weight, layer.bias)
+
+
+def ordinary(work: Workload, *, fused: bool = True, ours: bool = False, compiled: bool = False) -> Step:
+    """Forward and backward of the mean loss; with `ours`, dense layers take the surgery's matrix product."""
     model = work.make(fused)
+    if ours:
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear):
+                layer.forward = functools.partial(_dense, layer)
     called = torch.compile(model) if compiled else model
 
     def step() -> None:
@@ -179,6 +206,7 @@ def arms(work: Workload, *, compiled: bool) -> dict[str, Callable[[], Step]]:
     small = 4 if work.chunk is None else work.chunk
     chosen: dict[str, Callable[[], Step]] = {
         "ordinary": lambda: ordinary(work),
+        "ordinary, our product": lambda: ordinary(work, ours=True),
         "surgery": lambda: ours(work, TWO),
         "surgery, four": lambda: ours(work, FOUR),
         "surgery, tokens": lambda: ours_by_token(work),

@@ -5,9 +5,43 @@ import torch
 
 from regrad.perexample import products
 from regrad.perexample.engine import gradient_statistics
-from regrad.perexample.products import onednn_available, prefers_onednn, product
+from regrad.perexample.products import onednn_available, onednn_is_faster, prefers_onednn, product
 
 needs_onednn = pytest.mark.skipif(not onednn_available(), reason="this build of torch has no oneDNN product")
+
+
+@pytest.fixture(autouse=True)
+def processor_with_a_fast_onednn(request, monkeypatch):
+    if "described" not in request.fixturenames:
+        monkeypatch.setattr(products, "onednn_is_faster", lambda: True)
+
+
+@pytest.fixture
+def described(tmp_path):
+    """Write a description of two processors as Linux does; return whether oneDNN is taken for the faster one."""
+
+    def ask(vendor, family):
+        lines = f"vendor_id\t: {vendor}\ncpu family\t: {family}\nmodel\t\t: 17\n\n"
+        path = tmp_path / f"{vendor}-{family}"
+        path.write_text(2 * lines, encoding="utf-8")
+        return onednn_is_faster(path)
+
+    return ask
+
+
+def test_onednn_is_for_amds_processors_with_a_wide_data_path(described, tmp_path):
+    assert described("AuthenticAMD", 26)
+    assert not described("AuthenticAMD", 25)
+    assert not described("GenuineIntel", 26)
+    assert not described("AuthenticAMD", "")
+    assert not onednn_is_faster(tmp_path / "absent")
+
+
+def test_blas_writes_where_it_is_told(monkeypatch):
+    monkeypatch.setattr(products, "onednn_is_faster", lambda: False)
+    left, right, out = torch.randn(1024, 4), torch.randn(4, 1024), torch.empty(1024, 1024)
+    assert product(left, right, out) is out
+    torch.testing.assert_close(out, left @ right)
 
 
 @needs_onednn

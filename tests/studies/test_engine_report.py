@@ -46,6 +46,20 @@ def verdicts(benchmark):
 
 
 @pytest.mark.parametrize(
+    ("decoder", "mlp", "verdict"),
+    [(1.05, 1.09, "reproduced"), (1.05, 1.2, "not reproduced"), (1.2, 1.05, "not reproduced")],
+)
+def test_the_claim_on_dense_layers_needs_both_workloads_through_one_product(decoder, mlp, verdict):
+    """The ordinary step is the one with the surgery's product, also where torch's own is faster."""
+    benchmark, product = record(surgery=decoder), {"ordinary, our product": arm([1.0] * 20, 100)}
+    benchmark["workloads"][claims.WORKLOAD] |= product | {"ordinary": arm([0.5] * 20, 50)}
+    # One workload alone can refute and not confirm.
+    assert verdicts(benchmark)["C1"] == ("not tested" if decoder < 1.1 else "not reproduced")
+    benchmark["workloads"]["MLP B64"] = product | {"surgery": arm([mlp] * 20, 95)}
+    assert verdicts(benchmark)["C1"] == verdict
+
+
+@pytest.mark.parametrize(
     ("changes", "expected"),
     [
         ({}, {"C1": "not tested", "C2": "not tested", "C2b": "reproduced"}),

@@ -149,8 +149,9 @@ class Folder:
             part = slice(start, min(out, start + step))
             steps, squares = self._steps(part, n, G)
             extra = None if segments is None else _rows_of_block(segments, part, n)
+            buffer = G.new_empty(part.stop - part.start, width)  # for all examples: not one made and freed for each
             for example, g in enumerate(G[:, :, part].transpose(1, 2).unbind(0)):
-                block = product(g, inputs[example])
+                block = product(g, inputs[example], buffer)
                 if extra is not None and len(extra[example][0]):
                     # Under autocast the product is in half precision, what was read from the table is not.
                     block = block.to(extra[example][1].dtype).index_add_(0, *extra[example])

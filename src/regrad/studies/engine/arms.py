@@ -36,7 +36,8 @@ ARMS: dict[str, Method] = {
     )
 }
 # An ordinary step, which the others are divided by; never a compiled one.
-ORDINARY = ("ordinary", "ordinary, plain attention")
+ORDINARY = ("ordinary", "ordinary, our product", "ordinary, plain attention")
+SAME_PRODUCT = "ordinary, our product"  # its dense layers take the surgery's matrix product for their weights
 
 
 def workload_timings(benchmark: Benchmark, workload: str) -> dict[str, Mapping[str, Any]]:
