@@ -163,28 +163,28 @@ PRESETS: dict[str, Sizes] = {
         sensitivity=True, budgets=(0.25, 4.0), budget_tasks=("plain", "translation"),
         half_tasks=(), adam_tasks=("lstm", "translation"),
     ),
-    "full": Sizes(
-        tasks={
-            "plain": Task(images("plain", 14, 32, 2000), 128, 500, "sgd", 5e-2, ALL_ARMS),
-            "resnet": Task(images("resnet", 20, 16, 2000), 128, 500, "sgd", 1e-1, MOST_ARMS),
-            "rnn": Task(digits("mnist-5k", 128, 500), 64, 500, "sgd", 2e-2),
-            "lstm": Task(reviews("lstm", 8000, 32, 1000, hidden=128), 64, 400, "adam", 3e-3),
-            "transformer": Task(reviews("transformer", 8000, 32, 1000, model="1M"), 64, 400, "adam", 1e-3),
-            "translation": Task(verses(256, 4000, 24, 500, 200), 64, 1500, "adam", 3e-3),
-        },
-        points=6, seeds=(1, 10), extensions=2, evaluations=10, warmup=100,
-        multiples=MULTIPLES, percents=(10, 30), spikes=(200, 350), spike_steps=500,
-    ),
-    "paper": Sizes(
-        tasks={
-            "plain": Task(images("plain", 14, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
-            "resnet": Task(images("resnet", 20, 16, 5000, name="cifar10"), 128, 60_000, "sgd", 1e-1, MOST_ARMS),
-            "rnn": Task(digits("mnist-5k", 128, 500), 64, 10_000, "sgd", 1e-2),
-            "lstm": Task(reviews("lstm", 16_000, 48, 1000, hidden=256), 64, 2000, "adam", 2e-3),
-            "transformer": Task(reviews("transformer", 16_000, 48, 1000, model="3M"), 64, 2000, "adam", 1e-3),
-            "translation": Task(verses(512, 16_000, 48, 1000, 500), 64, 30_000, "adam", 1e-3),
-        },
-        points=6, seeds=(3, 10), extensions=2, evaluations=30, warmup=100,
-        multiples=MULTIPLES, percents=(10, 30), spikes=(8000, 14_000), spike_steps=20_000,
-    ),
 }  # fmt: skip
+
+# By medium's rules, with more arms and parts.
+PRESETS["full"] = PRESETS["medium"]._replace(
+    tasks={
+        "plain": Task(images("plain", 14, 32, 2000), 128, 1000, "sgd", 5e-2, ALL_ARMS),
+        "resnet": Task(images("resnet", 20, 16, 2000), 128, 1000, "sgd", 1e-1, MOST_ARMS),
+        "rnn": Task(digits("mnist-5k", 128, 500), 64, 2000, "sgd", 2e-2),
+        "lstm": Task(reviews("lstm", 8000, 32, 1000, hidden=128), 64, 400, "adam", 3e-3),
+        "transformer": Task(reviews("transformer", 8000, 32, 1000, model="1M"), 64, 400, "adam", 1e-3),
+        "translation": Task(verses(256, 4000, 24, 500, 200), 64, 1500, "adam", 3e-3),
+    },
+    points=6, spikes=(500, 750), spike_steps=1000, budgets=(4.0,), every_norm=True, half_tasks=("plain", "resnet"),
+)  # fmt: skip
+PRESETS["paper"] = PRESETS["full"]._replace(
+    tasks={
+        "plain": Task(images("plain", 14, 64, 5000, name="cifar10"), 128, 20_000, "sgd", 5e-2, ALL_ARMS),
+        "resnet": Task(images("resnet", 20, 16, 5000, name="cifar10"), 128, 60_000, "sgd", 1e-1, MOST_ARMS),
+        "rnn": Task(digits("mnist-5k", 128, 500), 64, 10_000, "sgd", 1e-2),
+        "lstm": Task(reviews("lstm", 16_000, 48, 1000, hidden=256), 64, 2000, "adam", 2e-3),
+        "transformer": Task(reviews("transformer", 16_000, 48, 1000, model="3M"), 64, 2000, "adam", 1e-3),
+        "translation": Task(verses(512, 16_000, 48, 1000, 500), 64, 30_000, "adam", 1e-3),
+    },
+    seeds=(3, 10), evaluations=30, warmup=100, spikes=(8000, 14_000), spike_steps=20_000, budgets=(),
+)  # fmt: skip

@@ -116,20 +116,6 @@ PRESETS: dict[str, Sizes] = {
         points=4, seeds=(1, 5), extensions=1, multiples=(0.1, NOTCH, 10.0), evaluations=5,
         spike_examples=100,
     ),
-    "full": Sizes(
-        images=residual((20, 32), (128, 800), width=16, examples=2000),
-        spiking=neurons((20, 32), (64, 600), examples=2000, width=16), cells=FACTORIAL,
-        beyond=beyond((64, 400), 16, examples=2000, text=Task(language("3M", 128, 256), 32, 400)),
-        points=5, seeds=(1, 8), extensions=2, multiples=(0.1, 1 / NOTCH, NOTCH, 10.0), evaluations=10,
-        spike_examples=1000,
-    ),
-    "paper": Sizes(
-        images=residual((20, 32), (128, 64_000), width=16, examples=5000, images="cifar10"),
-        spiking=neurons((20, 32), (128, 64_000), examples=5000, width=16, images="cifar10"), cells=FACTORIAL,
-        beyond=beyond((128, 4000), 16, examples=5000, text=Task(language("60M", 256, 1024), 64, 20_000)),
-        points=7, seeds=(3, 8), extensions=2, multiples=(0.1, 1 / NOTCH, NOTCH, 10.0), evaluations=50,
-        spike_examples=5000,
-    ),
 }  # fmt: skip
 
 # -- preset medium: networks that are trained, on the processor of a desk
@@ -179,4 +165,30 @@ PRESETS["medium"] = Sizes(
         "spiking32": ("lars", "adam", "lars+dgs", "adam+dgs"),
         "language": ("adam", "E1", "S1"), "transfer": ("adam", "S1"), "own": ("adam", "S1"),
     },
+)  # fmt: skip
+
+# -- presets full and paper, by the same rules
+
+MULTIPLES = (0.125, 0.5, 2.0, 8.0)
+FULL_TEXT = Task(
+    language("3M", 128, 1024, fused_attention=True), 32, 2000, warmup=0.1, beta2=0.95, max_norm=1.0
+)  # fmt: skip
+PAPER_TEXT = Task(
+    language("60M", 256, 1024, fused_attention=True), 64, 20_000, warmup=0.1, beta2=0.95, max_norm=1.0
+)  # fmt: skip
+
+
+PRESETS["full"] = Sizes(
+    images=residual((20, 32), (128, 800), width=16, examples=ALL, memory_format="channels_last"),
+    spiking=neurons((20, 32), (32, 1200), examples=ALL, images="mnist-5k", warmup=0.1, width=16), cells=FACTORIAL,
+    beyond=beyond((64, 2500), 16, examples=ALL, text=FULL_TEXT),
+    points=5, notch=2.0, seeds=(2, 8), extensions=4, tuned_apart=True, multiples=MULTIPLES, evaluations=10,
+    spike_examples=1000, longer=4,
+)  # fmt: skip
+PRESETS["paper"] = Sizes(
+    images=residual((20, 32), (128, 64_000), width=16, examples=ALL, images="cifar10", memory_format="channels_last"),
+    spiking=neurons((20, 32), (128, 64_000), examples=ALL, images="cifar10", warmup=0.1, width=16), cells=FACTORIAL,
+    beyond=beyond((128, 4000), 16, examples=ALL, text=PAPER_TEXT),
+    points=7, notch=2.0, seeds=(3, 8), extensions=4, tuned_apart=True, multiples=MULTIPLES, evaluations=50,
+    spike_examples=5000,
 )  # fmt: skip

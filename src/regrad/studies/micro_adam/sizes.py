@@ -44,11 +44,11 @@ class Sizes(NamedTuple):
         return {"language": self.language} | ({"images": self.images} if self.images else {})
 
 
-def language(model: str, length: int, evaluation_sequences: int, **corpus: JsonValue) -> Part:
-    """Return a language problem; the corpus is news in bytes unless ``corpus`` says another."""
+def language(model: str, length: int, evaluation_sequences: int, **more: JsonValue) -> Part:
+    """Return a language problem; the corpus is news in bytes unless ``more`` says another."""
     options: dict[str, JsonValue] = {"model": model, "sequence_length": length}
     options |= {"evaluation_sequences": evaluation_sequences, "corpus": "news"}
-    return Part(name="language", options=options | corpus)
+    return Part(name="language", options=options | more)
 
 
 def pictures(images: str, depth: int, width: int, evaluation_examples: int) -> Part:
@@ -88,16 +88,17 @@ PRESETS: dict[str, Sizes] = {
         left_out=("micro_adam_msq", "micro_adam_msq+clip", "adam+decay", "micro_adam+decay"), batch_points=4, budget=4,
     ),
     "full": Sizes(
-        language=Task(language("10M", 128, 512), 64, 256, 2e-3),
-        images=Task(pictures("fashion-mnist", 20, 16, 2000), 128, 128, 1e-2),
-        points=6, seeds=(1, 10), extensions=2, batch_sizes=(32, 64, 256), stability_steps=64, stability_seeds=8,
-        multiples=DOUBLINGS, examples=512, evaluations=8, method="graph", batch_points=6,
+        language=Task(language("10M", 128, 512, fused_attention=True), 64, 1000, 2e-3),
+        images=Task(pictures("fashion-mnist", 20, 16, 10_000), 128, 800, 1e-2),
+        points=6, seeds=(2, 10), extensions=4, batch_sizes=(32, 64, 256), stability_steps=100, stability_seeds=0,
+        multiples=DOUBLINGS, examples=512, evaluations=10, method="graph", beta2=0.95, warmup=0.1, batch_points=6,
+        budget=4,
     ),
     "paper": Sizes(
-        language=Task(language("60M", 256, 2048, **C4), 64, 70_000, 1e-3),
-        images=Task(pictures("cifar10", 20, 16, 5000), 128, 31_250, 2e-3),
-        points=6, seeds=(3, 10), extensions=2, batch_sizes=(8, 16, 32, 64, 128, 256, 512),
+        language=Task(language("60M", 256, 2048, fused_attention=True, **C4), 64, 70_000, 1e-3),
+        images=Task(pictures("cifar10", 20, 16, 10_000), 128, 31_250, 2e-3),
+        points=6, seeds=(3, 10), extensions=4, batch_sizes=(8, 16, 32, 64, 128, 256, 512),
         stability_steps=7000, stability_seeds=10, multiples=DOUBLINGS, examples=512, evaluations=50, method="graph",
-        batch_points=6,
+        beta2=0.95, warmup=0.1, batch_points=6,
     ),
 }  # fmt: skip

@@ -69,6 +69,7 @@ def fused(hidden: int, heads: int, **more: JsonValue) -> Part:
 def llama(model: str, length: int, evaluation_sequences: int, **more: JsonValue) -> Part:
     """Return a language problem with a decoder of a known size; the corpus is news in bytes unless ``more`` says."""
     options: dict[str, JsonValue] = {"corpus": "news", "model": model, "sequence_length": length}
+    options["fused_attention"] = True
     return Part(name="sized_language", options=options | {"evaluation_sequences": evaluation_sequences} | more)
 
 
@@ -144,8 +145,8 @@ OTHER_TASKS = {
         sentences(6, 64, 1200, train_embeddings=True), Budget(16, 1000, 5, 2),
         {"full": 5e-5, "r4": 1e-3, "r8": 1e-3},
     ),
-    "dpo": Task(preference(256, 24, 2000, 1000), Budget(32, 1000, 5, 2), 1e-4),
-    "caption": Task(captions(128, 2000), Budget(64, 2000, 5, 2), 2e-3),
+    "dpo": Task(preference(256, 24, 2000, 1000), Budget(32, 1500, 5, 2), 1e-4),
+    "caption": Task(captions(128, 2000), Budget(64, 3000, 5, 2), 2e-3),
 }  # fmt: skip
 
 PRESETS: dict[str, Sizes] = {
@@ -203,20 +204,20 @@ PRESETS: dict[str, Sizes] = {
         fresh_seeds=10, extensions=4, batches=(4, 16, 64), rates=RATES, grid_seeds=5, grid_steps=400, budget=4,
     ),
     "full": Sizes(
-        tasks=OTHER_TASKS | pretraining(
+        tasks=competent(OTHER_TASKS | pretraining(
             (llama("1M", 128, 512), llama("10M", 128, 512), llama("60M", 256, 512, tokenizer="bpe", vocabulary=32000)),
-            llama("1M", 128, 512, rank=16), Budget(64, 1000, 5, 2, evaluations=10),
+            llama("1M", 128, 512, rank=16), Budget(64, 1000, 5, 2, evaluations=10, tuning_evaluations=1),
                 others=dict.fromkeys(OTHERS, (1, 2)), centers=LARGE,
-        ),
-        fresh_seeds=8, extensions=2, batches=(16, 64, 256), rates=RATES, grid_seeds=3,
+        )),
+        fresh_seeds=8, extensions=4, batches=(16, 64, 256), rates=RATES, grid_seeds=8, budget=4,
     ),
     "paper": Sizes(
-        tasks=OTHER_TASKS | pretraining(
+        tasks=competent(OTHER_TASKS | pretraining(
             (llama("60M", 256, 2048, **C4), llama("130M", 256, 2048, **C4), llama("350M", 256, 2048, **C4)),
-            llama("60M", 256, 2048, rank=128, **C4), Budget(512, 10_000, 5, 1, evaluations=50),
+            llama("60M", 256, 2048, rank=128, **C4), Budget(512, 10_000, 5, 2, evaluations=50, tuning_evaluations=1),
                 others=dict.fromkeys(OTHERS, (1, 2, 3)),
                 centers={"adamw": 1e-3, "came": 5e-4, "adafactor": 1e-2, "lamb": 1e-2, "lora": 1e-3},
-        ),
-        fresh_seeds=5, extensions=2, batches=(128, 512, 1024), rates=RATES, grid_seeds=3,
+        )),
+        fresh_seeds=5, extensions=4, batches=(128, 512, 1024), rates=RATES, grid_seeds=5,
     ),
 }  # fmt: skip

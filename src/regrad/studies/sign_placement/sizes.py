@@ -43,6 +43,7 @@ C4: dict[str, JsonValue] = {
     "model": "60M",
     "sequence_length": 256,
     "evaluation_sequences": 2048,
+    "fused_attention": True,
 }
 
 PRESETS: dict[str, Sizes] = {
@@ -57,6 +58,11 @@ PRESETS: dict[str, Sizes] = {
         news("0.1M", 64, 1024) | {"fused_attention": True}, 16, 1000, 7e-4, 4, 2.0, (2, 10), (2, 4, 8), 128, "graph",
         warmup=0.1, extensions=4, budget=4,
     ),
-    "full": Sizes(news("10M", 256, 512), 64, 2000, 5e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256, "graph"),
-    "paper": Sizes(C4, 64, 70_000, 3e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256),
+    "full": Sizes(
+        news("10M", 256, 512) | {"fused_attention": True}, 64, 2000, 5e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256,
+        "graph", warmup=0.1, extensions=4, budget=4,
+    ),
+    "paper": Sizes(
+        C4, 64, 70_000, 3e-4, 7, math.sqrt(2), (3, 10), (4, 16), 256, "graph", warmup=0.1, extensions=4,
+    ),
 }  # fmt: skip
