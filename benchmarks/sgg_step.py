@@ -5,8 +5,9 @@
 Process CPU time per optimizer step, medians over rounds in which every arm takes one step after the other, so
 that other load on the machine hits all of them. Two decoder-only language models in shape: 5 M and 25 M
 parameters. Ratios are to the unwrapped optimizer's step. Beside AdamW's the forward and backward pass of a
-decoder of that shape is timed too (``training``: seconds, round by round), and, at the smallest model, a step
-that reclusters with each clustering algorithm (``clusterings``).
+decoder of that shape is timed too (``training``: seconds, round by round; SGG's ordinary step around torch's foreach
+AdamW is there the same operations with S multiplied in), and, at the smallest model, a step that reclusters with each
+clustering algorithm (``clusterings``).
 """
 
 import argparse
@@ -24,11 +25,13 @@ from regrad.problems.models.decoder import Decoder, DecoderConfig
 from regrad.report.benchmarks import write
 from regrad.studies.sgg.runtime.compared_groupings import COMPARED
 from regrad.transforms.grouping import GROUPINGS
+from regrad.transforms.scaled_steps import adam_step
 
 INTERVAL = 500
 SEQUENCES, LENGTH = 4, 128  # of the forward and backward pass
 BASES = {
     "AdamW": lambda p: torch.optim.AdamW(p),
+    "AdamW foreach": lambda p: torch.optim.AdamW(p, foreach=True),
     "AdamW fused": lambda p: torch.optim.AdamW(p, fused=True),
     "SGD": lambda p: torch.optim.SGD(p, lr=1e-3),
     "SGD momentum": lambda p: torch.optim.SGD(p, lr=1e-3, momentum=0.9),
@@ -57,7 +60,7 @@ def parameters(model: str, seed: int = 0) -> list[torch.nn.Parameter]:
     random = torch.Generator().manual_seed(seed)
     params = [torch.nn.Parameter(0.02 * torch.randn(shape, generator=random)) for shape in MODELS[model]]
     for p in params:
-        p.grad = 1e-3 * torch.rand(()).item() * torch.randn(p.shape, generator=random)
+        p.grad = 1e-3 * torch.rand((), generator=random).item() * torch.randn(p.shape, generator=random)
     return params
 
 
@@ -95,6 +98,20 @@ def ordinary_step(optimizer: SGG) -> None:
     """One step that does not."""
     optimizer.progress["steps"] = 1
     optimizer.step()
+
+
+def foreach_step(optimizer: SGG) -> None:
+    """One that does not, with the operations of torch's foreach AdamW, on whole tensors, and S multiplied in."""
+    (group,), base = optimizer.base.param_groups, optimizer.base
+    for scaled in (False, True):
+        params = [p for p in group["params"] if ("scale" in optimizer.state.get(p, {})) == scaled]
+        for p in params:
+            base.state[p]["step"] += 1
+        moments = tuple([base.state[p][name] for p in params] for name in ("exp_avg", "exp_avg_sq"))
+        scales = [optimizer._entry_scale(p).entries for p in params] if scaled else None
+        steps = [float(base.state[p]["step"]) for p in params]
+        with torch.no_grad():
+            adam_step(params, [p.grad for p in params], moments, steps=steps, settings=group, scales=scales)
 
 
 def measure_base(model: str, name: str, rounds: int) -> dict[str, object]:
@@ -146,10 +163,11 @@ def training_pass(model: str):
 def measure_training(model: str, rounds: int) -> dict[str, list[float]]:
     """Seconds of a training step's parts around both AdamWs, round by round; the first, cold round is left out."""
     arms = {"forward_backward": training_pass(model)}
-    for name, base in {"adamw": BASES["AdamW"], "fused": BASES["AdamW fused"]}.items():
-        wrapped = after_recluster(base, parameters(model))
-        arms[name] = base(parameters(model)).step
-        arms[f"{name}+sgg ordinary"] = lambda wrapped=wrapped: ordinary_step(wrapped)
+    for name, base in {"adamw": "AdamW", "foreach": "AdamW foreach", "fused": "AdamW fused"}.items():
+        wrapped = after_recluster(BASES[base], parameters(model))
+        arms[name] = BASES[base](parameters(model)).step
+        ordinary = foreach_step if name == "foreach" else ordinary_step
+        arms[f"{name}+sgg ordinary"] = lambda wrapped=wrapped, ordinary=ordinary: ordinary(wrapped)
         arms[f"{name}+sgg recluster"] = lambda wrapped=wrapped: recluster_step(wrapped)
     times = {name: [] for name in arms}
     for _ in range(rounds + 1):

@@ -29,13 +29,13 @@ CLUSTERINGS = {
 
 
 def training_steps(benchmark: Benchmark, model: str) -> dict[str, list[float]]:
-    """Return seconds of a training step with torch's AdamW, its fused one, and SGG around each, round by round.
+    """Return seconds of a training step with torch's AdamW, its foreach and fused ones, and SGG around each, by round.
 
     A share 1/T of the steps reclusters, T the printed interval.
     """
     parts, every = benchmark["models"][model]["training"], benchmark["interval"]
     backward, steps = parts["forward_backward"], {}
-    for base in ("adamw", "fused"):
+    for base in (name for name in ("adamw", "foreach", "fused") if name in parts):
         ordinary, recluster = parts[f"{base}+sgg ordinary"], parts[f"{base}+sgg recluster"]
         steps[base] = [b + step for b, step in zip(backward, parts[base], strict=True)]
         rounds = zip(backward, ordinary, recluster, strict=True)
