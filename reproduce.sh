@@ -53,7 +53,7 @@ tex_is_there() {
 
 wants_tex() { # whether this call typesets a report
     local argument
-    case "${1:-}" in cite | data | publish) return 1 ;; esac
+    case "${1:-}" in check | cite | data | publish) return 1 ;; esac
     for argument in "$@"; do
         case $argument in --no-pdf | --offline | --list | --dry-run | --help | -h) return 1 ;; esac
     done

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from regrad.cite import REPORT, entries, report_entry, scalars
-from regrad.cli import main
+from regrad import __version__
+from regrad.cite import FILE, REPORT, compose, entries, report_entry, scalars
+from regrad.console import main
 from regrad.report.ledger.load import load
 from regrad.studies.catalogue import PAPERS
 
@@ -54,7 +55,12 @@ def test_every_reference_has_type_title_and_a_year_if_it_has_one_at_all(work):
 
 
 def test_the_version_is_the_packages():
-    assert f'version = "{CITATION["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    assert CITATION["version"] == __version__
+
+
+def test_the_package_carries_what_the_two_files_say():
+    """A plain install has neither file; `python -m regrad.cite` writes the package's copy anew."""
+    assert FILE.read_text() == compose(ROOT)
 
 
 def test_each_paper_of_the_ledger_can_be_cited_and_stands_in_both_files():

@@ -67,8 +67,8 @@ def parser() -> Parser:
         prog="./reproduce.sh",
         allow_abbrev=False,
         description="Reproduce the report: runs, figures, verdicts, PDF and HTML. Goes on where it stopped.",
-        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | runs | cite. "
-        "Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment, 4 time is over.",
+        epilog="Other calls: ./reproduce.sh test [pytest arguments] | lab | data [--fetch NAME …] | runs | cite | "
+        "check. Exit codes: 0 done, 1 a target failed, 2 usage, 3 environment, 4 time is over.",
     )
     add = made.add_argument
     add("--preset", type=one_of(PRESETS), help=f"scale: {', '.join(PRESETS)} (default: what fits the machine)")

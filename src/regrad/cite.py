@@ -1,14 +1,17 @@
-"""``regrad cite``: BibTeX of the report, from ``CITATION.cff``, and of each paper, from ``paper/refs.bib``."""
+"""``regrad cite``: BibTeX of the report and of each paper, from the file that lies in the package.
 
+``python -m regrad.cite`` in a checkout writes that file anew, from ``CITATION.cff`` and ``paper/refs.bib``.
+"""
+
+import difflib
 import re
 import sys
+from pathlib import Path
 
 from regrad.exits import USAGE
-from regrad.pipeline.folders import Folders
-from regrad.results import suggestion
-from regrad.studies.catalogue import PAPERS
 
 REPORT = "report"
+FILE = Path(__file__).with_name("citations.bib")
 
 
 def entries(bibliography: str) -> dict[str, str]:
@@ -40,18 +43,39 @@ def report_entry(citation: str) -> str:
     return "@misc{regrad,\n" + ",\n".join(f"  {key} = {{{value}}}" for key, value in fields.items()) + "\n}"
 
 
-def cite(words: list[str], folders: Folders) -> int:
+def compose(root: Path) -> str:
+    """Return the text of the package's file, from a checkout's sources: a heading ``% name``, then its entry."""
+    from regrad.studies.catalogue import PAPERS
+
+    known = entries((root / "paper" / "refs.bib").read_text(encoding="utf-8"))
+    own = {REPORT: report_entry((root / "CITATION.cff").read_text(encoding="utf-8"))}
+    papers = {key: known[paper.reference] for key, paper in PAPERS.items() if paper.reference}
+    return "\n\n".join(f"% {key}\n{entry}" for key, entry in (own | papers).items()) + "\n"
+
+
+def packaged() -> dict[str, str]:
+    """Return the entries of the package's file, by the names of the command line."""
+    parts = re.split(r"^% (\S+)\n", FILE.read_text(encoding="utf-8"), flags=re.M)
+    return {key: text.strip() for key, text in zip(parts[1::2], parts[2::2], strict=True)}
+
+
+def cite(words: list[str]) -> int:
     """Run ``cite``: print the entries that were asked for, all without a name; return the exit code."""
-    allowed = [REPORT, *PAPERS]
+    known = packaged()
     if "-h" in words or "--help" in words:
-        sys.stdout.write(f"usage: ./reproduce.sh cite [{' | '.join(allowed)}]\nPrint BibTeX entries; all by default.\n")
+        sys.stdout.write(f"usage: regrad cite [{' | '.join(known)}]\nPrint BibTeX entries; all by default.\n")
         return 0
     for word in words:
-        if word not in allowed:
-            sys.stderr.write(f"regrad: cite: unknown paper {word!r}{suggestion(word, allowed)}\n")
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(known)}"
+            sys.stderr.write(f"regrad: cite: unknown paper {word!r}; {hint}\n")
             return USAGE
-    known = entries((folders.paper / "refs.bib").read_text(encoding="utf-8"))
-    citation = (folders.root / "CITATION.cff").read_text(encoding="utf-8")
-    texts = [report_entry(citation) if word == REPORT else known[PAPERS[word].reference] for word in words or allowed]
-    sys.stdout.write("\n\n".join(texts) + "\n")
+    sys.stdout.write("\n\n".join(known[word] for word in words or known) + "\n")
     return 0
+
+
+if __name__ == "__main__":
+    from regrad.atomic import write_atomically
+
+    write_atomically(FILE, compose(Path(__file__).parents[2]).encode())

@@ -10,7 +10,6 @@ from pathlib import Path
 from regrad.archive import ArchiveError
 from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser, runs_parser
 from regrad.blessing import BlessingError
-from regrad.cite import cite
 from regrad.executors.choice import VARIABLE, ExecutorError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
 from regrad.pipeline.folders import Folders, checkout
@@ -50,7 +49,7 @@ def command(words: list[str]) -> int:
     if words and words[0] in COMMANDS:
         return COMMANDS[words[0]](words[1:], folders)
     if words and not words[0].startswith("-"):
-        known = [*COMMANDS, "lab", "test"]
+        known = [*COMMANDS, "check", "cite", "lab", "test"]
         sys.stderr.write(f"regrad: unknown command {words[0]!r}{suggestion(words[0], known)}\n")
         return USAGE
     return reproduce(words, folders)
@@ -247,4 +246,4 @@ def ranks(words: list[str], folders: Folders) -> int:
     return carry_out(folders, Together(targets, options.preset, device, options.parallel, options.runs))
 
 
-COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "cite": cite, "ranks": ranks, "runs": runs}
+COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "ranks": ranks, "runs": runs}
