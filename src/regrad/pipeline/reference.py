@@ -13,13 +13,16 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of
 from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs
 from regrad.problems.data.sources import markdown_table
+from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.costs import cost
 from regrad.report.ledger.tables import to_markdown
 from regrad.results import Circumstances, Record
 from regrad.runner.ensure import Bench, finder, reached
 from regrad.runner.progress import duration
 from regrad.store import Store
-from regrad.studies.catalogue import STUDIES
+from regrad.studies.catalogue import PAPERS, STUDIES
+
+BOARDS = {"board-light.svg": LIGHT, "board-dark.svg": DARK}  # under docs/, the README's first picture
 
 
 def reference_folder(folders: Folders, name: str) -> Path:
@@ -65,9 +68,7 @@ def circumstances(stores: list[Store | Archive], run_id: str) -> Circumstances |
     return next((how for store in stores if (how := store.circumstances(run_id)) is not None), None)
 
 
-def shared_out(
-    studies: dict[str, list[Record]], went: dict[str, Circumstances | None]
-) -> dict[str, list[archive.Run]]:
+def shared_out(studies: dict[str, list[Record]], went: dict[str, Circumstances | None]) -> dict[str, list[archive.Run]]:
     """Return each study's runs with how they went; one that several share is the first one's."""
     owner = {record.run_id: name for name in reversed(studies) for record in studies[name]}
     return {
@@ -107,10 +108,16 @@ def spent(store: Store | Archive) -> str:
     return f"{len(times)} runs, {duration(seconds)} of one core"
 
 
+def published_claims(folders: Folders) -> list[dict[str, Any]]:
+    """Return the published verdicts."""
+    path = reference_folder(folders, PUBLISHED) / "claims.json"
+    rows: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["claims"]
+    return rows
+
+
 def readme_parts(folders: Folders) -> dict[str, str]:
     """Return the README's generated parts, by marker."""
-    folder = reference_folder(folders, PUBLISHED)
-    claims: list[dict[str, Any]] = json.loads((folder / "claims.json").read_text())["claims"]
+    folder, claims = reference_folder(folders, PUBLISHED), published_claims(folders)
     source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}."
     return {"verdicts": f"{source}\n\n{to_markdown(claims)}", "data": markdown_table()}
 
@@ -134,3 +141,5 @@ def write_readme(folders: Folders) -> None:
     """Bring the README's generated parts up to date."""
     path = folders.root / "README.md"
     write_atomically(path, filled(path.read_text(encoding="utf-8"), readme_parts(folders)).encode())
+    for name, theme in BOARDS.items():
+        write_atomically(folders.root / "docs" / name, picture(published_claims(folders), PAPERS, theme))

@@ -15,6 +15,7 @@ from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.partial import unpublished
 from regrad.pipeline.targets import LEDGER
+from regrad.report.board import fig_board
 from regrad.report.costs import COLUMNS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
@@ -115,6 +116,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     records = records_of(folders, preset)
     exporter = Exporter(folders.generated, notebook=LEDGER, preset=preset, records=records)
     spent = published_cost(folders)
+    exporter.figure("fig-board", fig_board, rows, PAPERS)
     exporter.table("tab-claims", to_latex(rows))
     exporter.table("tab-power", power_table(rows))
     exporter.table("tab-deviations", deviation_table(rows))

@@ -17,6 +17,7 @@ class Paper(NamedTuple):
     year: int  # of the version that was read; 0 where it bears none
     venue: str
     subject: str  # what it is about, in a few words
+    scale: str  # how large the networks are that it speaks of
     reference: str = ""  # its key in ``paper/refs.bib``; empty where the report does not cite it
 
     @property
@@ -34,6 +35,7 @@ PER_EXAMPLE = Paper(
     venue="arXiv:2510.00236",
     reference="roulet2025perexample",
     subject="where in the chain to be nonlinear",
+    scale="1.2 B (costs)",
 )
 SGG = Paper(
     key="sgg",
@@ -44,6 +46,7 @@ SGG = Paper(
     venue="ACL 2025; arXiv:2506.01049",
     reference="li2025sgg",
     subject="scaling with gradient grouping",
+    scale="60 M to 1 B, fine-tuning 7 B",
 )
 ALSDGC = Paper(
     key="alsdgc",
@@ -54,6 +57,7 @@ ALSDGC = Paper(
     venue="unpublished manuscript",
     reference="alsdgc",
     subject="adaptive loss scaling with dynamic gradient clipping",
+    scale="none is printed",
 )
 DGS = Paper(
     key="dgs",
@@ -64,4 +68,5 @@ DGS = Paper(
     venue="International Journal for Research in Applied Science and Engineering Technology",
     reference="mann2024dgs",
     subject="dynamic gradient scaling",
+    scale="ResNet-20 and 32",
 )

@@ -5,7 +5,7 @@ Each kind of test names its own fields, so that a forgotten margin is refused be
 
 from typing import Annotated, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from regrad.report.ledger.fields import IDENTIFIER, PROOF, Arms, Count, Ladder, Margin, Number, Preset, Share, Side
 from regrad.report.ledger.tasks import Requirement
@@ -152,6 +152,7 @@ class Claim(Frozen):
 
     id: str = Field(pattern=IDENTIFIER)
     paper: str
+    short: str = ""
     sentence: str
     quotation: str
     place: str
@@ -165,6 +166,13 @@ class Claim(Frozen):
     falsified: str
     note: str = ""
     test: tuple[Annotated[AnyTest, Field(discriminator="kind")], ...] = Field(min_length=1)
+
+    @field_validator("short")
+    @classmethod
+    def _brief(cls, short: str) -> str:
+        if len(short.split()) > 12:
+            raise ValueError(f"{len(short.split())} words; allowed: at most 12")
+        return short
 
     @property
     def arms(self) -> tuple[str, ...]:

@@ -13,7 +13,10 @@ from regrad.report.ledger.evaluate import Verdict
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, number
 
 Plain = dict[str, Any]
-FROM_LEDGER = ("id", "paper", "sentence", "quotation", "place", "source", "study", "falsified", "note", "presets")
+FROM_LEDGER = (
+    *("id", "paper", "short", "sentence", "quotation", "place", "source", "study"),
+    *("falsified", "note", "presets"),
+)
 
 
 def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
@@ -65,6 +68,7 @@ def _row(verdict: Verdict) -> Plain:
             "preset": verdict.preset,
             "device": verdict.device,
             "label": verdict.label,
+            "parameters": [],
             "gates": [gate.row() for gate in verdict.gates],
             "margin": getattr(verdict.test, "margin", None),
             "test": verdict.test.model_dump(mode="json"),

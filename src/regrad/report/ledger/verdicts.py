@@ -71,7 +71,10 @@ def decide(
     behind = [sources(v, rows[v.at.n], records) for v in verdicts]
     labels = [scale_label([r for runs in arms.values() for r in runs]) if arms else "" for arms in behind]
     found = as_rows([replace(v, label=label) for v, label in zip(verdicts, labels, strict=True)])
-    return [row | {"runs": named(arms)} for row, arms in zip(found, behind, strict=True)]
+    return [
+        row | {"runs": named(arms), "parameters": sorted({r.parameters for runs in arms.values() for r in runs})}
+        for row, arms in zip(found, behind, strict=True)
+    ]
 
 
 def sources(verdict: Verdict, rows: Sequence[Mapping[str, Any]], records: Sequence[Record]) -> dict[str, list[Record]]:
