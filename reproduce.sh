@@ -84,6 +84,17 @@ install_from_debian() { # what, how it goes on otherwise, packages; nothing wher
         echo "regrad: this could not be installed; going on $otherwise" >&2
 }
 
+open_lab() { # JupyterLab at its start page; REGRAD_LAB_ARGS are further arguments, such as a proxy's prefix
+    local words arguments=(--notebook-dir=.) # the checkout's own settings come before those of the user
+    [ "$(id -u)" != 0 ] || arguments+=(--allow-root) # as in any container
+    [ -w "${HOME:-/}" ] || export HOME=$PWD/results/lab # a container's user may have no folder of its own
+    read -ra words <<<"${REGRAD_LAB_ARGS:-}"
+    export JUPYTER_CONFIG_PATH=$PWD/notebooks/.jupyter${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
+    local page=results/lab/start.ipynb
+    "$PYTHON" -m regrad.pipeline.start_page || page=notebooks/playground/start.ipynb # the lab opens all the same
+    exec "$PYTHON" -m jupyter lab "${arguments[@]}" "${words[@]}" "$page" "$@"
+}
+
 command=${1:-reproduce}
 case $command in
 test)
@@ -104,7 +115,7 @@ test)
 lab)
     shift
     ensure_environment
-    exec "$PYTHON" -m jupyter lab --notebook-dir=. notebooks/00_overview.ipynb "$@"
+    open_lab "$@"
     ;;
 *)
     ensure_environment

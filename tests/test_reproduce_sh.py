@@ -120,13 +120,20 @@ def test_a_changed_lock_is_installed_again(checkout, file):
         (("test", "-k", "a or b"), "-m|pytest|-k|a or b|"),
         (("test", "--slow", "-x"), "-m|pytest|-m|slow|--numprocesses|auto|--maxprocesses|8|--dist|worksteal|-x|"),
         (("test", "--reliability", "-x"), "-m|pytest|-m|reliability|tests/reliability|-x|"),
-        (("lab", "--no-browser"), "-m|jupyter|lab|--notebook-dir=.|notebooks/00_overview.ipynb|--no-browser|"),
     ],
     ids=str,
 )
 def test_words_are_handed_on_unchanged(checkout, words, handed):
     _, lines = call(checkout, *words)
     assert lines[-1] == handed
+
+
+@pytest.mark.parametrize("arguments", ["", "--ServerApp.base_url=/a/prefix/ --ip=0.0.0.0"])
+def test_the_lab_opens_its_start_page_as_anybody_and_behind_a_prefix(checkout, arguments):
+    _, lines = call(checkout, "lab", "--no-browser", REGRAD_LAB_ARGS=arguments, HOME=str(checkout))
+    root = ["--allow-root"] if os.getuid() == 0 else []
+    words = ["-m", "jupyter", "lab", "--notebook-dir=.", *root, *arguments.split(), "results/lab/start.ipynb"]
+    assert lines[-2:] == ["-m|regrad.pipeline.start_page|", "|".join([*words, "--no-browser", ""])]
 
 
 def test_it_works_from_any_folder_through_a_link_and_in_any_locale(checkout, tmp_path):

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from regrad.published import chosen
 
+PIPELINE = "REGRAD_PIPELINE"  # set around the notebooks that the pipeline runs
+
 
 class Folders(NamedTuple):
     """Where a checkout keeps things.
@@ -57,6 +59,11 @@ class Folders(NamedTuple):
     def generated(self) -> Path:
         """What the notebooks contribute to the report."""
         return self.paper / "generated"
+
+    @property
+    def exports(self) -> Path | None:
+        """Where a notebook writes: into the report if the pipeline runs it, nowhere if somebody looks at it."""
+        return self.generated if PIPELINE in os.environ else None
 
     @property
     def benchmarks(self) -> Path:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from regrad.atomic import write_atomically
+from regrad.pipeline.folders import PIPELINE
 from regrad.results import suggestion
 
 if TYPE_CHECKING:  # nbformat takes a second to import, which a notebook that is up to date need not wait for
@@ -22,6 +23,7 @@ if TYPE_CHECKING:  # nbformat takes a second to import, which a notebook that is
 
 SENTINEL = "exported "
 LIVE = "torch"  # tag of cells that need torch, besides the runs
+SESSION = "JPY_SESSION_NAME"  # which a notebook server sets for the kernels that somebody looks at
 VOLATILE = {"papermill", "execution", "widgets"}
 
 
@@ -75,9 +77,7 @@ def without_live_cells(path: Path) -> "NotebookNode":
     return notebook
 
 
-def execute(
-    path: Path, output: Path, parameters: dict[str, Any], *, timeout: float, live: bool = True
-) -> None:
+def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: float, live: bool = True) -> None:
     """Execute ``path`` and write ``output`` only if every cell ran.
 
     Args:
@@ -94,6 +94,8 @@ def execute(
     import nbformat
 
     check_parameters(path, parameters)
+    if "records" in parameters_of(path):
+        parameters = {"records": "own", **parameters}  # those of the run store, or of the set that stands in for it
     with tempfile.TemporaryDirectory(prefix="regrad-notebook-") as folder:
         draft, source = Path(folder) / path.name, path
         if not live:
@@ -127,7 +129,9 @@ def run_group(command: list[str], timeout: float) -> tuple[int, str]:
         "OMP_NUM_THREADS": "1",
         "PYTHONHASHSEED": "0",
         "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        PIPELINE: "1",
     }
+    environment.pop(SESSION, None)  # a notebook that starts this is watched, the one that is run here is not
     process = subprocess.Popen(
         command,
         stdout=subprocess.DEVNULL,

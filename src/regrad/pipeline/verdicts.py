@@ -15,6 +15,7 @@ from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.partial import unpublished
 from regrad.pipeline.targets import LEDGER
+from regrad.published import SET as PUBLISHED
 from regrad.report.board import fig_board
 from regrad.report.costs import COLUMNS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
@@ -34,7 +35,7 @@ from regrad.runner.dependencies import fingerprint
 from regrad.statistics.power import detectable_effect
 from regrad.studies.catalogue import PAPERS
 
-PUBLISHED, COST = "small-cpu", "cost.json"  # the reference folder, and its file of times
+COST = "cost.json"  # the published set's file of times
 
 
 def exported(generated: Path) -> dict[str, dict[str, Any]]:

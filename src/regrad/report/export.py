@@ -65,7 +65,7 @@ class Exporter:
     """Writes what one notebook contributes to the report.
 
     Args:
-        generated: Folder that the report includes from.
+        generated: Folder that the report includes from; None to show figures and write nothing.
         notebook: Name of the notebook, as in the manifest.
         preset: Preset of its records.
         records: Records that its figures and tables are made from, unless a call names others.
@@ -75,7 +75,7 @@ class Exporter:
 
     def __init__(
         self,
-        generated: str | Path,
+        generated: str | Path | None,
         *,
         notebook: str,
         preset: str,
@@ -83,7 +83,7 @@ class Exporter:
         source: str = "",
         published: Path | None = None,
     ) -> None:
-        self.generated = Path(generated)
+        self.generated = None if generated is None else Path(generated)
         self.notebook, self.preset, self.records = notebook, preset, list(records)
         self.source, self.published = source, published
         self.rows: list[ManifestRow] = []
@@ -159,8 +159,10 @@ class Exporter:
 
     def finish(self) -> str:
         """Write the manifest of this notebook; its last act. Return a sentence about it."""
-        write_manifest(self.generated, self.notebook, self.rows)
         stamp = self.stamp(self.records, self.source)
+        if self.generated is None:
+            return f"shown, nothing written: {stamp}"
+        write_manifest(self.generated, self.notebook, self.rows)
         return f"exported {len(self.rows)} files of {self.notebook}: {stamp}"
 
     def _write(self, name: str, data: bytes, records: Sequence[Record], **seen: str) -> None:
@@ -169,6 +171,8 @@ class Exporter:
         # The notebook's own name has underscores, which no figure's or table's may have.
         if not (NAME.fullmatch(stem) or stem == self.notebook):
             raise ValueError(f"export {stem!r}: lower-case letters, digits and single hyphens only")
+        if self.generated is None:
+            return
         write_atomically(self.generated / name, data)
         runs = sorted({record.run_id for record in records})
         row = ManifestRow(

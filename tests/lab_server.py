@@ -1,0 +1,58 @@
+"""A JupyterLab of this checkout, as `./reproduce.sh lab` starts it, and Chromium looking at it."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+QUIET += ["--disable-sync", "--no-first-run"]
+
+
+@contextmanager
+def lab(folder, *, prefix="/"):
+    """A server in a fresh home; yield its address with the token, and end it as Ctrl-C does."""
+    home = folder / "home"
+    home.mkdir()
+    log = folder / "lab.log"
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("JUPYTER_CONFIG")}
+    environment = kept | {
+        "HOME": str(home),
+        "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]),
+        "JUPYTER_CONFIG_PATH": str(ROOT / "notebooks" / ".jupyter"),
+        "IPYTHONDIR": str(home / "ipython"),
+        "OMP_NUM_THREADS": "1",
+    }
+    words = ["--notebook-dir=.", "--no-browser", "--port=0", f"--ServerApp.base_url={prefix}"]
+    words += ["--allow-root"] if os.getuid() == 0 else []
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "jupyter", "lab", *words]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+    try:
+        yield address(process, log)
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise AssertionError(f"the server did not end: {log.read_text()[-2000:]}") from None
+
+
+def address(process, log):
+    for _ in range(600):
+        found = re.search(r"(http://127\.0\.0\.1:\d+\S*/)lab\S*\?token=(\w+)", log.read_text())
+        if found:
+            return found.groups()
+        assert process.poll() is None, log.read_text()[-2000:]
+        time.sleep(0.2)
+    raise AssertionError(log.read_text()[-2000:])
