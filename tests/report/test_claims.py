@@ -15,7 +15,6 @@ PAIRED = {"kind": "paired", "direction": "lower", "margin": 0.1} | VERSUS
 TREND = {"kind": "trend", "direction": "lower", "margin": 0.1, "ladder": ["a", "b", "c", "d"]} | HELD
 RATE = {"kind": "rate", "direction": "lower", "margin": 0.1} | VERSUS
 RATIO = {"kind": "ratio", "range": [0.0, 1.1]} | VERSUS
-SPREAD = PAIRED | {"kind": "spread"}
 PREDICTION = {
     "kind": "prediction", "prediction": "snr", "margin": 0.333, "top_margin": 0.1, "ladder": list("abcde"),
     "metric": "loss", "unit": "tau",
@@ -336,48 +335,6 @@ def test_the_papers_own_figure_is_held_against_the_interval():
     assert decide(RATIO, rows).outcome.magnitude is None
 
 
-# spread
-
-
-def sizes(name, by_size, **columns):
-    """Rows of six seeds; by_size: batch size to loss at each of two points of the curve."""
-    return [
-        row | {"seed": seed, "value": None if row["value"] is None else row["value"] + 0.01 * (seed * at % 3)}
-        for size, losses in by_size.items()
-        for at, loss in enumerate(losses)
-        for seed in range(6)
-        for row in arm(name, [loss], batch_size=size, at=at, **columns)
-    ]
-
-
-def test_spread_is_the_range_over_batch_sizes_averaged_over_the_curve_by_hand():
-    # Ranges .2 and .4: mean .3 for new; 1 and 2: 1.5 for old. A seed's offset is the same at all batch sizes.
-    new = sizes("new", {8: [5.0, 4.0], 16: [5.1, 4.4], 32: [5.2, 4.2]})
-    old = sizes("old", {8: [3.0, 2.0], 16: [4.0, 4.0], 32: [3.5, 2.0]})
-    tilted = [r | {"value": r["value"] + 0.001 * r["seed"] * (r["batch_size"] == 16)} for r in old]
-    verdict = decide(SPREAD, new + tilted)
-    assert verdict.outcome.estimate == pytest.approx(0.3 - 1.5, abs=0.01)
-    assert verdict.verdict == "reproduced"
-
-
-def test_a_diverged_batch_size_makes_the_spread_infinite():
-    new = sizes("new", {8: [3.0, 2.0], 16: [3.1, 2.4]})
-    old = sizes("old", {8: [3.0, 2.0], 16: [None, None]})
-    assert decide(SPREAD, old + [r | {"arm": "x"} for r in new]).verdict == "not tested"
-    assert decide(SPREAD, [r | {"arm": "new"} for r in old] + [r | {"arm": "old"} for r in new]).verdict == (
-        "not reproduced"
-    )
-
-
-def test_a_regime_that_no_run_is_in_leaves_the_claim_not_tested():
-    test = SPREAD | {"where": {"column": "share", "at_least": 0.5}}
-    new = sizes("new", {8: [3.0], 16: [3.1]}, share=0.4)
-    old = sizes("old", {8: [3.0], 16: [4.0]}, share=0.6)
-    verdict = decide(test, new + old)
-    assert verdict.verdict == "not tested"
-    assert "share >= 0.5" in verdict.why
-
-
 # prediction
 
 
@@ -439,7 +396,7 @@ def test_a_passing_proof_refutes_by_construction_and_nothing_else_does():
 # gates and families
 
 
-KINDS_OF_TEST = [PAIRED, TREND, RATE, RATIO, SPREAD, PREDICTION, PROOF]
+KINDS_OF_TEST = [PAIRED, TREND, RATE, RATIO, PREDICTION, PROOF]
 
 
 @pytest.mark.parametrize("test", KINDS_OF_TEST, ids=lambda test: test["kind"])

@@ -26,7 +26,7 @@ def test_every_claim_says_how_it_would_be_falsified_and_asks_for_enough_seeds():
         assert claim.quotation, claim.id
         assert claim.place, claim.id
         kinds = {test.kind for test in claim.test}
-        if kinds & {"paired", "trend", "spread", "prediction", "rate"}:
+        if kinds & {"paired", "trend", "prediction", "rate"}:
             assert claim.presets.get("small", 5) >= 5, claim.id
             assert claim.presets.get("full", 8) >= 8, claim.id
 

@@ -12,7 +12,7 @@ from regrad.report.ledger.kinds.rate import rate
 from regrad.report.ledger.kinds.ratio import ratio
 from regrad.report.ledger.kinds.rows import Rows, select
 from regrad.report.ledger.kinds.trend import trend
-from regrad.report.ledger.kinds.versus import paired, spread
+from regrad.report.ledger.kinds.versus import paired
 from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, Trend, arms_of
 
 
@@ -32,7 +32,6 @@ DECIDE: dict[str, Callable[[Any, Rows], Outcome | list[Finding]]] = {
     "prediction": prediction,
     "rate": rate,
     "ratio": ratio,
-    "spread": spread,
     "trend": trend,
 }
 

@@ -1,8 +1,7 @@
 """Verdicts: a claim of the ledger and plain rows in, a verdict with its reason out. Pure functions.
 
 A row is one fresh-seed run as a plain mapping: ``arm``, ``seed``, ``value``, ``diverged``, and ``metric``
-where a study has several. Rates read ``diverged`` only; spreads also ``batch_size`` and ``at``; proofs are
-rows ``{proof, passed}``.
+where a study has several. Rates read ``diverged`` only; proofs are rows ``{proof, passed}``.
 """
 
 import math

@@ -12,13 +12,6 @@ from regrad.report.ledger.tasks import Requirement
 from regrad.results import Frozen
 
 
-class Where(Frozen):
-    """Rows that count: those whose ``column`` is at least ``at_least``."""
-
-    column: str
-    at_least: Number
-
-
 class Measured(Frozen):
     """A test on runs.
 
@@ -54,19 +47,6 @@ class Paired(Versus):
     direction: Side
     margin: Margin
     scale: Literal["linear", "log10"] = "linear"
-
-
-class Spread(Versus):
-    """Paired differences of the spread (largest − smallest) of a seed's values over batch sizes.
-
-    Attributes:
-        where: Restriction to a regime, or None.
-    """
-
-    kind: Literal["spread"]
-    direction: Side
-    margin: Margin
-    where: Where | None = None
 
 
 class Rate(Versus):
@@ -136,7 +116,7 @@ class Construction(Frozen):
     proof: str = Field(pattern=PROOF)
 
 
-AnyTest = Paired | Spread | Rate | Ratio | Trend | Prediction | Construction
+AnyTest = Paired | Rate | Ratio | Trend | Prediction | Construction
 KINDS: dict[str, type[Frozen]] = {get_args(test.model_fields["kind"].annotation)[0]: test for test in get_args(AnyTest)}
 
 

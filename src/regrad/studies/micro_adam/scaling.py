@@ -6,11 +6,12 @@ needs no tuning. (Curves that lie close together say less: they also do where a 
 """
 
 import math
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from statistics import fmean
 from typing import Any
 
-from regrad.report.ledger.kinds.versus import curve_spread
+from regrad.report.ledger.kinds.rows import Rows
 from regrad.report.outcomes import Outcomes
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval
@@ -83,6 +84,16 @@ def curve_rows(outcomes: Outcomes) -> list[dict[str, Any]]:
         about = {"arm": run.spec.tags["arm"], "seed": run.spec.seed, "batch_size": size, "diverged": run.diverged}
         rows += [about | {"metric": "validation_loss", "at": at, "value": values.get(at)} for at in points]
     return rows
+
+
+def curve_spread(rows: Rows) -> float | None:
+    """Return largest minus smallest value over batch sizes, averaged over points; None below two sizes."""
+    points: dict[Any, dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        points[row["at"]][row["batch_size"]] = math.inf if row["value"] is None else row["value"]
+    losses = [list(values.values()) for values in points.values() if len(values) > 1]
+    ranges = [math.inf if math.inf in values else max(values) - min(values) for values in losses]
+    return math.fsum(ranges) / len(ranges) if ranges else None
 
 
 def spreads(outcomes: Outcomes, rule: Rule) -> dict[int, float]:
