@@ -38,7 +38,7 @@ def plain(text):
 
 @pytest.fixture(scope="module")
 def readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
     return lines_by_claim(text.split("<!-- verdicts:begin -->")[1].split("<!-- verdicts:end -->")[0].splitlines())
 
 

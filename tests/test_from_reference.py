@@ -64,6 +64,17 @@ def test_every_verdict_is_the_published_one_to_the_digit(rebuilt):
     assert different == []
 
 
+@pytest.mark.skipif(not (shutil.which("latexmk") and shutil.which("pdftotext")), reason="needs LaTeX and poppler")
+def test_a_stranger_stumbles_over_nothing_in_the_report_or_on_the_site(rebuilt):
+    from regrad.pipeline import proofread
+
+    root = rebuilt[0]
+    claims = json.loads((root / "results" / "claims.json").read_text())["claims"]
+    assert proofread.report(root / "paper" / "report.pdf", claims) == []
+    assert proofread.links(root / "site") == []
+    assert len(proofread.main_text(proofread.pages(root / "paper" / "report.pdf"))) <= 20
+
+
 def test_every_figure_and_table_is_there_and_nothing_was_trained(rebuilt):
     from regrad.pipeline.targets import exports, notebook_path
     from regrad.studies.catalogue import STUDIES

@@ -267,7 +267,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             ),
             Entry(
                 lambda world: (world.patch.setenv("REGRAD_SLURM_TIME", "0"), raised(ValueError, settings))[1], "'0'",
-                "README.md, On a Slurm cluster, lists the variables.",
+                "docs/running.md, On a Slurm cluster, lists the variables.",
             ),
         ],
     ),

@@ -22,7 +22,7 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import LEDGER, exports, notebook_path
 from regrad.report import benchmarks, costs
 from regrad.report.export import Exporter, rendered
-from regrad.report.latex import breakable, escape_tex
+from regrad.report.latex import escape_tex
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.report.ledger.load import load
@@ -47,6 +47,7 @@ CLAIMS = load(PAPER / "claims.toml")
 QUOTED = tomllib.loads((PAPER / "quoted.toml").read_text())["quoted"]
 # What pipeline/verdicts.py makes of the whole ledger, after every notebook.
 LEDGER_TABLES = {"tab-claims", "tab-power", "tab-deviations", "tab-compute", "tab-formal-audit"}
+LEDGER_FIGURES = {"fig-board", "fig-gradient-map"}
 # What each study's notebook hands to exporter.numbers, made from constructed records.
 NUMBERS: dict[str, Callable[[], dict[str, str]]] = {
     "01_sign_placement": lambda: sign_numbers.numbers(carried_out(lambda part, arm: 2)),
@@ -92,7 +93,8 @@ def test_the_report_includes_every_section_once_and_nothing_else():
 def test_the_report_includes_what_the_notebooks_make_and_the_notebooks_make_what_it_includes():
     included = everywhere(r"\\(?:figurefile|tablefile)(?:\[[^]]*\])?\{([^}]*)\}")
     assert len(included) == len(set(included)), "included twice"
-    made = {name for study in STUDIES for name in exports(notebook_path(ROOT / "notebooks", study))} | LEDGER_TABLES
+    made = {name for study in STUDIES for name in exports(notebook_path(ROOT / "notebooks", study))}
+    made |= LEDGER_TABLES | LEDGER_FIGURES
     assert set(included) == made
 
 
@@ -279,11 +281,9 @@ def test_every_claim_has_one_of_five_verdicts_and_a_row_in_the_report(checkout):
         assert f"\n{escape_tex(row['id'])} & " in table
 
 
-def test_a_verdict_that_the_prose_names_is_that_of_a_claim():
-    named = everywhere(r"\\val\{(?:why|verdict)/([^}]*)\}")
-    assert set(named) <= {claim.id for claim in CLAIMS}
-    studies = {claim.study for claim in CLAIMS if claim.id in named}
-    assert studies >= {"sign_placement", "micro_adam", "sgg", "alsdgc", "dgs"}
+def test_the_report_lists_the_verdicts_of_every_family_of_claims_and_cites_its_six_sentences():
+    assert set(everywhere(r"\\val\{findings/([^}]*)\}")) == {claim.study.replace("_", "-") for claim in CLAIMS}
+    assert everywhere(r"\\val\{abstract/([^}]*)\}") == list("123456")
 
 
 @pytest.fixture
@@ -317,10 +317,9 @@ def test_a_notebook_s_verdict_replaces_not_tested_and_no_other_changes(checkout)
 
 def test_the_words_of_a_verdict_are_escaped():
     row = as_rows(evaluate_all(CLAIMS[:1], {}, preset="small", device="cpu"))[0]
-    row |= {"verdict": "reproduced", "why": r"50 % of \input{x} & more_", "label": ""}
-    words = verdicts.words([row])
-    assert words[f"why/{row['id']}"] == f"{row['id']}: reproduced; {breakable(escape_tex(row['why']))}."
-    assert words[f"verdict/{row['id']}"] == "reproduced"
+    row |= {"verdict": "refuted by construction", "short": r"50 % of \input{x} & more_"}
+    said = verdicts.words([row])["findings/sign-placement"]
+    assert said.startswith(rf"\finding{{refuted}}{{{escape_tex(row['short'])}}}")
 
 
 def manifest_row(**fields):

@@ -1,6 +1,7 @@
 """``regrad cite``: BibTeX of the report and of each paper, from the file that lies in the package.
 
-``python -m regrad.cite`` in a checkout writes that file anew, from ``CITATION.cff`` and ``paper/refs.bib``.
+``python -m regrad.cite`` in a checkout writes that file anew, from ``CITATION.cff`` and ``paper/refs.bib``, and before
+it the four papers' part of both from `regrad.studies.papers`.
 """
 
 import difflib
@@ -77,5 +78,10 @@ def cite(words: list[str]) -> int:
 
 if __name__ == "__main__":
     from regrad.atomic import write_atomically
+    from regrad.bibliography import in_bibliography, in_citation
+    from regrad.studies.catalogue import PAPERS
 
-    write_atomically(FILE, compose(Path(__file__).parents[2]).encode())
+    root = Path(__file__).parents[2]
+    for path, renew in ((root / "paper" / "refs.bib", in_bibliography), (root / "CITATION.cff", in_citation)):
+        write_atomically(path, renew(path.read_text(encoding="utf-8"), PAPERS.values()).encode())
+    write_atomically(FILE, compose(root).encode())

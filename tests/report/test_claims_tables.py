@@ -70,12 +70,12 @@ def test_the_same_figures_stand_in_json_markdown_and_latex():
 
 def test_latex_escapes_what_a_ledger_or_an_arm_may_contain():
     rows = plain(claim("A", "s"))
-    hostile = rows[0] | {"why": r"100 % of \input{/etc/passwd} & $x_1^2$ # ~ |", "unit": "50%_"}
+    hostile = rows[0] | {"sentence": r"100 % of \input{/etc/passwd} & $x_1^2$ # ~ |", "unit": "50%_"}
     latex = to_latex([hostile])
     assert r"\input" not in latex
     assert r"\textbackslash{}input\{/etc/passwd\}" in latex
     body = latex.split(r"\endhead")[1].split(r"\bottomrule")[0].strip()
-    assert len(re.findall(r"(?<!\\)&", body)) == 5
+    assert len(re.findall(r"(?<!\\)&", body)) == 6
     assert body.count("\n") == 0
 
 

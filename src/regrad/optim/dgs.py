@@ -60,7 +60,7 @@ class DGS(Optimizer):
         ValueError: If a hyperparameter is out of range, here or in a parameter group.
 
     Source:
-        A. Mann, "A Fine-Grained Approach to Optimizing Large Language Models in Deep Learning"
+        Logan Mann, "A Fine-Grained Approach to Optimizing Large Language Models in Deep Learning"
         (IJRASET 2024): its equation (E), its four steps (S). :mod:`regrad.transforms.dgs` has the formulas.
     Departures:
         The document gives β, σ and γ no value, and E1's lr none apart from the program's 1e-3.

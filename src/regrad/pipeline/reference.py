@@ -15,6 +15,8 @@ from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs
 from regrad.problems.data.sources import markdown_table
 from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.costs import cost
+from regrad.report.findings import found_of
+from regrad.report.ledger.synthesis import summary
 from regrad.report.ledger.tables import to_markdown
 from regrad.results import Circumstances, Record
 from regrad.runner.ensure import Bench, finder, reached
@@ -115,11 +117,28 @@ def published_claims(folders: Folders) -> list[dict[str, Any]]:
     return rows
 
 
-def readme_parts(folders: Folders) -> dict[str, str]:
-    """Return the README's generated parts, by marker."""
+def generated_parts(folders: Folders) -> dict[str, dict[str, str]]:
+    """Return the generated parts of README and docs, by file and marker."""
     folder, claims = reference_folder(folders, PUBLISHED), published_claims(folders)
     source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}."
-    return {"verdicts": f"{source}\n\n{to_markdown(claims)}", "data": markdown_table()}
+    return {
+        "README.md": {"papers": f"{papers_table(claims)}\n{source}"},
+        "docs/results.md": {"verdicts": f"{source}\n\n{to_markdown(claims)}"},
+        "docs/data.md": {"data": markdown_table()},
+    }
+
+
+def papers_table(claims: list[dict[str, Any]]) -> str:
+    """Return the README's table: a row a paper, what was found of it in a sentence, verdicts counted, links."""
+    lines = ["| paper | found | verdicts | more |", "| --- | --- | --- | --- |"]
+    for key, paper in PAPERS.items():
+        rows = [row for row in claims if row["paper"] == key]
+        studies = [study for study in STUDIES if study.paper == paper and study.section]
+        links = [f"[paper]({paper.url})"] if paper.url else []
+        links += [f"[{study.notebook[:2]}](notebooks/{study.notebook}.ipynb)" for study in studies]
+        said = f"**{paper.name}**: {paper.subject} ({paper.cited})"
+        lines.append(f"| {said} | {found_of(rows)} | {summary(rows)} | {' · '.join(links)} |")
+    return "\n".join(lines) + "\n"
 
 
 def filled(text: str, parts: dict[str, str]) -> str:
@@ -132,14 +151,15 @@ def filled(text: str, parts: dict[str, str]) -> str:
         pattern = re.compile(rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)", re.S)
         match = pattern.search(text)
         if match is None:
-            raise ValueError(f"README.md: no markers {name}:begin and {name}:end")
+            raise ValueError(f"no markers {name}:begin and {name}:end")
         text = f"{text[: match.end(1)]}{part.strip()}\n{text[match.start(2) :]}"
     return text
 
 
 def write_readme(folders: Folders) -> None:
-    """Bring the README's generated parts up to date."""
-    path = folders.root / "README.md"
-    write_atomically(path, filled(path.read_text(encoding="utf-8"), readme_parts(folders)).encode())
+    """Bring the generated parts of README and docs up to date."""
+    for file, parts in generated_parts(folders).items():
+        path = folders.root / file
+        write_atomically(path, filled(path.read_text(encoding="utf-8"), parts).encode())
     for name, theme in BOARDS.items():
         write_atomically(folders.root / "docs" / name, picture(published_claims(folders), PAPERS, theme))

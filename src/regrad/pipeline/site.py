@@ -24,9 +24,12 @@ from regrad.pipeline.site_sources import (
     source_at,
     table,
 )
+from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.manifest import ManifestRow
+from regrad.studies.catalogue import PAPERS
 
 OURS = ("code", "figures", "records")  # folders of the site in which nothing else lies
+THEMES = (("light", LIGHT), ("dark", DARK))
 UNKNOWN = "no export of this name: shown by the notebook only"
 
 
@@ -147,6 +150,9 @@ def build(
         claims=site_ledger.shown(claims, pages),
         papers=site_ledger.papers(claims),
         verdicts=site_ledger.verdicts(),
+        boards=[builder.write(f"board-{n}.svg", picture(claims, PAPERS, theme)) for n, theme in THEMES]
+        if claims
+        else [],
     )
     builder.sweep()
     return list(builder.written)

@@ -13,13 +13,14 @@ from regrad.report.ledger.kinds.outcome import (
     VERDICTS,
     number,
 )
+from regrad.report.reasons import reason
 from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
-    REPRODUCED: "The interval agrees with the claim beyond its margin, or within it where a tie is claimed.",
-    NOT_REPRODUCED: "The interval lies against the claim: another sign, or an effect too small to matter.",
+    REPRODUCED: "The interval lies beyond zero on the claim's side, and is no tie; for a cost, inside its range.",
+    NOT_REPRODUCED: "The interval lies on zero's other side, or inside the margin: an effect too small to matter.",
     INCONCLUSIVE: "The interval allows both; the reason says what the runs could have seen.",
-    NOT_TESTED: "Not run at this preset; the reason says what would decide it.",
+    NOT_TESTED: "Its base is no trained network here, or this preset or machine is too small; the reason says which.",
     REFUTED: "A worked example, kept as a test, contradicts the claim; no run is needed.",
 }
 
@@ -50,6 +51,7 @@ def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list
         | {
             "slug": slug(claim["verdict"]),
             "figures": figures(claim),
+            "reason": reason(claim),
             "seeds": "–" if claim["estimate"] is None else str(claim["n"]),
             "p_text": p_text(claim.get("p_holm")),
             "label": claim.get("label", "") if claim["verdict"] != NOT_TESTED else "",

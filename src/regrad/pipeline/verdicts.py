@@ -20,7 +20,9 @@ from regrad.report.board import fig_board
 from regrad.report.costs import COLUMNS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
 from regrad.report.export import Exporter
-from regrad.report.latex import breakable, escape_tex
+from regrad.report.findings import numbers as findings
+from regrad.report.gradient_map import fig_gradient_map
+from regrad.report.latex import escape_tex
 from regrad.report.ledger.audit import audit_table
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load, load_ledger
@@ -28,11 +30,9 @@ from regrad.report.ledger.synthesis import deviation_table, power_table
 from regrad.report.ledger.synthesis import numbers as ledger_numbers
 from regrad.report.ledger.tables import as_rows, to_latex
 from regrad.report.manifest import read_manifests
-from regrad.report.tables import significant
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.runner.dependencies import fingerprint
-from regrad.statistics.power import detectable_effect
 from regrad.studies.catalogue import PAPERS
 
 COST = "cost.json"  # the published set's file of times
@@ -90,15 +90,9 @@ def cost_of_runs(spent: dict[str, list[Cost]]) -> dict[str, Any]:
     return {"table": compute_table(spent).to_dict("records"), "numbers": cost_numbers(spent)}
 
 
-def words(rows: list[dict[str, Any]]) -> dict[str, str]:
-    """Return what the prose cites: each verdict, the reason as a sentence, and what seeds can see."""
-    texts = {f"verdict/{row['id']}": row["verdict"] for row in rows}
-    for row in rows:
-        scale = f" ({row['label']})" if row["label"] else ""
-        sentence = f"{row['id']}: {row['verdict']}{scale}; {row['why']}."
-        texts[f"why/{row['id']}"] = breakable(escape_tex(sentence))
-    texts |= ledger_numbers(rows, PAPERS)
-    return texts | {f"power/{n}": significant(detectable_effect(n), 2) for n in (5, 10)}
+def words(rows: list[dict[str, Any]], *, runs: str = "no") -> dict[str, str]:
+    """Return what the prose cites: six sentences, each study's list of verdicts, and counts."""
+    return findings(rows, runs=runs) | ledger_numbers(rows, PAPERS)
 
 
 def made_by(folders: Folders, records: list[Record], device: str) -> str:
@@ -118,6 +112,7 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
     exporter = Exporter(folders.generated, notebook=LEDGER, preset=preset, records=records)
     spent = published_cost(folders)
     exporter.figure("fig-board", fig_board, rows, PAPERS)
+    exporter.figure("fig-gradient-map", fig_gradient_map, records=[], source="drawn from the equations")
     exporter.table("tab-claims", to_latex(rows))
     exporter.table("tab-power", power_table(rows))
     exporter.table("tab-deviations", deviation_table(rows))
@@ -126,6 +121,6 @@ def write(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]]
         source = f"times of results/reference/{PUBLISHED}"
         exporter.table("tab-compute", plain_table(pd.DataFrame(spent["table"], columns=COLUMNS)), source=source)
     checks = {"checks/runs": escape_tex(made_by(folders, records, device))}
-    exporter.numbers(words(rows) | checks | (spent["numbers"] if spent else {}))
+    exporter.numbers(words(rows, runs=f"{len(records):,}") | checks | (spent["numbers"] if spent else {}))
     exporter.finish()
     return rows

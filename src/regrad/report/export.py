@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
 from regrad.provenance import commit
-from regrad.report.latex import escape_tex
+from regrad.report.latex import escape_tex, printed
 from regrad.report.manifest import NAME, ManifestRow, write_manifest
 from regrad.report.stamps import devices, source_stamp, stamp_text
 from regrad.report.style import SETTINGS, put_stamp
@@ -93,7 +93,12 @@ class Exporter:
         return source_stamp(source) if source else stamp_text(self.preset, records)
 
     def figure(
-        self, name: str, draw: Callable[..., Figure], *arguments: Any, records: Sequence[Record] | None = None
+        self,
+        name: str,
+        draw: Callable[..., Figure],
+        *arguments: Any,
+        records: Sequence[Record] | None = None,
+        source: str = "",
     ) -> Picture:
         """Draw a figure, stamp it and write it as ``figures/<name>.pdf``.
 
@@ -102,16 +107,18 @@ class Exporter:
             draw: The function that draws it; the manifest names it.
             arguments: What ``draw`` is given.
             records: What it is made from, if not from all of the notebook's records.
+            source: What its stamp says in place of runs, for a figure of something else among those of runs.
 
         Returns:
             The figure as a picture, to be shown.
         """
+        source = source or self.source
         records = self.records if records is None else records
-        figure, stamp = draw(*arguments), self.stamp(records, self.source)
+        figure, stamp = draw(*arguments), self.stamp(records, source)
         put_stamp(figure, stamp)
         pdf = rendered(figure, "pdf", PDF_METADATA | {"Subject": stamp})
         drawn_by = f"{draw.__module__}:{draw.__qualname__}"
-        self._write(f"figures/{name}.pdf", pdf, records, stamp=stamp, source=self.source, drawn_by=drawn_by)
+        self._write(f"figures/{name}.pdf", pdf, records, stamp=stamp, source=source, drawn_by=drawn_by)
         # Drawn once, saved twice: what the notebook shows is what the report includes.
         return Picture(name, rendered(figure, "png", {"Software": None}))
 
@@ -124,7 +131,7 @@ class Exporter:
         # What a source stands for was not made from the notebook's runs, and its row names none.
         records = records if records is not None else [] if source else self.records
         stamp = self.stamp(records, source)
-        body = f"% {stamp}\n{latex.rstrip()}\n\\stamp{{{escape_tex(stamp)}}}\n"
+        body = f"% {stamp}\n{printed(latex.rstrip())}\n\\stamp{{{escape_tex(stamp)}}}\n"
         self._write(f"tables/{name}.tex", body.encode(), records, stamp=stamp, source=source)
 
     def numbers(self, values: Mapping[str, str]) -> None:
@@ -137,7 +144,7 @@ class Exporter:
             if not KEY.fullmatch(key):
                 raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
         # Sorted: what is counted first changes no byte of the file.
-        lines = [f"\\setval{{{key}}}{{{value}}}" for key, value in sorted(values.items())]
+        lines = [f"\\setval{{{key}}}{{{printed(value)}}}" for key, value in sorted(values.items())]
         self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), self.records)
 
     def claims(self, verdicts: Sequence[Mapping[str, Any]]) -> None:

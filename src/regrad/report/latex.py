@@ -17,6 +17,14 @@ def escape_tex(text: str) -> str:
     return re.sub(",(?=,)", ",{}", "".join(TEX_SPECIAL.get(c, c) for c in text))
 
 
+def printed(tex: str) -> str:
+    """Return LaTeX with a true minus before each negative number, and with intervals that no line breaks."""
+    signed = re.sub(r"(?<![\w{$\\.})\]-])-(?=\d)", r"\\ensuremath{-}", tex)
+    return re.sub(
+        r"\[(?:\\ensuremath\{-\})?[\d.e]+, (?:\\ensuremath\{-\})?[\d.e]+\]", lambda m: rf"\mbox{{{m[0]}}}", signed
+    )
+
+
 def breakable(tex: str) -> str:
     """Return escaped text in which LaTeX may break a line inside the name of a test or a path."""
     return re.sub(r"(\\_|::)", r"\1\\allowbreak{}", tex)

@@ -8,7 +8,7 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
-COLUMN_INCHES = 3.35
+COLUMN_INCHES = 3.35  # of the report, so that no letter shrinks on its way there
 PAGE_INCHES = 7.0
 
 SETTINGS: Any = sns.axes_style("ticks") | {
@@ -23,10 +23,10 @@ SETTINGS: Any = sns.axes_style("ticks") | {
     "grid.color": "#E4E4E4",
     "grid.linewidth": 0.5,
     "axes.axisbelow": True,
-    "legend.fontsize": 6.2,
+    "legend.fontsize": 7,
     "legend.frameon": False,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
     "lines.linewidth": 1.2,
     "lines.markersize": 3.5,
     "pdf.fonttype": 42,  # TrueType: text in a figure can be searched and copied
@@ -45,10 +45,11 @@ def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
 
 
 def put_stamp(figure: Figure, text: str) -> None:
-    """Write ``text`` in small letters under everything else."""
+    """Write the beginning of a stamp under everything else; the file's metadata have it whole."""
+    text = " · ".join(text.split(" · ")[:4])
     # The constrained layout fills what it is given: it is given all but the stamp's line.
     engine = figure.get_layout_engine()
-    share = 0.13 / figure.get_size_inches()[1]
+    share = 0.16 / figure.get_size_inches()[1]
     if engine is not None:
         engine.set(rect=(0, share, 1, 1 - share))  # type: ignore[call-arg]
-    figure.text(0.005, 0.004, text, fontsize=4.6, color="#606060", ha="left", va="bottom", family="DejaVu Sans")
+    figure.text(0.005, 0.004, text, fontsize=7, color="#606060", ha="left", va="bottom", family="DejaVu Sans")

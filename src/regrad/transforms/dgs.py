@@ -24,7 +24,7 @@ The printed program, as it runs, is plain SGD (:mod:`regrad.transforms.printed_d
 itself in the numerator (E2) is no descent direction: a test shows it, and it is not offered.
 
 Source:
-    A. Mann, "A Fine-Grained Approach to Optimizing Large Language Models in Deep Learning" (IJRASET 2024).
+    Logan Mann, "A Fine-Grained Approach to Optimizing Large Language Models in Deep Learning" (IJRASET 2024).
 Departures:
     The document gives values for lr (1e-3) and eps (1e-8) only; β, γ and their defaults here are ours.
 """

@@ -12,7 +12,7 @@ Not held against the author, since scanning may have caused them: "Dataloader", 
 quote. Defined and never called: its ``update_parameters`` (it returns a *new* Parameter, which the optimizer,
 holding the old one, would not step) and its ``backward_pass`` (it reads a global).
 
-Source: the program in section "Implementation and Code" of A. Mann (IJRASET 2024).
+Source: the program in section "Implementation and Code" of Logan Mann (IJRASET 2024).
 Departures: batches come as an argument, and the initial values from a generator.
 """
 

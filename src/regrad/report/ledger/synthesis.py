@@ -67,8 +67,13 @@ def _seen(row: Plain) -> list[str]:
 def deviation_table(rows: Sequence[Plain]) -> str:
     """Return a ``longtable``: what would falsify a claim, and where its test departs from the paper."""
     lines = [
-        [escape_tex(row["id"]), row["source"], *(breakable(escape_tex(row[key])) for key in ("falsified", "note"))]
+        [
+            escape_tex(row["id"]),
+            escape_tex(row["short"]),
+            row["source"],
+            *(breakable(escape_tex(row[key])) for key in ("falsified", "note")),
+        ]
         for row in rows
     ]
-    columns = "ll" + text_column(0.33) + text_column(0.43)
-    return longtable(columns, ["Claim", "Source", "Falsified if", "Our decisions and deviations"], lines)
+    columns = "l" + text_column(0.14) + "l" + text_column(0.25) + text_column(0.35)
+    return longtable(columns, ["Claim", "Sentence", "Source", "Falsified if", "Our decisions and deviations"], lines)

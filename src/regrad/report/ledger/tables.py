@@ -11,6 +11,7 @@ from typing import Any
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.evaluate import Verdict
 from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, number
+from regrad.report.reasons import reason, tex
 
 Plain = dict[str, Any]
 FROM_LEDGER = (
@@ -30,8 +31,8 @@ def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
     Args:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
     """
-    head = ["Claim", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
-    columns = "l" + text_column(0.18) + "rr" + text_column(0.16) + text_column(0.34)
+    head = ["Claim", "Sentence", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
+    columns = "l" + text_column(0.18) + text_column(0.13) + "rr" + text_column(0.11) + text_column(0.22)
     return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
@@ -90,9 +91,17 @@ def _outcome(outcome: Outcome) -> Plain:
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:
-    verdict, why = escape_tex(row["verdict"] + _scale(row)), breakable(escape_tex(row["why"]))
+    verdict, why = escape_tex(row["verdict"] + _scale(row)), tex(reason(row))
     p = f"${_p(row['p_holm'])}$" if row["p_holm"] is not None else ""
-    return [escape_tex(row["id"]), _latex_estimate(row), _n(row), p, verdict, why]
+    return [
+        escape_tex(row["id"]),
+        breakable(escape_tex(row["sentence"])),
+        _latex_estimate(row),
+        _n(row),
+        p,
+        verdict,
+        why,
+    ]
 
 
 def _latex_estimate(row: Mapping[str, Any]) -> str:

@@ -31,8 +31,8 @@ def fig_theorems(curves: Mapping[str, Any]) -> Figure:
         draw_multipliers(axes[2], curves)
         for name, color, label in (("overflow", RED, "no interval"), ("overflow_interval", BLUE, "GradScaler's")):
             axes[3].plot(list(accumulate(curves[name])), color=color, label=label)
-        axes[3].set(xlabel="step", ylabel="overflows so far", title="every second step overflows")
-        axes[3].legend(loc="upper left")
+        axes[3].set(xlabel="step", ylabel="overflows so far", title="overflows pile up")
+        axes[3].legend(loc="center right")
     return figure
 
 
@@ -42,7 +42,7 @@ def draw_thresholds(axis: Axes, curves: Mapping[str, Any]) -> None:
         axis.plot(path, color=color, label=f"η = {lr:g}")
         axis.axhline(curves["rest"][lr], **DASHED | {"color": color})
     axis.set(yscale="log", xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
-    axis.legend(loc="upper left")
+    axis.legend(loc="lower right")
 
 
 def draw_multipliers(axis: Axes, curves: Mapping[str, Any]) -> None:
@@ -50,8 +50,8 @@ def draw_multipliers(axis: Axes, curves: Mapping[str, Any]) -> None:
     for place, lr in enumerate(curves["threshold"]):
         axis.plot(curves["multiplier"][lr], color=ramp(place + 2, 6), lw=1.6 - 0.5 * place)
     axis.plot(curves["adam"], color=ORANGE)
-    axis.text(0.97, 0.62, "SGD (any η)", transform=axis.transAxes, ha="right", fontsize=6)
-    axis.text(0.97, 0.14, "Adam", transform=axis.transAxes, ha="right", fontsize=6, color=ORANGE)
+    axis.text(0.97, 0.62, "SGD (any η)", transform=axis.transAxes, ha="right")
+    axis.text(0.97, 0.24, "Adam", transform=axis.transAxes, ha="right", color=ORANGE)
     axis.set(yscale="log", xlabel="step", ylabel="step / expected", title="steps are multiplied")
 
 
@@ -64,12 +64,12 @@ def fig_tasks(records: Iterable[Record]) -> Figure:
     with canvas(width=PAGE_INCHES, height=2.7, ncols=len(names), sharey=True) as (figure, axes):
         for axis, task in zip(axes, names, strict=True):
             draw_gaps(axis, outcomes, task, shown)
-            axis.set_title(TITLES[task], fontsize=6.5)
-            axis.tick_params(axis="x", labelsize=5.5)
+            axis.set_title(TITLES[task])
+            axis.tick_params(axis="x", labelsize=7)
             axis.locator_params(axis="x", nbins=3)
+            axis.set_xlabel("nats")
         axes[0].set(yticks=range(len(shown)), yticklabels=[ARMS[arm].label for arm in shown])
         axes[0].invert_yaxis()
-        figure.supxlabel("test loss minus that of the best fixed norm (nats)", fontsize=7)
     return figure
 
 
@@ -80,7 +80,7 @@ def draw_gaps(axis: Axes, outcomes: Outcomes, task: str, shown: list[str]) -> No
             bar, style = error_bar(interval), ARMS[arm].style
             axis.errorbar(interval.estimate, place, 0, bar, style["marker"], color=style["color"], capsize=1.5, ms=3)
         elif arm in outcomes.part(task).arms:
-            axis.text(0.5, place, "diverged", fontsize=5, transform=axis.get_yaxis_transform())
+            axis.text(0.5, place, "diverged", transform=axis.get_yaxis_transform())
     axis.axvline(0, **DASHED)
 
 

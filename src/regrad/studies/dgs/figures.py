@@ -124,15 +124,15 @@ def fig_bars(records: Sequence[Record], tasks: Mapping[str, Task]) -> Figure:
 
 
 def draw_means(axis: Axes, means: Sequence[Interval | None], base: DGSArm) -> None:
-    draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base)
+    draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base, where="center")
     for place, mean in enumerate(means):
         if mean and (spread := error_bar(mean)):
             axis.errorbar(place, mean.estimate, yerr=spread, color="#303030", capsize=2, lw=0.8)
 
 
-def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm) -> None:
+def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: str = "edge") -> None:
     """Draw bars, every second one (DGS) in the colour of the four steps, with their values."""
     colors = [base.color, ARMS["S1"].color] * (len(values) // 2)
     bars = axis.bar(range(len(values)), values, color=colors, width=0.6)
-    axis.bar_label(bars, fmt="{:.4g}", fontsize=6, padding=1)
+    axis.bar_label(bars, fmt="{:.4g}" if where == "edge" else "{:.3g}", padding=1, label_type=where)
     axis.margins(y=0.15)

@@ -1,6 +1,6 @@
 """Tables of the DGS study: records in, data frame out.
 
-The document's own result tables stand beside ours as printed. Source: A. Mann (IJRASET 2024), section "Results",
+The document's own result tables stand beside ours as printed. Source: Logan Mann (IJRASET 2024), section "Results",
 tables A and B; read in a scanned copy of the text.
 """
 

@@ -6,56 +6,39 @@ from typing import Any
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from regrad.report.palette import BLACK
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.studies.engine.arms import ARMS, Benchmark, workload_timings
 
-COLUMNS = 4
-# Memory ratios that get a label between the powers of ten.
-MINOR = (0.3, 0.5, 2.0, 4.0)
-WIDE = 5  # time ratios above this need a logarithmic axis
+SIDES = (("ratio", "time ratio"), ("memory_ratio", "peak-memory ratio"))
 
 
 def fig_cost(benchmark: Benchmark) -> Figure:
-    """Time against peak memory, both over the best ordinary step; a panel a workload."""
+    """Time and peak memory, both over the best ordinary step: a line a workload, a marker a method."""
     workloads = list(benchmark["workloads"])
-    with canvas(width=PAGE_INCHES, height=5.2, nrows=3, ncols=COLUMNS) as (figure, grid):
+    timings = [workload_timings(benchmark, workload) for workload in workloads]
+    with canvas(width=PAGE_INCHES, height=1.05 + 0.17 * len(workloads), ncols=2, sharey=True) as (figure, axes):
         handles: dict[str, Artist] = {}
-        for axis, workload in zip(grid.flat, workloads, strict=False):
-            handles |= draw_workload(axis, workload_timings(benchmark, workload))
-            axis.set_title(workload.replace(" in ", "\nin "))
-        for axis in grid.flat[max(0, len(workloads) - COLUMNS) : len(workloads)]:
-            axis.set_xlabel("time ratio")
-        for axis in grid[:, 0]:
-            axis.set_ylabel("memory ratio")
-        for axis in grid.flat[len(workloads) :]:
-            axis.set_axis_off()
+        for axis, (key, label) in zip(axes, SIDES, strict=True):
+            axis.axvline(1, color=BLACK, lw=0.8)
+            for place, found in enumerate(timings):
+                handles |= draw_workload(axis, -place, found, key)
+            axis.set(xlabel=f"{label}, ordinary pass = 1", xscale="log")
+            axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            axis.xaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
+            axis.xaxis.set_minor_formatter(NullFormatter())
+        axes[0].set_yticks([-place for place in range(len(workloads))], workloads)
         figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=4)
     return figure
 
 
-def draw_workload(axis: Axes, timings: Mapping[str, Mapping[str, Any]]) -> dict[str, Artist]:
-    """Draw a marker an arm, and a cross for the ordinary step; return the markers by label."""
-    axis.plot(1, 1, "+", color=BLACK, ms=9, mew=1.2)
+def draw_workload(axis: Axes, place: float, timings: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, Artist]:
+    """Draw a marker a method on one line, ours last and larger; return the markers by label."""
     handles: dict[str, Artist] = {}
-    for name, timing in timings.items():
-        if (arm := ARMS.get(name)) is not None:
-            size = 6 if arm.ours else 4
-            (handles[arm.label],) = axis.plot(
-                timing["ratio"], timing["memory_ratio"], arm.marker, color=arm.color, ms=size
-            )
-    label_ratios(axis, wide=max(timing["ratio"] for timing in timings.values()) > WIDE)
+    known = [(ARMS[name], timing) for name, timing in timings.items() if name in ARMS]
+    for arm, timing in sorted(known, key=lambda pair: pair[0].ours):
+        size = 5.5 if arm.ours else 3.5
+        (handles[arm.label],) = axis.plot(timing[key], place, arm.marker, color=arm.color, ms=size)
     return handles
-
-
-def label_ratios(axis: Axes, *, wide: bool) -> None:
-    axis.set(xscale="log" if wide else "linear", yscale="log")
-    for side in (axis.xaxis, axis.yaxis):
-        side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        side.set_minor_formatter(FuncFormatter(lambda value, _: ""))
-    if not wide:
-        axis.xaxis.set_major_locator(MaxNLocator(4))
-        axis.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}" if value in MINOR else ""))
-    axis.margins(0.1)

@@ -10,10 +10,9 @@ from regrad.studies.engine.arms import Benchmark, workload_timings
 # Column to the arms that it shows: the first that ran.
 COLUMNS = {
     "surgery": ("surgery",),
-    "four stat.": ("surgery, four",),
     "vmap": ("vmap",),
     "chunked": ("vmap, chunks of 4", "vmap, chunks of 16"),
-    "ExpandedW.": ("ExpandedWeights",),
+    "Expanded": ("ExpandedWeights",),
     "Opacus": ("Opacus hooks",),
     "BackPACK": ("BackPACK SumGradSquared",),
 }

@@ -57,7 +57,7 @@ def fig_coefficient(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Fi
             ticks = [arm.tick for arm in arms]
             axis.set(xticks=range(len(arms)), xticklabels=ticks, ylabel=text, xlabel="c in ν = μ² + c σ²")
             axis.set_xlim(-0.5, len(arms) - 0.5)
-            axis.tick_params(axis="x", labelsize=5.6)
+            axis.tick_params(axis="x", labelsize=7)
     return figure
 
 

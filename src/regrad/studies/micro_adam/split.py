@@ -52,7 +52,7 @@ def fig_split(records: Sequence[Record]) -> Figure:
         axes[2].xaxis.set_minor_formatter(NullFormatter())
         for axis, labels in zip(axes[1:], (map(parameter_label, names), ()), strict=True):
             axis.set(ylim=(max(1, len(names)) - 0.5, -0.5), yticks=range(len(names)))
-            axis.set_yticklabels(list(labels), fontsize=5.2)
+            axis.set_yticklabels(list(labels))
     return figure
 
 

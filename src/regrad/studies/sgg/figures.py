@@ -43,14 +43,14 @@ def draw_forest(axis: Axes, entries: Iterable[Entry]) -> None:
     for place, (label, interval, color, marker) in enumerate(entries):
         labels.append(label)
         if interval is None:
-            axis.text(0, place, "diverged", fontsize=5, va="center")
+            axis.text(0, place, "diverged", va="center")
             continue
         spread = error_bar(interval)
         axis.errorbar(interval.estimate, place, xerr=spread, fmt=marker, color=color, capsize=1.5, ms=3)
     axis.axvline(0, **DASHED)
     axis.set(yticks=range(len(labels)), yticklabels=labels)
     axis.set_ylim(len(labels) - 0.5, -0.5)
-    axis.tick_params(axis="y", labelsize=5.8)
+    axis.tick_params(axis="y", labelsize=7)
 
 
 def fig_effect(records: Sequence[Record]) -> Figure:
@@ -118,7 +118,7 @@ def draw_losses(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> 
     axis.grid(visible=False)
     for (row, column), loss in np.ndenumerate(grid.to_numpy()):
         text, color = (f"{loss:.2f}", "w" if loss < fmean(limits) else "k") if np.isfinite(loss) else ("div.", "r")
-        axis.text(column, row, text, ha="center", va="center", fontsize=5.2, color=color)
+        axis.text(column, row, text, ha="center", va="center", color=color)
     return drawn
 
 
@@ -127,7 +127,7 @@ def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
         color = (ORANGE, BLUE, GREY)[place % 3]
         axis.plot(grid.columns, losses, label=f"{label}, B = {batch}", ls=dashes, color=color)
     axis.set(xscale="log", xlabel="learning rate (log scale)", ylabel="validation loss")
-    axis.legend(fontsize=5.2)
+    axis.legend()
 
 
 def fig_robustness(records: Sequence[Record]) -> Figure:

@@ -103,7 +103,7 @@ def fig_noise(records: Sequence[Record]) -> Figure:
             draw_ranges(axis, [values.get(p, []) for p in parameters])
             axis.set(xlabel=panel.label)
             scale_axis(axis, panel.scale)
-            axis.set_yticklabels([parameter_label(p) for p in parameters] if axis is axes[0] else [], fontsize=5.2)
+            axis.set_yticklabels([parameter_label(p) for p in parameters] if axis is axes[0] else [])
         axes[1].axvline(3, **DASHED)
         draw_formula_against_resampling(axes[3], records)
         put_legend(figure, loc="outside upper right", ncols=3)

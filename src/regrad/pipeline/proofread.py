@@ -1,0 +1,138 @@
+"""What a stranger would stumble over in the typeset report and on the built site.
+
+Each function returns complaints, a line each; none is good. Poppler reads the PDF, whose
+letters it measures in whole thirds of a point.
+"""
+
+import html
+import re
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from regrad.report import words
+
+SMALLEST = 7.0  # points
+APPENDIX = "A dozen words"  # heading of the first appendix
+TEST = re.compile(r"tests/\w+|::\s?test_\w+|\btest_[a-z]+_[a-z_]+")
+KEYS = tuple(key for key in words.ARMS if re.search(r"[_@=~:+/]", key))
+LINK = re.compile(r"""(?:href|src|srcset)=["']([^"']*)["']""")
+OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?//|^(?:https?|mailto):", re.I)
+
+
+class Word(NamedTuple):
+    """A word of a page and where it stands, in points from the top left."""
+
+    text: str
+    left: float
+    top: float
+
+
+def run(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True, errors="replace").stdout
+
+
+def pages(pdf: Path) -> list[str]:
+    """Return the text of each page."""
+    return run("pdftotext", str(pdf), "-").split("\f")[:-1]
+
+
+def main_text(texts: list[str]) -> list[str]:
+    """Return the pages before the appendix."""
+    first = next((n for n, text in enumerate(texts) if re.search(rf"^A\s+{APPENDIX}", text, re.M)), len(texts))
+    return texts[:first]
+
+
+def codes_in(text: str) -> list[str]:
+    """Return the keys of code and the names of tests that stand in a text for readers."""
+    flat = re.sub(r"\s+", " ", text)
+    keys = [key for key in KEYS if re.search(rf"(?<![\w+@=~:/.]){re.escape(key)}(?![\w+@=~:/])", flat)]
+    return [*(f"code key {key!r}" for key in keys), *(f"test id {name!r}" for name in TEST.findall(flat))]
+
+
+def codes(texts: Iterable[str]) -> list[str]:
+    return [f"page {n}: {found}" for n, text in enumerate(texts, start=1) for found in codes_in(text)]
+
+
+def words_of(pdf: Path, page: int) -> tuple[list[Word], float, float]:
+    """Return the words of a page, its width and its height."""
+    text = run("pdftotext", "-bbox", "-f", str(page), "-l", str(page), str(pdf), "-")
+    size = re.search(r'<page width="([\d.]+)" height="([\d.]+)"', text)
+    assert size is not None
+    found = re.findall(r'<word xMin="([\d.]+)" yMin="([\d.]+)"[^>]*>(.*?)</word>', text)
+    return [Word(html.unescape(w), float(x), float(y)) for x, y, w in found], float(size[1]), float(size[2])
+
+
+def empty_pages(pdf: Path, last: int) -> list[str]:
+    """Complain about pages up to ``last`` whose right column ends in its upper third."""
+    complaints = []
+    for page in range(1, last + 1):
+        found, width, height = words_of(pdf, page)
+        # The page's own number stands in the middle at the foot.
+        column = [word.top for word in found if word.left > width / 2 and word.top < 0.93 * height]
+        if max(column, default=0.0) < height / 3:
+            complaints.append(f"page {page}: its last column is under a third full")
+    return complaints
+
+
+def far_figures(texts: list[str]) -> list[str]:
+    """Complain about figures that stand more than a page from where the text first names them."""
+    complaints = []
+    captions = {m[1]: n for n, text in enumerate(texts, start=1) for m in re.finditer(r"^Figure (\d+):", text, re.M)}
+    for number, place in captions.items():
+        name = re.compile(rf"Figures?\s+(?:\d+\s+and\s+)?{number}\b(?!:)")
+        named = next((n for n, text in enumerate(texts, start=1) if name.search(text)), None)
+        if named is None:
+            complaints.append(f"figure {number}: the main text never names it")
+        elif abs(named - place) > 1:
+            complaints.append(f"figure {number}: on page {place}, first named on page {named}")
+    return complaints
+
+
+def small_text(pdf: Path) -> list[str]:
+    """Complain about words of letters below seven points; a formula's indices are smaller by nature."""
+    text = run("pdftohtml", "-xml", "-i", "-stdout", "-zoom", "3", str(pdf))
+    sizes = {name: float(size) / 3 for name, size in re.findall(r'<fontspec id="(\d+)" size="(-?\d+)"', text)}
+    complaints = []
+    for page, body in enumerate(text.split("<page ")[1:], start=1):
+        for font, said in re.findall(r'<text [^>]*font="(\d+)">(.*?)</text>', body):
+            plain = re.sub(r"<[^>]*>", "", said)
+            if sizes[font] < SMALLEST - 0.4 and re.search(r"[A-Za-z]{4,}", plain):
+                complaints.append(f"page {page}: {sizes[font]:g} pt: {plain[:40]}")
+    return complaints
+
+
+def missing_sentences(texts: Iterable[str], claims: Iterable[Mapping[str, str]]) -> list[str]:
+    """Complain about claims whose sentence the report does not print."""
+    flat = squeezed(" ".join(texts))
+    return [f"claim {row['id']}: without its sentence" for row in claims if squeezed(row["sentence"]) not in flat]
+
+
+def squeezed(text: str) -> str:
+    """Return a text's letters and digits: what line breaks, ligatures and hyphens leave alone."""
+    for ligature, letters in {"ﬁ": "fi", "ﬂ": "fl", "ﬀ": "ff", "ﬃ": "ffi", "ﬄ": "ffl"}.items():
+        text = text.replace(ligature, letters)
+    return re.sub(r"[^A-Za-z0-9]", "", text)
+
+
+def links(site: Path) -> list[str]:
+    """Complain about links of a site that lead nowhere or out of it."""
+    complaints = []
+    for page in sorted(site.rglob("*.html")):
+        for target in dict.fromkeys(LINK.findall(page.read_text(encoding="utf-8"))):
+            name = target.partition("#")[0].partition("?")[0]
+            where = page.relative_to(site).as_posix()
+            if OUTSIDE.match(target):
+                complaints.append(f"{where}: {target} leads out of the site")
+            elif name and not name.startswith("data:") and not (page.parent / html.unescape(name)).exists():
+                complaints.append(f"{where}: {target} is not there")
+    return complaints
+
+
+def report(pdf: Path, claims: Iterable[Mapping[str, str]]) -> list[str]:
+    """Return every complaint about the report."""
+    texts = pages(pdf)
+    body = main_text(texts)
+    prose = codes(body) + empty_pages(pdf, len(body)) + far_figures(body) + small_text(pdf)
+    return [*prose, *missing_sentences(texts, claims)]

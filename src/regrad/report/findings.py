@@ -1,0 +1,137 @@
+"""The report's verdicts in words, all computed: the six sentences of its first page, and a list for each study."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from regrad.report.board_rows import bar, size, untested
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
+from regrad.report.ledger.synthesis import nulls
+from regrad.report.reasons import figure, reason, tex
+
+Plain = Mapping[str, Any]
+MOST = 4  # sentences that a list on the first page names
+MACROS = {
+    REPRODUCED: "reproduced",
+    NOT_REPRODUCED: "notreproduced",
+    INCONCLUSIVE: "inconclusive",
+    REFUTED: "refuted",
+    NOT_TESTED: "nottested",
+}
+TRAINING = ("test_loss", "test_accuracy", "steps_to_target")  # what a reader would change an optimizer for
+
+
+def strongest(rows: Iterable[Plain]) -> list[Plain]:
+    """Return rows, those first whose estimate lies most margins from zero."""
+    return sorted(rows, key=lambda row: -abs(found.at) if (found := bar(row)) else 0.0)
+
+
+def listed(rows: Sequence[Plain]) -> str:
+    """Return some of the rows' short sentences in quotation marks, and how many more there are."""
+    said = [f"“{row['short']}”{of_whom(row)}" for row in strongest(rows)[:MOST]]
+    more = len(rows) - len(said)
+    return "; ".join(said) + (f"; and {more} more" if more else "")
+
+
+def of_whom(row: Plain) -> str:
+    """Return whose sentence it is, in brackets, where it does not say so itself."""
+    name = {"per-example": "per-example gradients"}.get(row["paper"], row["paper"].upper())
+    return "" if name in row["short"] else f" ({name})"
+
+
+def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:
+    """Return the first page's six: the question, what held, what failed, what is open or untested, what to use."""
+    by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in MACROS}
+    sizes = sorted({count for row in rows for count in row["parameters"]})
+    scale = f"networks of {size(sizes[0])} to {size(sizes[-1])} parameters decide" if sizes else "no network decides"
+    preset = rows[0]["preset"]
+    return [
+        f"We put {len(rows)} sentences of four papers on gradient transforms to the test in {runs} runs of small "
+        f"networks (preset {preset}); {scale}, where the papers speak of up to 7 B.",
+        held(by[REPRODUCED]),
+        failed(by[NOT_REPRODUCED], by[REFUTED]),
+        left_open(rows, by[INCONCLUSIVE]),
+        waiting(by[NOT_TESTED]),
+        advice(by[REPRODUCED], by[INCONCLUSIVE] + by[NOT_TESTED]),
+    ]
+
+
+def held(rows: Sequence[Plain]) -> str:
+    costs = sum(row["test"]["kind"] == "ratio" for row in rows)
+    if not rows:
+        return "None of them held."
+    kinds = f", {costs} of them about costs" if costs else ""
+    return f"Held ({len(rows)}{kinds}): {listed(rows)}."
+
+
+def failed(against: Sequence[Plain], refuted: Sequence[Plain]) -> str:
+    ran = f"Did not hold when run ({len(against)}): {listed(against)}; " if against else "Nothing failed by running; "
+    return f"{ran}contradicted by what their own documents print ({len(refuted)}): {listed(refuted)}."
+
+
+def left_open(rows: Sequence[Plain], opened: Sequence[Plain]) -> str:
+    """Say what stayed open, and that it was blind where it was."""
+    if not opened:
+        return "No comparison that was made stayed open."
+    ratios = [row["detectable"] / row["margin"] for row in nulls(rows)]
+    middle = f"; half of them could only have shown {figure(median(ratios))} times their margin" if ratios else ""
+    return f"Open after running ({len(opened)}): {listed(opened)}{middle}."
+
+
+def waiting(rows: Sequence[Plain]) -> str:
+    if not rows:
+        return "No claim was left untested."
+    needs = [f"{count} for want of {why}" for why, count in Counter(map(untested, rows)).most_common()]
+    return f"Not tested ({len(rows)}): {'; '.join(needs)}."
+
+
+def advice(found: Sequence[Plain], unknown: Sequence[Plain]) -> str:
+    """Say what to use: a base optimizer, unless a claim about training held."""
+    paired = [row for row in found if row["test"]["kind"] == "paired"]
+    better = [row for row in paired if row["metric"].partition("/")[0] in TRAINING]
+    if better:
+        return f"What to use: a tuned Adam or SGD; there is reason to try what held in training, {listed(better)}."
+    never = "; an open claim is no evidence against a method" if unknown else ""
+    return f"What to use: nothing here is a reason to leave a tuned Adam or SGD{never}."
+
+
+def found_of(rows: Sequence[Plain]) -> str:
+    """Return what was found of one paper, in one sentence: its strongest verdict of each kind."""
+    kinds = {
+        REPRODUCED: "held",
+        NOT_REPRODUCED: "failed",
+        REFUTED: "its own text contradicts",
+        INCONCLUSIVE: "open",
+    }
+    parts = []
+    for verdict, word in kinds.items():
+        if found := strongest(row for row in rows if row["verdict"] == verdict):
+            parts.append(f"{word}: “{found[0]['short']}”")
+    return "; ".join(parts) or "nothing is decided yet"
+
+
+def list_of(rows: Sequence[Plain]) -> str:
+    r"""Return a study's verdicts as LaTeX: mark, claim and reason of each, the untested in one paragraph."""
+    parts = []
+    for verdict in (REPRODUCED, NOT_REPRODUCED, REFUTED, INCONCLUSIVE):
+        parts += [
+            rf"\finding{{{MACROS[verdict]}}}{{{tex(row['short'])}}}{{{tex(reason(row))}}}"
+            for row in strongest(row for row in rows if row["verdict"] == verdict)
+        ]
+    left = [row for row in rows if row["verdict"] == NOT_TESTED]
+    if left:
+        shorts = "; ".join(row["short"] for row in left)
+        reasons = " ".join(dict.fromkeys(reason(row) for row in left[:3]))
+        first = "" if len(left) == 1 else "The first reasons: "
+        parts.append(rf"\finding{{nottested}}{{{len(left)} not tested}}{{{tex(f'{shorts}. {first}{reasons}')}}}")
+    return "\n".join(parts)
+
+
+def numbers(rows: Sequence[Plain], runs: str) -> dict[str, str]:
+    """Return what the report cites: the six sentences, and each study's list."""
+    texts = {f"abstract/{n}": tex(text) for n, text in enumerate(sentences(rows, runs=runs), start=1)}
+    studies = list(dict.fromkeys(row["study"] for row in rows))
+    for study in studies:
+        texts[f"findings/{study.replace('_', '-')}"] = list_of([row for row in rows if row["study"] == study])
+    return texts

@@ -1,0 +1,105 @@
+"""Why a claim has its verdict, as a sentence that a stranger understands; the words are `regrad.report.words`'."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from regrad.presets import PRESETS
+from regrad.report import words
+from regrad.report.board_rows import bar
+from regrad.report.latex import escape_tex
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
+
+Plain = Mapping[str, Any]
+MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+
+
+def figure(value: float) -> str:
+    """Return three significant digits with a true minus sign."""
+    plain = f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1g}"
+    return plain.replace("-", MINUS)
+
+
+def interval(low: float | None, high: float | None) -> str:
+    """Return an interval that no line may break."""
+    ends = [MINUS + "∞" if low is None else figure(low), "∞" if high is None else figure(high)]
+    return f"[{ends[0]},{TIE}{ends[1]}]"
+
+
+def capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def reason(row: Plain) -> str:
+    """Return why a row of ``results/claims.json`` has its verdict: one or two sentences."""
+    if row["verdict"] == REFUTED:
+        return "A worked example contradicts the sentence for the algorithm that is printed."
+    if row["verdict"] == NOT_TESTED:
+        return waiting(row)
+    if row["estimate"] is None:
+        return "No pair of runs ended in two numbers; their ranks decide."
+    return f"{finding(row)}{judged(row)}"
+
+
+def waiting(row: Plain) -> str:
+    """Return what a claim that was not tested lacks."""
+    if row["preset"] not in row["presets"]:
+        least = next(preset for preset in PRESETS if preset in row["presets"])
+        return f"It needs preset {least}."
+    for gate in (gate for gate in row["gates"] if not gate["open"]):
+        base, unit = words.arm(gate["arm"]), gate["unit"]
+        if gate["value"] is None:
+            return f"No run says what its base, {base}, reaches."
+        return (
+            f"Its base, {base}, reaches {figure(gate['value'])} {unit}; "
+            f"it counts as trained from {figure(gate['bar'])} (a trivial predictor has {figure(gate['floor'])})."
+        )
+    return "The runs or the hardware that would decide it are missing, or a best learning rate lies on its grid's edge."
+
+
+def finding(row: Plain) -> str:
+    """Return what was measured, as a sentence without its full stop."""
+    kind, value, unit = row["test"]["kind"], row["estimate"], row["unit"]
+    within = interval(*row["interval"]) if row["interval"] else ""
+    named = words.metric(row["metric"])
+    if kind == "prediction":
+        return f"Predicted and observed order agree at Kendall's τ = {figure(value)} {within}"
+    first, last = (words.arm(arm) for arm in (row["arms"][0], row["arms"][-1]))
+    if kind == "trend":
+        way = "falls" if value < 0 else "rises"
+        return f"From {first} to {last} the {named} {way} by {figure(abs(value))} {unit} {within}"
+    if kind == "ratio":
+        return f"{capital(named)} of {first} over that of {last} is {figure(value)} {within}"
+    if unit == "decades":
+        times = f"{figure(10**value)} times that of {last} ({figure(value)} decades {within})"
+        return f"{capital(named)}: {first} has {times}"
+    more = "higher" if value > 0 else "lower"
+    if kind == "rate":
+        return f"{capital(named)}: {more} by {figure(100 * abs(value))} points with {first} than with {last}"
+    if row["metric"].partition("/")[0] == "test_loss":
+        where = "" if "/" not in row["metric"] else f" on the {words.TASKS.get(*[row['metric'].partition('/')[2]] * 2)}"
+        side = "above" if value > 0 else "below"
+        return f"{capital(first)} ends {figure(abs(value))} {unit} {side} {last}{where} {within}"
+    return f"{capital(named)}: {first} is {figure(abs(value))} {unit} {more} than {last} {within}"
+
+
+def judged(row: Plain) -> str:
+    """Return how the verdict follows from what was measured."""
+    found, margin = bar(row), row["test"].get("margin")
+    points = 0.0 if found is None else found.at
+    if row["test"]["kind"] == "ratio":
+        low, high = row["test"]["range"]
+        return f"; the claim allows {f'{low:g} to' if low else 'up to'} {high:g}."
+    if row["verdict"] == REPRODUCED:
+        return ", as claimed."
+    if row["verdict"] == NOT_REPRODUCED and not row["by_p"]:
+        return f": a tie, inside the margin of {margin:g}."
+    if row["verdict"] == NOT_REPRODUCED:
+        return ", against the claim." if points <= 0 else ", but another part of the claim speaks against it."
+    assert row["verdict"] == INCONCLUSIVE
+    seen = f"; {row['n']} pairs show differences from {figure(row['detectable'])}" if row["detectable"] else ""
+    return f": not decided{seen}{f', the margin is {margin:g}' if margin else ''}."
+
+
+def tex(text: str) -> str:
+    """Return a text for LaTeX, whose minus signs, ties and unbreakable intervals survive."""
+    return escape_tex(text).replace("\N{NO-BREAK SPACE}", "~")

@@ -1,0 +1,136 @@
+"""What a stranger would stumble over is found: in the report's pages, in its letters, on the site."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from regrad.pipeline import paper, proofread
+from regrad.report import words
+from regrad.report.ledger.load import load
+from regrad.report.reasons import capital, figure, interval, reason, waiting
+
+ROOT = Path(__file__).parents[1]
+CLAIMS = load(ROOT / "paper" / "claims.toml")
+PUBLISHED = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+needs_tex = pytest.mark.skipif(
+    not paper.tex_is_there() or shutil.which("pdftotext") is None, reason="needs latexmk, pdflatex and poppler"
+)
+
+
+def typeset(folder, body, options="10pt"):
+    (folder / "report.tex").write_text(
+        rf"\documentclass[{options}]{{article}}\usepackage[T1]{{fontenc}}\usepackage{{lmodern,caption,multicol}}"
+        rf"\begin{{document}}{body}\end{{document}}"
+    )
+    paper.typeset(folder)
+    return folder / "report.pdf"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("the arm micro_adam_var ends lower", ["code key 'micro_adam_var'"]),
+        ("adamw+sgg:3 minus adamw:3", ["code key 'adamw:3'", "code key 'adamw+sgg:3'"]),
+        ("proved by tests/scaling/test_x.py::test_the_loss", ["test id 'tests/scaling'", "test id '::test_the_loss'"]),
+        ("Adam, AdamW and a test of 3 seeds; c = 4; group 8", []),
+    ],
+)
+def test_a_code_key_or_a_test_id_in_prose_is_found(text, found):
+    assert sorted(proofread.codes_in(text)) == sorted(found)
+
+
+def test_every_arm_metric_and_task_of_the_ledger_has_words():
+    gates = {gate.arm for claim in CLAIMS for gate in claim.requires}
+    assert {arm for claim in CLAIMS for arm in claim.arms} | gates <= set(words.ARMS)
+    for name in {test.metric for claim in CLAIMS for test in claim.test if hasattr(test, "metric")}:
+        kind, _, task = name.partition("/")
+        assert name in words.METRICS or (kind in words.METRICS and task in words.TASKS), name
+
+
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row["id"])
+def test_every_reason_is_a_sentence_without_a_code(row):
+    said = reason(row)
+    assert proofread.codes_in(said) == []
+    assert said[0].isupper()
+    assert said.endswith(".")
+    assert "-0" not in said  # a hyphen is no minus
+
+
+def test_a_reason_says_in_words_which_way_and_how_the_verdict_follows():
+    row = {
+        "verdict": "inconclusive", "test": {"kind": "paired", "margin": 0.01, "direction": "lower"}, "unit": "nats",
+        "metric": "test_loss", "estimate": 0.0922, "interval": [-0.01, 0.13], "arms": ["ema", "batch"], "n": 5,
+        "by_p": True, "detectable": 0.05,
+    }  # fmt: skip
+    ends = f"The sign of the moving average ends 0.0922 nats above the sign of the batch mean {interval(-0.01, 0.13)}"
+    assert reason(row) == f"{ends}: not decided; 5 pairs show differences from 0.05, the margin is 0.01."
+    assert reason(row | {"verdict": "reproduced"}) == f"{ends}, as claimed."
+    assert reason(row | {"verdict": "not reproduced"}) == f"{ends}, against the claim."
+    assert reason(row | {"verdict": "not reproduced", "by_p": False}) == f"{ends}: a tie, inside the margin of 0.01."
+    below = reason(row | {"estimate": -0.0922, "verdict": "not reproduced"})
+    assert "nats below" in below
+    assert below.endswith("but another part of the claim speaks against it.")
+
+
+def test_a_claim_that_was_not_tested_says_what_it_lacks():
+    gate = {"arm": "adam", "open": False, "value": 2.66, "bar": 2.34, "floor": 2.533, "unit": "nats"}
+    row = {"preset": "small", "presets": {"small": 5}, "gates": [gate]}
+    assert waiting(row) == (
+        "Its base, Adam, reaches 2.66 nats; it counts as trained from 2.34 (a trivial predictor has 2.53)."
+    )
+    assert waiting(row | {"presets": {"paper": 5, "medium": 5}}) == "It needs preset medium."
+    assert waiting(row | {"gates": []}).startswith("The runs or the hardware")
+
+
+def test_figures_have_a_true_minus_and_three_digits():
+    assert (figure(-0.12345), figure(0.0000123), figure(0)) == ("−0.123", "1e−05", "0")
+    assert interval(None, 0.5) == "[−∞,\N{NO-BREAK SPACE}0.5]"
+    assert capital("a B") == "A B"
+
+
+@needs_tex
+def test_small_letters_are_found_and_indices_are_not(tmp_path):
+    letters = r"{\fontsize{7}{8}\selectfont seven points} {\fontsize{5}{6}\selectfont too small}"
+    (complaint,) = proofread.small_text(typeset(tmp_path, rf"letters in ten points, $x_{{i_j}}$ {letters}"))
+    assert complaint.endswith("too small")
+
+
+@needs_tex
+def test_a_page_that_ends_in_its_upper_third_is_found(tmp_path):
+    filler = "word " * 300
+    body = rf"\begin{{multicols}}{{2}}{filler}\end{{multicols}}\newpage nearly nothing"
+    assert proofread.empty_pages(typeset(tmp_path, body), 2) == ["page 2: its last column is under a third full"]
+
+
+@needs_tex
+def test_a_figure_far_from_its_text_and_one_that_nobody_names_are_found(tmp_path):
+    picture = r"\begin{minipage}{5cm}\captionsetup{type=figure}\rule{1cm}{1cm}\caption{one}\end{minipage}"
+    body = rf"See Figure 1.\newpage two\newpage three {picture}\newpage {picture}"
+    texts = proofread.pages(typeset(tmp_path, body))
+    assert proofread.far_figures(texts) == [
+        "figure 1: on page 3, first named on page 1", "figure 2: the main text never names it",
+    ]  # fmt: skip
+
+
+def test_a_claim_without_its_sentence_is_found_across_line_breaks_and_ligatures():
+    claims = [{"id": "A", "sentence": "The ﬁrst claim - it holds."}, {"id": "B", "sentence": "Another."}]
+    assert proofread.missing_sentences(["The first\nclaim{-}it", "holds"], claims) == ["claim B: without its sentence"]
+
+
+def test_broken_and_outside_links_of_a_site_are_found(tmp_path):
+    (tmp_path / "there.html").write_text("")
+    page = '<a href="there.html#x">a</a><a href="gone.html">b</a><img src="https://x.org/a.png"><a href="#top">c</a>'
+    (tmp_path / "index.html").write_text(page)
+    assert proofread.links(tmp_path) == [
+        "index.html: gone.html is not there", "index.html: https://x.org/a.png leads out of the site",
+    ]  # fmt: skip
+
+
+@needs_tex
+@pytest.mark.skipif(not (ROOT / "paper" / "report.pdf").is_file(), reason="needs a typeset report")
+def test_the_report_that_was_made_here_has_none_of_these():
+    """`tests/test_from_reference.py` asks the same of one made from the published records."""
+    made = json.loads((ROOT / "results" / "claims.json").read_text())["claims"]
+    assert proofread.report(ROOT / "paper" / "report.pdf", made) == []
