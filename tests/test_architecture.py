@@ -78,7 +78,8 @@ MAY_IMPORT = {
         "store",
         "studies",
     },
-    "cite": {"atomic", "exits", "studies"},
+    "bibliography": {"studies"},
+    "cite": {"atomic", "bibliography", "exits", "studies"},
     "checking": {"exits", "optim", "perexample", "scaling"},
     "console": {"checking", "cite", "cli", "exits"},
     "arguments": {"executors", "exits", "presets", "results"},
@@ -100,7 +101,7 @@ MAY_IMPORT = {
 }
 NO_TORCH = {"archive", "atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance"}
 NO_TORCH |= {"published", "statistics"}
-NO_TORCH |= {"report", "studies", "cite", "cli", "console", "arguments"}
+NO_TORCH |= {"report", "studies", "bibliography", "cite", "cli", "console", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")
 

@@ -17,7 +17,7 @@ class Paper(NamedTuple):
     year: int  # of the version that was read; 0 where it bears none
     venue: str
     subject: str  # what it is about, in a few words
-    scale: str  # how large the networks are that it speaks of
+    scale: str = "not stated"  # how large the networks are that it speaks of
     kind: str = "misc"  # of its BibTeX entry
     url: str = ""
     doi: str = ""

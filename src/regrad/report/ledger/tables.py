@@ -58,6 +58,7 @@ def _row(verdict: Verdict) -> Plain:
     claim = verdict.claim.model_dump(mode="json")
     return (
         {key: claim[key] for key in FROM_LEDGER}
+        | {"short": claim["short"] or claim["sentence"]}
         | _outcome(verdict.outcome)
         | {
             "verdict": verdict.verdict,
