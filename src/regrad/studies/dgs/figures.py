@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -130,7 +130,7 @@ def draw_means(axis: Axes, means: Sequence[Interval | None], base: DGSArm) -> No
             axis.errorbar(place, mean.estimate, yerr=spread, color="#303030", capsize=2, lw=0.8)
 
 
-def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: str = "edge") -> None:
+def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: Literal["edge", "center"] = "edge") -> None:
     """Draw bars, every second one (DGS) in the colour of the four steps, with their values."""
     colors = [base.color, ARMS["S1"].color] * (len(values) // 2)
     bars = axis.bar(range(len(values)), values, color=colors, width=0.6)
