@@ -217,9 +217,10 @@ def test_a_misshapen_rule_is_refused():
         MODULE_RULES.pop(Scale, None)
 
 
-class Flattened(nn.Linear):
+class OtherWayRound(nn.Linear):
     def forward(self, x):
-        return super().forward(x.flatten(0, 1)).view(*x.shape[:2], -1)
+        y = super().forward(x.transpose(0, 1).flatten(0, 1))
+        return y.view(x.shape[1], x.shape[0], -1).transpose(0, 1)
 
 
 class Transposed(nn.Linear):
@@ -267,16 +268,22 @@ class OverTheBatch(nn.Module):
 @pytest.mark.parametrize(
     ("model", "x", "sentence"),
     [
-        (Flattened(4, 4), torch.randn(3, 5, 4), "first axis"),
+        (OtherWayRound(4, 4), torch.randn(3, 5, 4), "folded"),
         (Transposed(4, 4), torch.randn(5, 5, 4), "first axis"),
         (FunctionalBatchNorm(), torch.randn(3, 4), "batch"),
         (OverTheBatch(), torch.randn(4, 4), "first axis|each example alone"),
-        (nn.LSTM(4, 4, batch_first=True), torch.randn(3, 5, 4), "lstm"),
+        (nn.MultiheadAttention(4, 2, batch_first=True, add_zero_attn=True), torch.randn(3, 5, 4), "add_zero_attn"),
     ],
-    ids=["flattened", "transposed, as many positions as examples", "functional batch norm", "over the batch", "lstm"],
+    ids=[
+        "folded position by position",
+        "transposed, as many positions as examples",
+        "functional batch norm",
+        "over the batch",
+        "lstm",
+    ],
 )
 def test_what_the_surgery_cannot_follow_is_refused_by_name(model, x, sentence):
-    losses = square_losses if not isinstance(model, nn.LSTM) else lambda m, b: m(b)[0].flatten(1).sum(1)
+    losses = square_losses if not isinstance(model, nn.MultiheadAttention) else lambda m, b: m(b, b, b)[0].sum((1, 2))
     with pytest.raises(ValueError, match=sentence):
         gradient_statistics(model, losses, x, ["mean"])
 
@@ -303,14 +310,10 @@ class Hidden(nn.Module):
         return self.Product.apply(x, self.weight)
 
 
-@pytest.mark.parametrize("model", [Hidden(), nn.GRU(4, 4, batch_first=True)], ids=["own function", "gru"])
-def test_what_the_surgery_refuses_the_loop_does_as_the_message_says(model):
-    def losses(model, x):
-        y = model(x)
-        return (y[0] if isinstance(y, tuple) else y).flatten(1).sum(1)
-
-    x = torch.randn(3, 5, 4) if isinstance(model, nn.GRU) else torch.randn(3, 4)
-    with pytest.raises(ValueError, match="loop"):
+def test_what_the_surgery_refuses_the_loop_does_as_the_message_says():
+    model, x = Hidden(), torch.randn(3, 4)
+    losses = lambda m, x: m(x).sum(1)  # noqa: E731
+    with pytest.raises(ValueError, match=r"method='loop' takes it$"):
         gradient_statistics(model, losses, x, ["mean"])
     expected = torch.autograd.grad(losses(model, x).mean(), list(model.parameters()))
     answer = gradient_statistics(model, losses, x, ["mean"], method="loop")["mean"]

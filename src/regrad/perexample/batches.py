@@ -1,11 +1,12 @@
-"""A batch is any nest of lists, tuples and dicts whose tensors share their first axis: the examples."""
+"""A batch is any nest of lists, tuples and mappings whose tensors share their first axis: the examples."""
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves, tree_map
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 Losses = Callable[[nn.Module, Any], Tensor]
 
@@ -14,17 +15,50 @@ def batch_size(batch: Any) -> int:
     """Number of examples: the length of the first axis, which every tensor of the batch must share.
 
     Raises:
-        ValueError: if there is no tensor, no example, or the tensors disagree.
+        ValueError: if there is no tensor, no example, or the tensors disagree; for an array that is no tensor, and
+            a list that is neither as long as the batch nor made of tensors.
     """
-    sizes = {leaf.shape[0] if leaf.ndim else 0 for leaf in tree_leaves(batch) if isinstance(leaf, Tensor)}
+    leaves = list(_leaves(batch))
+    sizes = {leaf.shape[0] if leaf.ndim else 0 for leaf in leaves if isinstance(leaf, Tensor)}
     if len(sizes) != 1 or 0 in sizes:
         raise ValueError(f"batch: first axes {sorted(sizes)}; every tensor needs the same B >= 1")
-    return sizes.pop()
+    size = sizes.pop()
+    for leaf in leaves:
+        if isinstance(leaf, list) and len(leaf) != size:
+            raise ValueError(f"batch: a list of {len(leaf)} beside {size} examples cannot be cut; make it a tuple")
+        if not isinstance(leaf, Tensor) and hasattr(leaf, "__array__"):
+            raise ValueError(f"batch: {type(leaf).__name__} is no tensor and cannot be cut; use torch.as_tensor")
+    return size
+
+
+def map_examples(batch: Any, of_tensor: Callable[[Tensor], Any], of_list: Callable[[list[Any]], Any]) -> Any:
+    """The same nest with what holds examples replaced: its tensors, and its lists of one entry an example."""
+    if isinstance(batch, Tensor):
+        return of_tensor(batch)
+    if _is_list_of_examples(batch):
+        return of_list(batch)
+    if isinstance(batch, Mapping):
+        return _mapping_like(batch, {key: map_examples(x, of_tensor, of_list) for key, x in batch.items()})
+    leaves, spec = tree_flatten(batch, is_leaf=lambda x: x is not batch)
+    if len(leaves) == 1 and leaves[0] is batch:
+        return batch
+    return tree_unflatten([map_examples(x, of_tensor, of_list) for x in leaves], spec)
 
 
 def take(batch: Any, examples: slice) -> Any:
     """The same nest with only those examples, as views."""
-    return tree_map(lambda leaf: leaf[examples] if isinstance(leaf, Tensor) else leaf, batch)
+    return map_examples(batch, lambda x: x[examples], lambda x: x[examples])
+
+
+def pick(batch: Any, indices: list[int]) -> Any:
+    """The same nest with those examples, in that order, as copies."""
+    of_tensor = lambda x: x[torch.tensor(indices, device=x.device)]  # noqa: E731
+    return map_examples(batch, of_tensor, lambda x: [x[i] for i in indices])
+
+
+def shapes(batch: Any) -> tuple[tuple[int, ...], ...]:
+    """The shape of every tensor of the nest."""
+    return tuple(tuple(leaf.shape) for leaf in _leaves(batch) if isinstance(leaf, Tensor))
 
 
 def chunks(size: int, chunk: int) -> Iterator[slice]:
@@ -47,3 +81,28 @@ def check_losses(losses: Tensor, size: int) -> Tensor:
         shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
         raise ValueError(f"losses returned {shape}; one unreduced loss per example, [{size}], is required")
     return losses
+
+
+def _leaves(batch: Any) -> Iterable[Any]:
+    if isinstance(batch, Tensor) or _is_list_of_examples(batch):
+        return [batch]
+    children = batch.values() if isinstance(batch, Mapping) else tree_flatten(batch, lambda x: x is not batch)[0]
+    return [leaf for x in children for leaf in ([x] if x is batch else _leaves(x))]
+
+
+def _is_list_of_examples(x: Any) -> bool:
+    """Whether a list holds no tensor, and so one entry for each example; a tuple belongs to the whole batch."""
+    return type(x) is list and len(x) > 0 and not any(isinstance(leaf, Tensor) for leaf in tree_flatten(x)[0])
+
+
+def _mapping_like(batch: Any, values: dict[str, Any]) -> Any:
+    if type(batch) is dict:
+        return values
+    # A tokenizer's and a model's own mappings have attributes beside their entries.
+    other = copy.copy(batch)
+    if hasattr(other, "data") and isinstance(other.data, dict):
+        other.data = values
+        return other
+    for key, value in values.items():
+        other[key] = value
+    return other

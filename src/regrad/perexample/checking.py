@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
 
-from regrad.perexample.batches import Losses, batch_size, check_losses, take
+from regrad.perexample.batches import Losses, batch_size, check_losses, map_examples, take
 from regrad.perexample.engine import gradient_statistics
 
 STATISTICS = ("mean", "mean_square", "norm")
@@ -94,7 +93,7 @@ def check(
 def _truth(model: nn.Module, losses: Losses, batch: Any) -> tuple[dict[str, Any], str]:
     try:
         double = copy.deepcopy(model).double()
-        wide = tree_map(lambda x: x.double() if isinstance(x, Tensor) and x.is_floating_point() else x, batch)
+        wide = map_examples(batch, lambda x: x.double() if x.is_floating_point() else x, list)
         return gradient_statistics(double, losses, wide, STATISTICS, method="loop"), "the loop in float64"
     except (RuntimeError, TypeError) as error:  # a model that names a dtype, or that cannot be copied
         reason = (str(error).splitlines() or [type(error).__name__])[0]

@@ -95,6 +95,11 @@ class Dense:
         return "dense", [block], []
 
     @classmethod
+    def of_rows(cls, block: Tensor, rows: int) -> Packed:
+        """Likewise of [B·rows, *weight], whose rows are added for each example."""
+        return cls.pack(block if rows == 1 else by_group(block, rows).sum(1))
+
+    @classmethod
     def unpack(cls, tensors: list[Tensor], _: list[int], group: int) -> "Dense":
         """A group's gradients are added at once: a dense block has no positions to keep apart."""
         (block,) = tensors

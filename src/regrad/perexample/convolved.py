@@ -17,8 +17,8 @@ _EXAMPLES, _GRADIENTS = 32, 5 << 17
 # Elements of the patches that one call may hold.
 _PATCHES = 1 << 20
 
-# Stride, padding and dilation, one number for each spatial axis, and groups.
-Geometry = tuple[Sequence[int], Sequence[int], Sequence[int], int]
+# Stride, padding and dilation, one number for each spatial axis, groups, and rows of the first axis to an example.
+Geometry = tuple[Sequence[int], Sequence[int], Sequence[int], int, int]
 # What an operator's schema can carry of a contribution: its form, tensors and numbers.
 Packed = tuple[str, list[Tensor], list[int]]
 
@@ -37,18 +37,18 @@ class Convolved:
 
     @staticmethod
     def pack(g: Tensor, x: Tensor, shape: Sequence[int], geometry: Geometry) -> Packed:
-        """The gradient with respect to the output [B, o, *out], the input [B, i, *in], and the weight's shape."""
-        stride, padding, dilation, groups = geometry
-        return "convolution", [g, x], [*shape, *stride, *padding, *dilation, groups]
+        """The gradient with respect to the output [B·rows, o, *out], the input, and the weight's shape."""
+        stride, padding, dilation, groups, rows = geometry
+        return "convolution", [g, x], [*shape, *stride, *padding, *dilation, groups, rows]
 
     @classmethod
     def unpack(cls, tensors: list[Tensor], numbers: list[int], group: int) -> "Convolved":
         """The examples of a group stay apart: the products add them."""
-        G, A = (by_group(x, group) for x in tensors)
+        G, A = (by_group(x, group * numbers[-1]) for x in tensors)
         axes = G.ndim - 3
         shape, rest = tuple(numbers[: axes + 2]), numbers[axes + 2 :]
         stride, padding, dilation = (tuple(rest[start : start + axes]) for start in (0, axes, 2 * axes))
-        return cls(G, A, shape, stride, padding, dilation, groups=rest[-1])
+        return cls(G, A, shape, stride, padding, dilation, groups=rest[-2])
 
     def chunk(self, examples: slice) -> Tensor:
         """The gradients [c, *weight] of those examples, as a rule in one call: examples become groups."""

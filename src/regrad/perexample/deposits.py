@@ -1,5 +1,6 @@
 """Acts on: per-example gradients. How a rule's backward reaches the ledger, also from inside a compiled graph."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,19 +11,26 @@ from torch import Tensor
 from regrad.perexample.contributions import unpack
 from regrad.perexample.convolved import Packed
 from regrad.perexample.ledger import Ledger
+from regrad.perexample.refusals import Refused
 
-# The ledger of the backward pass under way. Not thread-local: autograd runs CUDA backwards on threads of its own.
-_ACTIVE: list[Ledger] = []
+# The ledgers of the backward passes under way: this thread's, and of all threads, because autograd runs the backward
+# passes of an accelerator on threads of its own.
+_OWN = threading.local()
+_ALL: list[Ledger] = []
 
 
 @contextmanager
 def collect_into(ledger: Ledger) -> Iterator[None]:
     """While active, deposits go to this ledger."""
-    _ACTIVE.append(ledger)
+    mine = _OWN.__dict__.setdefault("ledgers", [])
+    for ledgers in (mine, _ALL):
+        ledgers.append(ledger)
     try:
         yield
     finally:
-        _ACTIVE.remove(ledger)
+        mine.pop()
+        # By identity: ledgers that hold the same are equal.
+        del _ALL[next(i for i, other in enumerate(_ALL) if other is ledger)]
 
 
 def rule_backward(backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,9 +77,12 @@ def anchor_gradient(*zeros: Tensor | None) -> Tensor | None:
 
 
 def _deposit(handle: int, packed: Packed) -> None:
-    if not _ACTIVE:
-        raise RuntimeError("a backward pass through per-example surgery ran outside gradient_statistics")
-    ledger = _ACTIVE[-1]
+    ledgers = getattr(_OWN, "ledgers", None) or _ALL
+    if not ledgers:
+        raise Refused("losses: they differentiate on the way (by the inputs, or a gradient penalty)")
+    if ledgers is _ALL and len(_ALL) > 1:
+        raise Refused("two threads compute statistics on one accelerator at once; let them take turns", final=True)
+    ledger = ledgers[-1]
     # A compiled graph comes here without `rule_backward`.
     with torch.no_grad(), torch._C.DisableTorchFunction():
         ledger.deposit(handle, unpack(packed, ledger.group))

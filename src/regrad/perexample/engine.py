@@ -1,8 +1,11 @@
 """Acts on: per-example gradients. The one entrance to their statistics, and their way to an optimizer."""
 
+import threading
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size
@@ -18,10 +21,15 @@ from regrad.perexample.distributed import (
 )
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
-from regrad.perexample.refusals import refuse_dependent_examples, trainable_parameters
+from regrad.perexample.refusals import Refused, refuse_dependent_examples, trainable_parameters
+from regrad.perexample.remedies import with_remedy
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
 from regrad.perexample.vmap import fold_by_vmap
+
+# Calls on one model take turns, also from several threads.
+_TURNS: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+_GUARD = threading.Lock()
 
 METHODS: dict[str, Callable[..., None]] = {"loop": fold_by_loop, "vmap": fold_by_vmap, "graph": fold_by_graph}
 
@@ -77,14 +85,48 @@ def gradient_statistics(
     per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
     _check_count(request, sum(per_process))
     sums = Sums(request, trainable, sum(per_process), rows)
-    # A compiled model is run compiled by the surgery; the others cannot, and take the module as it was written.
-    options = {"group_size": group_size, "chunk_size": chunk_size or sums.rows}
-    METHODS[method](without_ddp(model) if method == "graph" else inner, losses, batch, sums=sums, options=options)
+    options = {"group_size": group_size, "chunk_size": chunk_size or rows}
+
+    def fill(sums: Sums) -> None:
+        # A compiled model is run compiled by the surgery; the others cannot, and take the module as it was written.
+        asked = (without_ddp(model) if method == "graph" else inner, losses, batch)
+        with _turn(inner):
+            _fold(method, asked, sums, options, sharded=sharded)
+        reduce_sums(sums, group, per_process)
+
+    fill(sums)
+    answer = sums.finish()
+    _mend_variances(answer, sums, fill)
+    return shard_like(answer, trainable) if sharded else answer
+
+
+def _fold(
+    method: str, asked: tuple[nn.Module, Losses, Any], sums: Sums, options: dict[str, int], *, sharded: bool
+) -> None:
+    inner = original_module(asked[0])
+    try:
+        METHODS[method](*asked, sums=sums, options=options)
+    except Refused as refusal:
+        # Sharded parameters have no other method.
+        if sharded or method == "loop":
+            raise
+        others = {name: METHODS[name] for name in ("loop", "vmap") if name != method}
+        raise with_remedy(refusal, others, asked=(inner, *asked[1:]), parameters=sums.parameters) from refusal
     if sharded:
         reshard(inner)
-    reduce_sums(sums, group, per_process)
-    answer = sums.finish()
-    return shard_like(answer, trainable) if sharded else answer
+
+
+def _mend_variances(answer: dict[str, Any], sums: Sums, fill: Callable[[Sums], None]) -> None:
+    """Where the squares have cancelled, take the variance from sums in float64, by a second pass; rarely needed."""
+    lost = sums.cancelled()
+    if not lost:
+        return
+    wide = Sums(Request({"variance": "variance"}), sums.parameters, sums.count, sums.rows, wide=True)
+    fill(wide)
+    exact = wide.finish()["variance"]
+    for key in (key for key, statistic in sums.request.answer.items() if statistic == "variance"):
+        for name, where in lost.items():
+            answer[key][name] = torch.where(where, exact[name].to(answer[key][name].dtype), answer[key][name])
 
 
 def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
@@ -106,7 +148,14 @@ def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
         if name not in parameters or parameters[name].shape != value.shape:
             raise ValueError(f"statistic {name!r} {list(value.shape)}: the model has no such parameter")
     for name, value in statistic.items():
-        parameters[name].grad = value.to(parameters[name].dtype)
+        # A copy: what an optimizer does to the gradient in place must not reach the caller's statistic.
+        parameters[name].grad = value.to(parameters[name].dtype, copy=True)
+
+
+def _turn(model: nn.Module) -> Any:
+    """A lock for the model: what hangs on its modules meanwhile is one call's."""
+    with _GUARD:
+        return _TURNS.setdefault(model, threading.RLock())
 
 
 def _prepare_sharded(model: nn.Module, method: str) -> None:

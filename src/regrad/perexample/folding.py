@@ -10,7 +10,7 @@ from torch import Tensor
 from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of
 from regrad.perexample.products import prefers_onednn, product
 from regrad.perexample.requests import KINDS
-from regrad.perexample.sums import Sums, accumulator_dtype
+from regrad.perexample.sums import Sums
 
 # Elements of one product block. Measured on layers of 64 K to 256 K weights: smaller blocks, which with their sums
 # would fit a core's second-level cache, lose more in the product than they gain in the fold.
@@ -38,7 +38,7 @@ class Folder:
     def __init__(self, sums: Sums, name: str, first: int, *, view: View | None = None):
         self.sums, self.name, self.first, self.view = sums, name, first, view
         self.request, self.weight = sums.request, sums.weight
-        self.dtype = accumulator_dtype(sums.parameters[name])
+        self.dtype = sums.dtype(name)
 
     def average(self, kind: str) -> Tensor:
         """The running average, seen as the forward pass saw the parameter; writing there writes to the sums."""
@@ -134,7 +134,7 @@ class Folder:
         """With one position the gradient is g aᵀ, and powers, absolute values and signs factor over it."""
         for kind in self.request.kinds:
             function = KINDS[kind]
-            self._add_product(kind, function(G.to(self.dtype)), function(A))
+            self._add_product(kind, function(G.to(self.dtype)), function(A.to(self.dtype)))
         if self.request.needs_norms:
             self._add_norms(G.to(self.dtype).square().sum(1) * A.to(self.dtype).square().sum(1))
 
@@ -203,7 +203,7 @@ def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> Non
     """Add per-example gradients [n, *parameter] of several small parameters, seen as those of one."""
     n, sizes = len(blocks[0][1]), [prod(block.shape[1:]) for _, block in blocks]
     joined = torch.cat([block.reshape(n, size) for (_, block), size in zip(blocks, sizes, strict=True)], 1)
-    joined = joined.to(accumulator_dtype(joined))
+    joined = joined.to(sums.dtype(blocks[0][0]))
     if sums.request.needs_norms:
         squares = torch.linalg.vector_norm(joined, dim=1).square_()
         sums.squared_norms[first : first + n] += squares.to(sums.squared_norms.dtype)

@@ -23,8 +23,10 @@ import torch
 from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, chunks, take
-from regrad.perexample.driver import run_backward, run_forward
+from regrad.perexample.driver import run_forward
 from regrad.perexample.ledger import Ledger
+from regrad.perexample.passes import run_backward
+from regrad.perexample.refusals import refuse_hooks
 from regrad.perexample.requests import Request
 from regrad.perexample.sums import Sums
 from regrad.perexample.surgery import Surgery
@@ -33,6 +35,7 @@ from regrad.perexample.surgery import Surgery
 def fold_by_graph(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
     """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
     k = options["group_size"]
+    refuse_hooks(sums.parameters)
     for part in chunks(sums.rows, options["chunk_size"]):
         piece = take(batch, slice(part.start * k, part.stop * k))
         surgery, values = run_forward(model, losses, piece, new_ledger=partial(Ledger, sums, part.start, k))

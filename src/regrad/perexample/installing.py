@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import get_ident
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch.nn.utils import stateless
 
 from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.rules.recurrent import RECURRENT, recurrent_forward
 from regrad.perexample.rules.registry import MODULE_RULES
 from regrad.perexample.surgery import Surgery
 
@@ -20,13 +22,18 @@ def install(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[No
     hooks, ruled = [], []
     try:
         for prefix, module in model.named_modules():
+            # A compiled script has neither parameters of its own nor a forward to replace.
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
             rule = MODULE_RULES.get(type(module))
             names = {name: f"{prefix}.{name}" if prefix else name for name in module._parameters}
             if sharded and names:
                 hooks.append(module.register_forward_pre_hook(_follower(surgery, names)))
-            if rule is not None:
+            recurrent = type(module) in RECURRENT and any(map(surgery.is_tracked, module.parameters()))
+            if rule is not None or recurrent:
+                forward = recurrent_forward(surgery, module) if rule is None else _ruled_forward(surgery, module, rule)
                 ruled.append((module, module.__dict__.get("forward")))
-                module.forward = _ruled_forward(surgery, module, rule)  # type: ignore[method-assign]
+                module.forward = _in_this_thread(forward, module.forward)  # type: ignore[method-assign]
         yield
     finally:
         for hook in hooks:
@@ -35,6 +42,12 @@ def install(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[No
             del module.forward
             if forward is not None:
                 module.forward = forward  # type: ignore[method-assign]
+
+
+def _in_this_thread(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
+    """Another thread may use the model meanwhile, and is not watched."""
+    own = get_ident()
+    return lambda *args, **kwargs: (ours if get_ident() == own else original)(*args, **kwargs)
 
 
 def _follower(surgery: Surgery, names: dict[str, str]) -> Callable[..., None]:

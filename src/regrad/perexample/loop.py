@@ -5,23 +5,29 @@ must equal it.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, check_losses, take
+from regrad.perexample.purity import watch_pass
 from regrad.perexample.sums import Sums
 
 
-def per_example_gradients(model: nn.Module, losses: Losses, batch: Any, group: slice) -> dict[str, Tensor]:
-    """The gradient [*parameter] of the mean loss of the examples in `group`, for every trainable parameter.
+def mean_loss(model: nn.Module, losses: Losses, batch: Any, group: slice) -> Tensor:
+    """The mean loss of the examples in `group`, computed without the others."""
+    with torch.enable_grad():
+        return check_losses(losses(model, take(batch, group)), group.stop - group.start).mean()
+
+
+def gradients_of(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:
+    """The gradient [*parameter] of `loss` for every trainable parameter.
 
     A parameter the loss does not reach has gradient zero. Nothing is divided by the size of the batch.
     """
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
-    with torch.enable_grad():
-        loss = check_losses(losses(model, take(batch, group)), group.stop - group.start).mean()
     gradients = torch.autograd.grad(loss, list(trainable.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(trainable, gradients, strict=True))
 
@@ -30,5 +36,7 @@ def fold_by_loop(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, op
     """Fold every example's gradient into `sums`, one at a time (`chunk_size` has nothing to do here)."""
     size = options["group_size"]
     for index in range(sums.rows):
-        gradients = per_example_gradients(model, losses, batch, slice(index * size, (index + 1) * size))
-        sums.fold_all({name: gradient.unsqueeze(0) for name, gradient in gradients.items()}, index)
+        run = partial(mean_loss, model, losses, batch, slice(index * size, (index + 1) * size))
+        # One pass tells of all of them whether they draw random numbers or keep a state.
+        loss = run() if index else watch_pass(model, run)
+        sums.fold_all({name: gradient.unsqueeze(0) for name, gradient in gradients_of(loss, model).items()}, index)

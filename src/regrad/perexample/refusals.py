@@ -1,8 +1,23 @@
 """What has no per-example gradient, or only a random one, refused by type before anything runs."""
 
-from torch import nn
+from collections.abc import Mapping
+
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
+
+
+class Refused(ValueError):  # noqa: N818 (says what happened to the model)
+    """A model, or a call in it, that a method cannot answer exactly.
+
+    Args:
+        why: one line.
+        final: whether no other method could, or `why` names the remedy; else `engine` tries the others.
+    """
+
+    def __init__(self, why: str, *, final: bool = False):
+        super().__init__(why)
+        self.final = final
 
 
 def refuse_dependent_examples(model: nn.Module) -> None:
@@ -27,7 +42,21 @@ def trainable_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     if not trainable:
         raise ValueError("model: no parameter requires a gradient")
+    for name, parameter in trainable.items():
+        if parameter.is_complex():
+            raise ValueError(f"{name}: a complex parameter; view_as_real gives one whose square is a square")
     return trainable
+
+
+def refuse_hooks(parameters: Mapping[str, Tensor]) -> None:
+    """Refuse what a parameter's own hook would change about its gradient: only a backward pass to it calls the hook.
+
+    Raises:
+        Refused: naming the parameter.
+    """
+    for name, parameter in parameters.items():
+        if parameter._backward_hooks:
+            raise Refused(f"{name}: only a gradient formed by autograd passes its register_hook")
 
 
 def _refuse_batch_norm(name: str, module: nn.Module) -> None:
@@ -63,5 +92,5 @@ def _refuse_in_place_weights(name: str, module: nn.Module) -> None:
     if isinstance(module, nn.Embedding | nn.EmbeddingBag) and module.scale_grad_by_freq:
         raise ValueError(f"{name}: scale_grad_by_freq counts over the whole batch; set it to False")
     pre_hooks = getattr(module, "_forward_pre_hooks", {}).values()
-    if any(type(hook).__name__ == "SpectralNorm" for hook in pre_hooks):
+    if module.training and any(type(hook).__name__ == "SpectralNorm" for hook in pre_hooks):
         raise ValueError(f"{name}: spectral_norm updates its vectors in forward; call eval() or remove it")

@@ -9,6 +9,10 @@ from torch import Tensor
 
 from regrad.perexample.requests import KINDS, STATISTICS, Request
 
+# A variance below this share of the mean square has fewer than three decimal places left in float32. Among a few
+# examples, whose variance says little, so small a share is mostly chance, and not worth a second pass.
+_CANCELLED, _FEW, _CANCELLED_OF_FEW = 1e-4, 8, 1e-7
+
 
 def accumulator_dtype(parameter: Tensor) -> torch.dtype:
     """The dtype a parameter's statistics are summed and returned in: its own, but never below float32."""
@@ -23,6 +27,7 @@ class Sums:
     parameters: Mapping[str, Tensor]  # trainable ones by name, for shape, dtype and device
     count: int  # number of examples the whole batch has (groups, where `group_size` > 1), over all processes
     rows: int  # number of them in this process
+    wide: bool = False  # whether averages are summed in float64
     # kind or function's name -> parameter name -> sum / count
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     squared_norms: Tensor = field(init=False)  # [rows], filled example by example
@@ -30,6 +35,10 @@ class Sums:
     def __post_init__(self):
         first = next(iter(self.parameters.values()))
         self.squared_norms = torch.zeros(self.rows, dtype=accumulator_dtype(first), device=first.device)
+
+    def dtype(self, name: str) -> torch.dtype:
+        """The dtype in which a parameter's averages are summed."""
+        return torch.float64 if self.wide else accumulator_dtype(self.parameters[name])
 
     @property
     def weight(self) -> float:
@@ -57,12 +66,12 @@ class Sums:
             return False
         # Made when its layer's turn comes and activations have gone: the peak of a step is then no higher.
         parameter = self.parameters[name]
-        by_name[name] = torch.empty(parameter.shape, dtype=accumulator_dtype(parameter), device=parameter.device)
+        by_name[name] = torch.empty(parameter.shape, dtype=self.dtype(name), device=parameter.device)
         return True
 
     def fold(self, name: str, block: Tensor, first: int) -> None:
         """Add the per-example gradients `block` [c, *parameter] of examples first … first + c."""
-        block = block.to(accumulator_dtype(self.parameters[name]))
+        block = block.to(self.dtype(name))
         for kind in self.request.kinds:
             self.average(kind, name).add_(KINDS[kind](block).sum(0), alpha=self.weight)
         for key, function in self.request.functions.items():
@@ -100,6 +109,17 @@ class Sums:
                 (kind,) = STATISTICS.get(statistic, (statistic,))
                 answer[key] = {name: self.average(kind, name) for name in self.parameters}
         return answer
+
+    def cancelled(self) -> dict[str, Tensor]:
+        """Where, if anywhere, a variance is lost in the rounding of the squares it is the difference of."""
+        if "variance" not in self.request.answer.values() or self.wide:
+            return {}
+        lost, share = {}, _CANCELLED if self.count >= _FEW else _CANCELLED_OF_FEW
+        for name in self.parameters:
+            square, mean = self.average("square", name), self.average("sum", name)
+            if square.dtype != torch.float64:
+                lost[name] = (square - mean.square() < share * square) & (square > 0)
+        return {name: where for name, where in lost.items() if bool(where.any())}
 
     def _variance(self, name: str) -> Tensor:
         # Averages over other processes and micro-batches just add up; a running variance would have to be merged.

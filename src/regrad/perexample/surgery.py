@@ -6,38 +6,22 @@ has no rule is either a tensor made of parameters alone (a slice of a table, a n
 until it meets an example, or is handled by the fallback, or refused by name.
 """
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode, resolve_name
+from torch.overrides import TorchFunctionMode
 
+from regrad.perexample.calls import Call, Seen, Shapes, leaves_behind, map_tensors, name_of, tensors_of
 from regrad.perexample.ledger import Ledger, Target, identity
+from regrad.perexample.refusals import Refused
+from regrad.perexample.rules.broadcast import copies_rule
 from regrad.perexample.rules.fallback import fallback_rule
-from regrad.perexample.rules.table import OWN_LAYOUT, RULES, SPREADS, VIEWS
+from regrad.perexample.rules.table import OWN_LAYOUT, POSITIONWISE, RULES, SPREADS, VIEWS
 
-Shapes = tuple[torch.Size, ...]
-
-
-@dataclass
-class Call:
-    """One call of a function with at least one trainable parameter, as a rule receives it."""
-
-    surgery: "Surgery"  # to register uses with
-    func: Callable[..., Any]
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-
-    def bind(self, *names: str) -> list[Any]:
-        """The arguments by name in the function's order, None where absent."""
-        given = dict(zip(names, self.args, strict=False)) | self.kwargs
-        return [given.get(name) for name in names]
-
-    def refuse(self, why: str) -> ValueError:
-        """An error that names the function and the parameter; the caller raises it."""
-        return self.surgery.refusal(self, why)
+HOOKS = {Tensor.register_hook}
 
 
 class Surgery(TorchFunctionMode):
@@ -50,7 +34,7 @@ class Surgery(TorchFunctionMode):
             alone.
     """
 
-    def __init__(self, ledger: Ledger, size: int, probe: "list[Shapes] | None"):
+    def __init__(self, ledger: Ledger, size: int, probe: "Seen | None"):
         super().__init__()
         self.ledger, self.size, self.probe = ledger, size, probe
         # Every rule's function takes it as an input, so its backward runs even where nothing else needs a gradient.
@@ -61,23 +45,40 @@ class Surgery(TorchFunctionMode):
         self.by_name = {name: h for h, name in enumerate(ledger.parameters)}
         self.call_shapes: list[Shapes] = []
         # Kept for what checkpointing computes again in the backward pass, out of the probe's order.
-        self.verdicts: dict[Any, bool] = {}
+        self.verdicts: dict[Any, list[int]] = {}
         self.backward = False
+        self.folded = False  # whether an example had several rows of a first axis
         ledger.targets = [Target((name,), p, identity) for name, p in ledger.parameters.items()]
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         # Most calls of a model touch activations only; this line is what they pay.
-        if not any(id(x) in self.handles for x in _tensors(args, kwargs)) or not torch.is_grad_enabled():
+        if not any(id(x) in self.handles for x in tensors_of(args, kwargs)) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        call = Call(self, func, args, kwargs)
+        call = Call(self, func, args, kwargs, {})
+        if func in HOOKS:
+            raise self.refusal(call, "only a gradient formed by autograd passes the hook")
         if func in SPREADS:
             return self._spread(call)
-        if func not in OWN_LAYOUT and not self._meets_examples(call):
+        if func not in OWN_LAYOUT and not self.meets_examples(call):
             return self._derive(call)
         rule = RULES.get(func)
-        answer = NotImplemented if rule is None else rule(call)
+        answer = NotImplemented if rule is None else self._apply(rule, call)
         return fallback_rule(call) if answer is NotImplemented else answer
+
+    def _apply(self, rule: Callable[[Call], Any], call: Call) -> Any:
+        """Of [B·k, …] many rules are given [B, k, …], and what they answer is folded again."""
+        k = call.fold
+        # Their backward passes are those of real numbers.
+        if any(x.is_complex() for x in tensors_of(call.args, call.kwargs)):
+            return NotImplemented
+        if k == 1 or rule not in POSITIONWISE:
+            return rule(call)
+        if any(own != k for own in call.folds.values()):
+            return NotImplemented
+        inner = map_tensors(call, lambda x: x.unflatten(0, (-1, k)) if id(x) in call.folds else x)
+        answer = rule(inner)
+        return answer if answer is NotImplemented else answer.flatten(0, 1)
 
     def use(self, tensor: Any) -> int:
         """Register a use of a weight; the handle to deposit under, or −1 if nothing trainable is behind it."""
@@ -101,68 +102,101 @@ class Surgery(TorchFunctionMode):
         """Whether a weight is the same for all examples: tracked, or in need of no gradient."""
         return weight is None or self.is_tracked(weight) or not weight.requires_grad
 
-    def refusal(self, call: Call, why: str) -> ValueError:
-        """An error naming function and parameter."""
+    def refusal(self, call: Call, why: str, *, final: bool = False) -> ValueError:
+        """An error naming function and parameter; `final` as for `Refused`."""
         names = {
             name
-            for x in _tensors(call.args, call.kwargs)
+            for x in tensors_of(call.args, call.kwargs)
             if self.is_tracked(x)
             for name in self.ledger.targets[self.handles[id(x)]].names
         }
-        return ValueError(f"{_name_of(call.func)} of {', '.join(sorted(names))}: {why}")
+        shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+        return Refused(f"{name_of(call.func)} of {shown}: {why}", final=final)
 
-    def _meets_examples(self, call: Call) -> bool:
+    def meets_examples(self, call: Call) -> bool:
         """Whether the call joins parameters with something of the batch (or of parameters and constants alone)."""
-        others = [x for x in _tensors(call.args, call.kwargs) if not self.is_tracked(x)]
-        shapes = tuple(x.shape for x in others)
+        others = [x for x in tensors_of(call.args, call.kwargs) if not self.is_tracked(x)]
+        for x, rows in zip(others, self._rows_of(tuple(x.shape for x in others), call), strict=True):
+            if rows:
+                call.folds[id(x)] = rows
+                self.folded |= rows > 1
+            elif x.requires_grad and not x.is_leaf and self._hides_parameters(x):
+                raise self.refusal(
+                    call,
+                    f"a {list(x.shape)} tensor needs a gradient, and is neither an example's nor made of parameters "
+                    "by functions that torch shows",
+                )
+        return bool(call.folds)
+
+    def _rows_of(self, now: Shapes, call: Call) -> list[int]:
+        """For each of these shapes how many rows of the first axis an example has; 0 if it holds no examples."""
+        key = (call.func, *now)
         if self.backward:
-            return self.verdicts.get((call.func, shapes), any(s[:1] == (self.size,) for s in shapes))
-        before = self._shapes_in_probe(len(shapes), call)
-        self.call_shapes.append(shapes)
-        verdict = False
-        for now, then in zip(shapes, before, strict=True):
-            verdict |= self._is_batched(now, then, call)
-        self.verdicts[call.func, shapes] = verdict
-        return verdict
+            guess = [1 if shape[:1] == (self.size,) else 0 for shape in now]
+            return self.verdicts.get(key, guess)
+        index = len(self.call_shapes)
+        self.call_shapes.append(tuple(now))
+        if self.probe is None:
+            rows = [self._guess_rows(shape, call) for shape in now]
+        else:
+            # The same call is the one with the same number: shapes, which would tell more, are what is in question.
+            then = self.probe.calls[index] if index < len(self.probe.calls) else ()
+            if len(then) != len(now):
+                raise self.refusal(call, "the forward pass calls other functions for another number of examples")
+            rows = [self._compare_rows(*pair, call) for pair in zip(now, then, strict=True)]
+        self.verdicts[key] = rows
+        return rows
+
+    def _guess_rows(self, now: torch.Size, call: Call) -> int:
+        """In the first of two passes: its number of examples was chosen to divide no axis of anything else."""
+        if any(length and length % self.size == 0 for length in now[1:]):
+            raise self._moved(now, call)
+        return now[0] // self.size if now and now[0] % self.size == 0 else 0
+
+    def _compare_rows(self, now: torch.Size, then: torch.Size, call: Call) -> int:
+        assert self.probe is not None
+        # What does not grow with the number of examples holds none of them, whatever its first axis happens to be.
+        if now == then:
+            return 0
+        grows = len(now) == len(then) and now[1:] == then[1:] and now[0] * self.probe.size == then[0] * self.size
+        if not grows or now[0] % self.size:
+            raise self._moved(now, call)
+        return now[0] // self.size
+
+    def _moved(self, now: torch.Size, call: Call) -> ValueError:
+        return self.refusal(
+            call, f"a {list(now)} tensor does not keep the {self.size} examples on its first axis; keep [B, …]"
+        )
+
+    def _hides_parameters(self, x: Tensor) -> bool:
+        """Whether the gradient with respect to `x` goes on to parameters or rules (or to the caller's own leaves)."""
+        if self.backward or torch.compiler.is_compiling():
+            return False
+        wanted = {id(self.anchor), *(id(p) for p in self.ledger.parameters.values())}
+        return any(id(leaf) in wanted for leaf in leaves_behind(x))
 
     def _spread(self, call: Call) -> Any:
         """An expanded weight may thereby get its example axis (a class token, an initial state)."""
         # Done to see its shape: in the probe the new axis has another length, and then it counts the examples.
         answer = call.func(*call.args, **call.kwargs)
-        before = self._shapes_in_probe(1, call)[0] if not self.backward else None
-        if not self.backward:
-            self.call_shapes.append((answer.shape,))
         weight = call.args[0]
-        if answer.shape[:1] == weight.shape[:1] or not self._is_batched(answer.shape, before, call):
-            return self._derive(call)
-        return SPREADS[call.func](call, answer.shape)
-
-    def _shapes_in_probe(self, count: int, call: Call) -> tuple[Any, ...]:
-        """Shapes of the `count` tensors that the same call met in the probe; None each if there was no probe."""
-        if self.probe is None:
-            return (None,) * count
-        # The same call is the one with the same number: shapes, which would tell more, are what is in question.
-        index = len(self.call_shapes)
-        if index >= len(self.probe) or len(self.probe[index]) != count:
-            raise self.refusal(call, "the forward pass depends on how many examples there are; use method='loop'")
-        return self.probe[index]
-
-    def _is_batched(self, now: torch.Size, then: torch.Size | None, call: Call) -> bool:
-        if then is None:
-            return len(now) > 0 and now[0] == self.size
-        # What does not grow with the number of examples holds none of them, whatever its first axis happens to be.
-        if now == then:
-            return False
-        if len(now) != len(then) or now[0] != self.size or now[1:] != then[1:]:
-            raise self.refusal(
-                call,
-                f"a {list(now)} tensor does not keep the {self.size} examples on its first axis; do not flatten it",
-            )
-        return True
+        rows = self._rows_of((answer.shape,), call)[0]
+        if rows == 1 and answer.shape[:1] != weight.shape[:1]:
+            return SPREADS[call.func](call, answer.shape)
+        return copies_rule(call, answer, rows) if rows else self._track(call, answer)
 
     def _derive(self, call: Call) -> Any:
         """A function of parameters and constants alone: its answer is followed as one more weight."""
-        answer = call.func(*call.args, **call.kwargs)
+        # Checkpointing may unpack in another order what it finds saved here, where no rule stands between.
+        compiling = torch.compiler.is_compiling()
+        with nullcontext() if compiling else torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+            answer = call.func(*call.args, **call.kwargs)
+        if isinstance(answer, Tensor) and answer.requires_grad and not self.is_tracked(answer):
+            rows = self._rows_of((answer.shape,), call)[0]
+            return copies_rule(call, answer, rows) if rows else self._track(call, answer)
+        return self._track(call, answer)
+
+    def _track(self, call: Call, answer: Any) -> Any:
         outputs = answer if isinstance(answer, tuple | list) else (answer,)
         for index, output in enumerate(outputs):
             if isinstance(output, Tensor) and output.requires_grad and not self.is_tracked(output):
@@ -170,7 +204,7 @@ class Surgery(TorchFunctionMode):
         return answer
 
     def _follow(self, call: Call, output: Tensor, *, index: int | None) -> None:
-        weights = (x for x in _tensors(call.args, call.kwargs) if self.is_tracked(x))
+        weights = (x for x in tensors_of(call.args, call.kwargs) if self.is_tracked(x))
         behind = [self.ledger.targets[self.handles[id(weight)]] for weight in weights]
         names = tuple(dict.fromkeys(name for target in behind for name in target.names))
         # A view can be taken of the sums as well, and elementwise functions commute with it; of anything else only
@@ -193,13 +227,5 @@ def _compose(call: Call, index: int | None, inner: Any) -> Callable[[Tensor], Te
     return view
 
 
-def _tensors(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[Tensor]:
-    for x in (*args, *kwargs.values()):
-        if isinstance(x, Tensor):
-            yield x
-        elif isinstance(x, tuple | list):
-            yield from (y for y in x if isinstance(y, Tensor))
-
-
-def _name_of(func: Callable[..., Any]) -> str:
-    return resolve_name(func) or getattr(func, "__name__", repr(func))
+def _as_it_is(x: Tensor) -> Tensor:
+    return x

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils._pytree import tree_leaves
 
+from regrad.perexample.calls import Call
 from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 from regrad.perexample.rules.embedding import embedding_rule
 from regrad.perexample.rules.linear import linear
 from regrad.perexample.rules.table import OWN_LAYOUT, SPREADS
-from regrad.perexample.surgery import Call, Surgery
+from regrad.perexample.surgery import Surgery
 from regrad.perexample.token_ledger import REMEDY
 
 
@@ -28,10 +29,12 @@ class TokenSurgery(Surgery):
         kwargs = kwargs or {}
         if not any(id(x) in self.handles for x in tree_leaves((args, kwargs))) or not torch.is_grad_enabled():
             return func(*args, **kwargs)
-        call = Call(self, func, args, kwargs)
-        if func not in SPREADS and func not in OWN_LAYOUT and not self._meets_examples(call):
+        call = Call(self, func, args, kwargs, {})
+        if func not in SPREADS and func not in OWN_LAYOUT and not self.meets_examples(call):
             return self._derive(call)
         rule = RULES.get(func)
+        if call.fold > 1:
+            raise call.refuse(f"the examples are folded into [B·{call.fold}, …]; {REMEDY}")
         answer = NotImplemented if rule is None else rule(call)
         if answer is NotImplemented:
             raise call.refuse(f"what one token contributes has no rule here; {REMEDY}")

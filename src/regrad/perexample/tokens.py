@@ -9,7 +9,8 @@ from torch import nn
 
 from regrad.perexample.batches import Losses, batch_size, chunks, take
 from regrad.perexample.distributed import group_of, original_module
-from regrad.perexample.driver import run_backward, run_forward
+from regrad.perexample.driver import run_forward
+from regrad.perexample.passes import run_backward
 from regrad.perexample.refusals import refuse_dependent_examples, trainable_parameters
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums

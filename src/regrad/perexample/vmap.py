@@ -6,13 +6,15 @@ join those of all chunks into one tensor, so the loop over chunks is written out
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
-from torch.utils._pytree import tree_map
 
-from regrad.perexample.batches import Losses, by_group, check_losses, chunks, take
+from regrad.perexample.batches import Losses, by_group, check_losses, chunks, map_examples
+from regrad.perexample.purity import watch_pass
+from regrad.perexample.refusals import Refused, refuse_hooks
 from regrad.perexample.sums import Sums
 
 
@@ -31,6 +33,7 @@ class _LossModule(nn.Module):
 def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
     """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
     size = options["group_size"]
+    refuse_hooks(sums.parameters)
     # Under the name the wrapper gives it: `functional_call` looks parameters up by path.
     trainable = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
     module = _LossModule(model, losses)
@@ -38,9 +41,20 @@ def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, op
     def loss_of_group(parameters: dict[str, Tensor], group: Any) -> Tensor:
         return functional_call(module, parameters, (group, size))
 
-    grouped = tree_map(lambda x: by_group(x, size) if isinstance(x, Tensor) else x, batch)
-    axes = tree_map(lambda x: 0 if isinstance(x, Tensor) else None, batch)
-    per_group = vmap(grad(loss_of_group), in_dims=(None, axes))
+    # torch.func knows few containers; it is given the tensors, and the nest is put together again inside.
+    tensors: list[Tensor] = []
+    map_examples(batch, tensors.append, _refuse_list)
+    per_group = vmap(grad(lambda p, *own: loss_of_group(p, _refill(batch, own))), in_dims=(None, *(0,) * len(tensors)))
     for part in chunks(sums.rows, options["chunk_size"]):
-        gradients = per_group(trainable, take(grouped, part))
+        run = partial(per_group, trainable, *(by_group(x, size)[part] for x in tensors))
+        gradients = run() if part.start else watch_pass(model, run)
         sums.fold_all({name.removeprefix("model."): g for name, g in gradients.items()}, part.start)
+
+
+def _refill(batch: Any, tensors: tuple[Tensor, ...]) -> Any:
+    rest = iter(tensors)
+    return map_examples(batch, lambda _: next(rest), _refuse_list)
+
+
+def _refuse_list(examples: list[Any]) -> Any:
+    raise Refused(f"batch: vmap cuts tensors only, not a list of {len(examples)}; use method='loop' or a tensor")

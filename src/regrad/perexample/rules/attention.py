@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.rules.linear import linear
-
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call, Surgery
+    from regrad.perexample.calls import Call
+    from regrad.perexample.surgery import Surgery
 
 _NAMES = [
     "query",
@@ -62,9 +61,7 @@ def attention_rule(call: "Call") -> Any:
     else:
         weights, y = None, functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
     y = y.transpose(1, 2).flatten(2)
-    if surgery.is_tracked(arguments["out_proj_weight"]) or surgery.is_tracked(arguments["out_proj_bias"]):
-        y = linear(surgery, y, weight=arguments["out_proj_weight"], bias=arguments["out_proj_bias"])
-    else:
+    with surgery:
         y = functional.linear(y, arguments["out_proj_weight"], arguments["out_proj_bias"])
     if weights is not None and arguments["average_attn_weights"] is not False:
         weights = weights.mean(1)
@@ -73,13 +70,13 @@ def attention_rule(call: "Call") -> Any:
 
 def _refuse_unsupported(call: "Call", arguments: dict[str, Any]) -> None:
     if arguments["dropout_p"] and arguments["training"] is not False:
-        raise call.refuse("attention dropout draws fresh noise; set dropout=0 or call eval()")
+        raise call.refuse("attention dropout draws fresh noise; set dropout=0 or call eval()", final=True)
     if arguments["bias_k"] is not None or arguments["bias_v"] is not None or arguments["add_zero_attn"]:
-        raise call.refuse("bias_k, bias_v and add_zero_attn have no rule; leave them off or use method='vmap'")
-    if arguments["query"].shape[1:2] != (call.surgery.size,):
-        raise call.refuse(f"a {list(arguments['query'].shape)} query does not hold the examples; use batch_first=True")
+        raise call.refuse("bias_k, bias_v and add_zero_attn have no rule; leave them off")
     if arguments["static_k"] is not None or arguments["static_v"] is not None or arguments["query"].ndim != 3:
         raise call.refuse("static keys and unbatched queries have no rule; pass [B, T, d] with batch_first=True")
+    if arguments["query"].shape[1] % call.surgery.size:
+        raise call.refuse(f"a {list(arguments['query'].shape)} query does not hold the examples; use batch_first=True")
 
 
 def _project(surgery: "Surgery", arguments: dict[str, Any], examples: list[Tensor]) -> list[Tensor]:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from torch.func import vjp, vmap
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import deposit, rule_backward
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call, Surgery
+    from regrad.perexample.calls import Call
+    from regrad.perexample.surgery import Surgery
 
 ELEMENTWISE = tuple(
     getattr(owner, name)
@@ -54,6 +57,48 @@ def expand_rule(call: "Call", shape: torch.Size) -> Tensor:
     return per_example(call.surgery, call.args[0], len(shape)).expand(shape)
 
 
+class _Copies(torch.autograd.Function):
+    """A function of weights alone whose answer [B·k, …] has the same k rows for each example."""
+
+    @staticmethod
+    def forward(ctx, anchor, function, handles, rows, *weights):
+        ctx.function, ctx.handles, ctx.rows = function, handles, rows
+        ctx.save_for_backward(*weights)
+        return function(*weights).clone()
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx, saved, g):
+        rows, function = ctx.rows, ctx.function
+        back = vjp(lambda *weights: function(*weights)[:rows], *saved)[1]
+        zeros = [
+            deposit(handle, Dense.pack(v))
+            for handle, v in zip(ctx.handles, vmap(back)(g.unflatten(0, (-1, rows))), strict=True)
+        ]
+        return anchor_gradient(*zeros), None, None, None, *(None for _ in saved)
+
+
+def copies_rule(call: "Call", answer: Tensor, rows: int) -> Tensor:
+    """Weights repeated for the examples, by whatever function (repeat, tile, stack, a row read again and again)."""
+    surgery = call.surgery
+    copies = answer.detach().unflatten(0, (-1, rows))
+    if not torch.equal(copies, copies[:1].expand_as(copies)):
+        raise call.refuse("it gives the examples different rows of a weight, by their number alone")
+    leaves, spec = tree_flatten((call.args, call.kwargs))
+    places = [i for i, x in enumerate(leaves) if surgery.is_tracked(x)]
+
+    def function(*weights: Tensor) -> Tensor:
+        filled = list(leaves)
+        for i, weight in zip(places, weights, strict=True):
+            filled[i] = weight
+        args, kwargs = tree_unflatten(filled, spec)
+        return call.func(*args, **kwargs)
+
+    weights = [leaves[i] for i in places]
+    handles = [surgery.use(w) for w in weights]
+    return _Copies.apply(surgery.anchor, function, handles, rows, *(w.detach() for w in weights))
+
+
 def elementwise_rule(call: "Call") -> Any:
     """Arithmetic between examples [B, …] and a weight that broadcasts against them."""
     surgery = call.surgery
@@ -66,3 +111,13 @@ def elementwise_rule(call: "Call") -> Any:
         return per_example(surgery, x, ndim) if surgery.is_tracked(x) else x
 
     return call.func(*map(spread, call.args), **{key: spread(x) for key, x in call.kwargs.items()})
+
+
+def prelu_rule(call: "Call") -> Any:
+    """functional.prelu, torch.nn.PReLU: one slope, or one for each entry of the second axis."""
+    x, weight = call.bind("input", "weight")
+    surgery = call.surgery
+    if surgery.is_tracked(x) or not surgery.is_tracked(weight) or x.ndim < 2 or call.fold > 1:
+        return NotImplemented
+    slope = per_example(surgery, weight, 2).reshape(surgery.size, -1, *(1,) * (x.ndim - 2))
+    return torch.where(x >= 0, x, slope.to(x.dtype) * x)

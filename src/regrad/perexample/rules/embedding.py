@@ -1,4 +1,4 @@
-"""Acts on: per-example gradients. A table read by index: gradients stay in the rows that are read."""
+"""Acts on: per-example gradients. A table read by index, one row or a bag: gradients stay in the rows that are read."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ from regrad.perexample.contributions import Rows
 from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call
+    from regrad.perexample.calls import Call
 
 
 class _Embedding(torch.autograd.Function):
@@ -32,7 +32,34 @@ def embedding_rule(call: "Call") -> Any:
         "input", "weight", "padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse"
     )
     if max_norm is not None or by_frequency:
-        raise call.refuse("max_norm and scale_grad_by_freq look at the whole batch; leave them off")
+        raise call.refuse("max_norm and scale_grad_by_freq look at the whole batch; leave them off", final=True)
     row = -1 if padding is None else padding % weight.shape[0]
     surgery = call.surgery
     return _Embedding.apply(surgery.anchor, surgery.use(weight), tokens, weight.detach(), row)
+
+
+def embedding_bag_rule(call: "Call") -> Any:
+    """functional.embedding_bag with sums and means, of bags [B, n]; others, and offsets, go to the fallback."""
+    tokens, weight, offsets, max_norm, _, by_frequency, mode, _, factors, _, padding = call.bind(
+        "input", "weight", "offsets", "max_norm", "norm_type", "scale_grad_by_freq", "mode", "sparse",
+        "per_sample_weights", "include_last_offset", "padding_idx",
+    )  # fmt: skip
+    if max_norm is not None or by_frequency:
+        raise call.refuse("max_norm and scale_grad_by_freq look at the whole batch; leave them off", final=True)
+    surgery, mode = call.surgery, mode or "mean"
+    if offsets is not None:
+        if tokens.ndim != 1 or call.folds.get(id(offsets)) != 1 or call.folds.get(id(tokens), 0) < 1:
+            return NotImplemented
+        # Bags of one length are rows of a matrix; of several, the number of tokens does not follow that of examples.
+        length = call.folds[id(tokens)]
+        if not torch.equal(offsets, torch.arange(0, len(tokens), length, device=offsets.device)):
+            return NotImplemented
+        tokens = tokens.unflatten(0, (-1, length))
+        factors = None if factors is None else factors.unflatten(0, (-1, length))
+    if mode == "max" or (factors is not None and surgery.is_tracked(factors)):
+        return NotImplemented
+    row = -1 if padding is None else padding % weight.shape[0]
+    read = _Embedding.apply(surgery.anchor, surgery.use(weight), tokens, weight.detach(), row)
+    inside = torch.ones_like(tokens, dtype=read.dtype) if padding is None else (tokens != row).to(read.dtype)
+    total = (read * (inside if factors is None else inside * factors).unsqueeze(-1)).sum(-2)
+    return total if mode == "sum" else total / inside.sum(-1, keepdim=True).clamp(min=1)

@@ -11,31 +11,35 @@ from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call
+    from regrad.perexample.calls import Call
 
 
 class _OneFunction:
-    """A function of some examples [B, …], some weights, and constants."""
+    """A function of some examples [B·k, …], some weights, and constants."""
 
     def __init__(self, call: "Call"):
-        self.func, self.surgery = call.func, call.surgery
+        self.func, self.size = call.func, call.surgery.size
         self.leaves, self.spec = tree_flatten((call.args, call.kwargs))
-        self.weights = [i for i, x in enumerate(self.leaves) if self.surgery.is_tracked(x)]
-        self.examples = [i for i, x in enumerate(self.leaves) if self._is_examples(x)]
-
-    def _is_examples(self, x: Any) -> bool:
-        return isinstance(x, Tensor) and not self.surgery.is_tracked(x) and x.shape[:1] == (self.surgery.size,)
+        self.weights = [i for i, x in enumerate(self.leaves) if call.surgery.is_tracked(x)]
+        self.examples = [i for i, x in enumerate(self.leaves) if id(x) in call.folds]
 
     def __call__(self, weights: Any, examples: Any) -> Any:
+        """Of one example [k, …], or of all of them [B·k, …]."""
         leaves = list(self.leaves)
         for i, x in (*zip(self.weights, weights, strict=True), *zip(self.examples, examples, strict=True)):
             leaves[i] = x
         args, kwargs = tree_unflatten(leaves, self.spec)
         return self.func(*args, **kwargs)
 
-    def of_one(self, weights: Any, examples: Any) -> Any:
-        """The same for one example [*rest], given and returned without the example axis."""
-        return self(weights, [x.unsqueeze(0) for x in examples]).squeeze(0)
+    def apart(self, x: Tensor) -> Tensor:
+        """[B·k, …] as [B, k, …]."""
+        return x.unflatten(0, (self.size, -1))
+
+    def hidden(self) -> Tensor | None:
+        """A tensor that wants a gradient and would be taken for a constant."""
+        known = {*self.weights, *self.examples}
+        own = (x for i, x in enumerate(self.leaves) if i not in known)
+        return next((x for x in own if isinstance(x, Tensor) and x.requires_grad and not x.is_leaf), None)
 
 
 class _Fallback(torch.autograd.Function):
@@ -43,6 +47,8 @@ class _Fallback(torch.autograd.Function):
     def forward(ctx, anchor, function, handles, *tensors):
         split = len(function.weights)
         ctx.function, ctx.handles, ctx.split = function, handles, split
+        device = tensors[0].device.type
+        ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.save_for_backward(*tensors)
         # A view of an input could not be changed in place afterwards, as models do (`relu_`).
         return function(tensors[:split], tensors[split:]).clone()
@@ -50,24 +56,22 @@ class _Fallback(torch.autograd.Function):
     @staticmethod
     @rule_backward
     def backward(ctx, saved, g):
-        weights, examples = saved[: ctx.split], saved[ctx.split :]
+        weights, examples = saved[: ctx.split], [ctx.function.apart(x) for x in saved[ctx.split :]]
+        smooth = [x.is_floating_point() or x.is_complex() for x in examples]
 
         def of_one(g, *examples):
-            floating = [x.is_floating_point() for x in examples]
-            real = [x for x in examples if x.is_floating_point()]
-
             def function(weights, *real):
                 rest = iter(real)
-                return ctx.function.of_one(
-                    weights, [next(rest) if f else x for f, x in zip(floating, examples, strict=True)]
-                )
+                return ctx.function(weights, [next(rest) if s else x for s, x in zip(smooth, examples, strict=True)])
 
-            return vjp(function, weights, *real)[1](g)
+            return vjp(function, weights, *(x for s, x in zip(smooth, examples, strict=True) if s))[1](g)
 
-        by_weight, *into = vmap(of_one)(g, *examples)
+        device, dtype, enabled = ctx.autocast
+        with torch.autocast(device, dtype, enabled, cache_enabled=False):
+            by_weight, *into = vmap(of_one)(ctx.function.apart(g), *examples)
         zeros = [deposit(h, Dense.pack(v)) for h, v in zip(ctx.handles, by_weight, strict=True)]
         rest = iter(into)
-        gradients = [next(rest) if x.is_floating_point() else None for x in examples]
+        gradients = [next(rest).flatten(0, 1) if s else None for s in smooth]
         return anchor_gradient(*zeros), None, None, *(None,) * ctx.split, *gradients
 
 
@@ -82,15 +86,20 @@ def fallback_rule(call: "Call") -> Any:
 
 
 def _check(call: "Call", function: _OneFunction, *, weights: list[Tensor], examples: list[Tensor]) -> None:
-    remedy = "no rule, and it does not treat each example alone; register a rule or use method='vmap' or 'loop'"
+    why = "no rule, and it does not treat each example alone"
+    if (hidden := function.hidden()) is not None:
+        raise call.refuse(f"no rule, and a {list(hidden.shape)} tensor wants a gradient that is no example's")
     with torch.no_grad():
         try:
             whole = function(weights, examples)
             # The last example, since the first would not show what a running sum over the batch does.
-            last = function.of_one(weights, [x[-1] for x in examples])
-        except (RuntimeError, TypeError, AttributeError, IndexError) as error:
-            raise call.refuse(remedy) from error
-        if not isinstance(whole, Tensor) or whole.shape[:1] != (call.surgery.size,):
-            raise call.refuse(remedy)
-        if whole[-1].shape != last.shape or not torch.allclose(whole[-1], last, rtol=1e-3, atol=1e-5, equal_nan=True):
-            raise call.refuse(remedy)
+            last = function(weights, [function.apart(x)[-1] for x in examples])
+        except (RuntimeError, TypeError, AttributeError, IndexError, ValueError) as error:
+            raise call.refuse(why) from error
+        if not isinstance(whole, Tensor):
+            raise call.refuse(f"no rule, and it returns a {type(whole).__name__} where one tensor is required")
+        if whole.ndim == 0 or len(whole) == 0 or len(whole) % function.size:
+            raise call.refuse(why)
+        own = function.apart(whole)[-1]
+        if own.shape != last.shape or not torch.allclose(own, last, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise call.refuse(why)

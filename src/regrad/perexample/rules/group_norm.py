@@ -14,16 +14,16 @@ from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call
+    from regrad.perexample.calls import Call
 
 
 class _GroupNorm(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, anchor, handles, x, weight, bias, groups, eps):
+    def forward(ctx, anchor, handles, x, weight, bias, groups, eps, rows):
         B, C = x.shape[:2]
         y, mean, rstd = torch.native_group_norm(x.contiguous(), weight, bias, B, C, prod(x.shape[2:]), groups, eps)
         ctx.save_for_backward(x, mean, rstd, weight)
-        ctx.handles, ctx.groups = handles, groups
+        ctx.handles, ctx.groups, ctx.rows = handles, groups, rows
         return y
 
     @staticmethod
@@ -35,12 +35,14 @@ class _GroupNorm(torch.autograd.Function):
         one = (1, B * C, positions)
         scale = x.new_ones(C) if weight is None else weight.to(g.dtype)
         into, by_scale, by_shift = torch.ops.aten.native_group_norm_backward.default(
-            g.reshape(one), x.to(g.dtype).reshape(one), mean.view(1, -1), rstd.view(1, -1),
+            # The kernel reads its tensors as contiguous, whatever they are.
+            g.reshape(one).contiguous(), x.to(g.dtype).reshape(one).contiguous(), mean.view(1, -1), rstd.view(1, -1),
             scale.expand(B, C).reshape(-1),
             1, B * C, positions, B * ctx.groups, (True, True, True),
         )  # fmt: skip
-        zeros = [deposit(h, Dense.pack(v.view(B, C))) for h, v in zip(ctx.handles, (by_scale, by_shift), strict=True)]
-        return anchor_gradient(*zeros), None, into.view_as(x).to(x.dtype), None, None, None, None
+        parts = (Dense.of_rows(v.view(B, C), ctx.rows) for v in (by_scale, by_shift))
+        zeros = [deposit(h, part) for h, part in zip(ctx.handles, parts, strict=True)]
+        return anchor_gradient(*zeros), None, into.view_as(x).to(x.dtype), None, None, None, None, None
 
 
 def _apply(call: "Call", arguments: tuple[Any, ...]) -> Any:
@@ -50,7 +52,8 @@ def _apply(call: "Call", arguments: tuple[Any, ...]) -> Any:
         return NotImplemented
     handles = (surgery.use(weight), surgery.use(bias))
     weight, bias = (None if w is None else w.detach() for w in (weight, bias))
-    return _GroupNorm.apply(surgery.anchor, handles, x, weight, bias, groups, 1e-5 if eps is None else eps)
+    eps = 1e-5 if eps is None else eps
+    return _GroupNorm.apply(surgery.anchor, handles, x, weight, bias, groups, eps, call.fold)
 
 
 def group_norm_rule(call: "Call") -> Any:
@@ -65,7 +68,7 @@ def instance_norm_rule(call: "Call") -> Any:
         "input", "running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps"
     )
     if mean is not None:
-        raise call.refuse("running statistics mix the examples; set track_running_stats=False")
+        raise call.refuse("running statistics mix the examples; set track_running_stats=False", final=True)
     return _apply(call, (x, x.shape[1], weight, bias, eps))
 
 
@@ -75,7 +78,9 @@ def batch_norm_rule(call: "Call") -> Any:
         "input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"
     )
     if training or mean is None:
-        raise call.refuse("batch normalisation makes each loss depend on the whole batch; use GroupNorm or eval()")
+        raise call.refuse(
+            "batch normalisation makes each loss depend on the whole batch; use GroupNorm or eval()", final=True
+        )
     y = functional.batch_norm(x, mean, variance, eps=1e-5 if eps is None else eps)
     shape = (-1, *(1,) * (x.ndim - 2))
     with call.surgery:

@@ -10,7 +10,8 @@ from regrad.perexample.contributions import Dense, Factors
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call, Surgery
+    from regrad.perexample.calls import Call
+    from regrad.perexample.surgery import Surgery
 
 
 class _Linear(torch.autograd.Function):
@@ -22,7 +23,8 @@ class _Linear(torch.autograd.Function):
         # Under autocast this is the copy that the ordinary backward would keep.
         ctx.save_for_backward(x.to(y.dtype), weight)
         ctx.handles, ctx.dtype = handles, x.dtype
-        return y
+        # Of more than two axes y is a view of the product, and autograd forbids changing a view made here in place.
+        return torch.ops.aten._unsafe_view.default(y, y.shape) if y.ndim > 2 else y
 
     @staticmethod
     @rule_backward

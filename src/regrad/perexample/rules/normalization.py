@@ -10,7 +10,7 @@ from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 
 if TYPE_CHECKING:
-    from regrad.perexample.surgery import Call
+    from regrad.perexample.calls import Call
 
 # Below so many elements an example, one vectorised pass beats a native call for each example.
 _WORTH_A_CALL = 1 << 13
@@ -77,7 +77,8 @@ class _RMSNorm(torch.autograd.Function):
         x, weight = saved
         axes = tuple(range(-len(ctx.shape), 0))
         wide = torch.promote_types(x.dtype, torch.float32)
-        eps = torch.finfo(x.dtype).eps if ctx.eps is None else ctx.eps
+        # As torch's forward: of the dtype it computes in, not of the input's.
+        eps = torch.finfo(wide).eps if ctx.eps is None else ctx.eps
         rstd = torch.rsqrt(x.to(wide).square().mean(axes, keepdim=True) + eps)
         unit = x * rstd
         scaled = g * weight
