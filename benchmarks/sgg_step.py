@@ -125,6 +125,9 @@ def measure_base(model: str, name: str, rounds: int) -> dict[str, object]:
         "ordinary": lambda: ordinary_step(wrapped),
         "lean": lambda: ordinary_step(lean),
     }
+    if name.startswith("AdamW"):
+        compiled = after_recluster(base, parameters(model), compiled=True)
+        arms["compiled"] = lambda: ordinary_step(compiled)
     result = interleaved(arms, rounds)
     few = {
         "plain": plain.step,
@@ -139,6 +142,7 @@ def measure_base(model: str, name: str, rounds: int) -> dict[str, object]:
         "ms_recluster": seldom,
         "ordinary_ratio": normal / one,
         "ordinary_ratio_without_materialized_scale": result["lean"]["median"] / one,
+        "compiled_ratio": result["compiled"]["median"] / one if "compiled" in result else None,
         "recluster_in_steps": recluster / seldom["plain"]["median"],
         "amortised_ratio": ((INTERVAL - 1) * normal / one + recluster / seldom["plain"]["median"]) / INTERVAL,
     }
@@ -188,7 +192,7 @@ def measure_clusterings(model: str, rounds: int) -> dict[str, dict[str, float]]:
 def saved_bytes(model: str) -> dict[str, float]:
     """Size of the wrapper's saved state, without the base optimizer's."""
     optimizer = after_recluster(BASES["AdamW"], parameters(model))
-    state = optimizer.state_dict()["wrapper"]["state"].values()
+    state = optimizer.state.values()
     tensors = [t for entry in state for t in entry.values()]
     total = sum(t.numel() * t.element_size() for t in tensors)
     scaled = sum(entry["index"].numel() for entry in state)
@@ -236,7 +240,8 @@ def main() -> None:
                 f"{model:4s} {name:13s} {r['ms']['plain']['median']:8.2f} ms"
                 f"  ordinary x{r['ordinary_ratio']:.2f}"
                 f"  without materialized scale x{r['ordinary_ratio_without_materialized_scale']:.2f}"
-                f"  recluster {r['recluster_in_steps']:.1f} steps  amortised x{r['amortised_ratio']:.3f}"
+                + (f"  compiled x{r['compiled_ratio']:.2f}" if r["compiled_ratio"] else "")
+                + f"  recluster {r['recluster_in_steps']:.1f} steps  amortised x{r['amortised_ratio']:.3f}"
             )
     report["clusterings"] = {"model": arguments.models[0], "ms": measure_clusterings(arguments.models[0], 3)}
     document = json.dumps(report, indent=1)

@@ -62,8 +62,9 @@ def test_one_tensor_in_both_places_is_no_contradiction():
     assert not unchanged(model, before)
 
 
-def test_a_parameter_with_neither_is_skipped_and_gets_no_state():
+def test_a_frozen_parameter_with_neither_is_skipped_and_gets_no_state():
     model = layer()
+    model.bias.requires_grad_(False)
     optimizer = MicroAdam(model.named_parameters())
     stats = ones(model, "mean", "variance")
     del stats["mean"]["bias"], stats["variance"]["bias"]
@@ -71,6 +72,16 @@ def test_a_parameter_with_neither_is_skipped_and_gets_no_state():
     optimizer.step(statistics=stats, batch_size=4)
     assert torch.equal(before, model.bias)
     assert list(optimizer.state) == [model.weight]
+
+
+def test_a_parameter_that_the_statistics_do_not_know_is_refused_by_name():
+    """They are another model's, or the names are: nothing would train, and nobody would notice."""
+    model = layer()
+    optimizer = MicroAdam(model.named_parameters())
+    stats = ones(model, "mean", "variance")
+    renamed = {kind: {f"inner.{name}": t for name, t in tensors.items()} for kind, tensors in stats.items()}
+    with pytest.raises(ValueError, match=r"'weight' has no gradient, .* it has 'inner.weight', 'inner.bias', …"):
+        optimizer.step(statistics=renamed, batch_size=4)
 
 
 @pytest.mark.parametrize(

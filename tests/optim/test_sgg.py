@@ -240,7 +240,7 @@ def test_zero_gradients_leave_scales_and_parameters_alone():
         for p in params:
             p.grad = torch.zeros_like(p)
         optimizer.step()
-    assert not optimizer.state
+    assert not any(optimizer.state.values())
     assert_same([p.detach() for p in params], before)
 
 
@@ -386,8 +386,8 @@ def test_it_works_inside_accelerates_wrapper():
         accelerator.backward(net(torch.ones(3, 6)).square().sum() + net.weight.square().sum())
         optimizer.step()
         optimizer.zero_grad()
-    state = optimizer.state_dict()["wrapper"]["state"]
-    assert state[0]["index"].dtype == torch.uint8
+    state = optimizer.state_dict()["state"]
+    assert state[0]["wrapper0.index"].dtype == torch.uint8
     assert optimizer.optimizer.progress["steps"] == 5
 
 

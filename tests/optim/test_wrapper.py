@@ -108,5 +108,5 @@ def test_what_cannot_be_wrapped_is_refused_in_one_line():
         HalvedGradients([parameter()])
     with pytest.raises(ValueError, match="without a closure, got LBFGS"):
         HalvedGradients(torch.optim.LBFGS([parameter()]))
-    with pytest.raises(ValueError, match="'wrapper' and 'base'"):
+    with pytest.raises(ValueError, match="must be HalvedGradients's own"):
         HalvedGradients(SGD([parameter()], lr=1.0)).load_state_dict(SGD([parameter()], lr=1.0).state_dict())

@@ -365,8 +365,10 @@ class TestWhenThingsGoWrong:
         wave = torch.nn.Parameter(torch.ones(2, dtype=torch.complex64))
         wave.grad = torch.ones_like(wave)
         for param, word in ((half, "float16"), (table.weight, "dense"), (wave, "real")):
+            scaler = ALSDGC("V4")
+            scaler.scale(torch.ones(()))
             with pytest.raises(ValueError, match=word):
-                ALSDGC("V4").step(torch.optim.SGD([param], lr=0.1))
+                scaler.step(torch.optim.SGD([param], lr=0.1))
 
     @pytest.mark.parametrize("value", [math.nan, math.inf, -1.0, True, "1", None, [1.0]])
     @pytest.mark.parametrize(
@@ -483,9 +485,7 @@ class TestState:
         weight = weight_of(1.0)
         optimizer = torch.optim.SGD([weight], lr=0.1)
         for variant in VARIANTS:
-            scaler = ALSDGC(
-                variant, frozen=True, init_scale=4.0, init_threshold=0.5, growth_interval=1, warmup_steps=1
-            )
+            scaler = ALSDGC(variant, frozen=True, init_scale=4.0, init_threshold=0.5, growth_interval=1, warmup_steps=1)
             for _ in range(5):
                 linear_iteration(scaler, optimizer, weight, [1.0])
             assert (scaler.get_scale(), scaler.get_threshold(optimizer)) == (4.0, 0.5)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from regrad.scaling import alsdgc
+from regrad.scaling import admission
 from regrad.scaling.alsdgc import ALSDGC
 from regrad.scaling.baselines import FixedScaler
 
@@ -53,9 +53,7 @@ def test_v2_skips_grows_and_steps_like_grad_scaler_over_1000_random_overflow_pat
     for _ in range(PATTERNS):
         constants, slopes, dtype = random_pattern(rng)
         theirs = step_by_step(torch.amp.GradScaler("cpu", **constants), slopes, dtype)
-        ours = step_by_step(
-            ALSDGC("V2", init_threshold=math.inf, **UNBOUNDED, **constants), slopes, dtype
-        )
+        ours = step_by_step(ALSDGC("V2", init_threshold=math.inf, **UNBOUNDED, **constants), slopes, dtype)
         assert ours == theirs
         steps += len(slopes)
         skipped += sum(after[1] == 0 for after in theirs)
@@ -82,9 +80,7 @@ def autocast_run(scaler, steps=60):
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(64, 6, generator=generator)
     y = x.sum(1, keepdim=True).tanh()
-    weights = [
-        torch.nn.Parameter(torch.randn(shape, generator=generator) / 2) for shape in ((12, 6), (12,), (1, 12))
-    ]
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=generator) / 2) for shape in ((12, 6), (12,), (1, 12))]
     optimizer = torch.optim.SGD(weights, lr=0.01, momentum=0.9)
     losses, scales = [], []
     for _ in range(steps):
@@ -133,8 +129,8 @@ class CountReads(TorchDispatchMode):
 def reads_per_step(scaler, monkeypatch):
     """Count device reads in five iterations, clipping ones included."""
     joint_reads = []
-    read = alsdgc.read_numbers
-    monkeypatch.setattr(alsdgc, "read_numbers", lambda values: joint_reads.append(1) or read(values))
+    read = admission.read_numbers
+    monkeypatch.setattr(admission, "read_numbers", lambda values: joint_reads.append(1) or read(values))
     weights = [torch.nn.Parameter(torch.randn(3, 2)) for _ in range(4)]
     optimizer = torch.optim.SGD(weights, lr=0.1)
     with CountReads() as counter:

@@ -40,7 +40,8 @@ def decay_factor(base: Optimizer, group: dict[str, Any]) -> float:
     (pytorch_optimizer's AdaFactor, whose decay follows its own relative step size).
     """
     decay = float(group.get("weight_decay") or 0.0)
-    always_decoupled = isinstance(innermost(base), Adafactor | Muon)
+    inner = innermost(base)
+    always_decoupled = isinstance(inner, Adafactor | Muon) or getattr(inner, "decoupled_weight_decay", False)
     if decay == 0.0 or "relative_step" in group:
         return 1.0
     if always_decoupled or group.get("decoupled_weight_decay") or group.get("weight_decouple"):

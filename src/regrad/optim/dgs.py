@@ -67,6 +67,8 @@ class DGS(Optimizer):
         With gamma=0, beta=1, eps=1, "equation" is ``torch.optim.SGD`` bit for bit.
     """
 
+    decoupled_weight_decay = True  # read by wrappers
+
     def __init__(
         self,
         params: ParamsT,

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import Optimizer
 from torch.optim.optimizer import ParamsT
 
@@ -48,9 +49,12 @@ class MicroAdam(Optimizer):
             optimizer.step(statistics=statistics, batch_size=len(batch[0]))
             scheduler.step()
 
+    Where another library calls ``optimizer.step()``, call `hand_over` before.
+
     **Which gradient.** m (and gbar² in ν) read ``p.grad`` as in every torch optimizer, or, where
     ``p.grad`` is None, ``statistics["mean"]``. Both at once are refused, unless they are one tensor: a
-    forgotten ``p.grad`` would otherwise freeze training silently. A parameter with neither is skipped.
+    forgotten ``p.grad`` would otherwise freeze training silently. A parameter with neither is skipped if it is
+    frozen or no statistics are given, and refused otherwise: its name is then another model's.
     To clip, use :func:`regrad.transforms.clip_statistics.clip_statistics`, which keeps mean and
     variance consistent; clipping ``p.grad`` alone leaves the variance as it was.
 
@@ -90,6 +94,8 @@ class MicroAdam(Optimizer):
         Unrelated to the memory-efficient MicroAdam of Modoranu et al., NeurIPS 2024, arXiv 2405.15593.
     """
 
+    decoupled_weight_decay = True  # read by wrappers
+
     def __init__(
         self,
         params: ParamsT,
@@ -127,7 +133,25 @@ class MicroAdam(Optimizer):
                 "pass model.named_parameters() instead of model.parameters()"
             )
 
+    def hand_over(self, *, statistics: Statistics, batch_size: int | None = None) -> None:
+        """Keep statistics for the next plain ``step()``: for loops that call it themselves, and pass nothing.
+
+        As Accelerate, the Trainer of transformers and Lightning do. A step that is then skipped, as a gradient
+        scaler skips one, leaves them: hand over anew before every step.
+
+        Args:
+            statistics: As for `step`.
+            batch_size: As for `step`.
+        """
+        self._handed_over = {"statistics": statistics, "batch_size": batch_size}
+
+    def take_over(self) -> dict[str, Any]:
+        """Return what was handed over, once."""
+        kept, self._handed_over = getattr(self, "_handed_over", {}), {}
+        return kept
+
     @torch.no_grad()
+    @_disable_dynamo  # its counter is a number: inside a compiled function every step would be compiled anew
     def step(  # type: ignore[override]
         self,
         closure: Callable[[], float] | None = None,
@@ -154,6 +178,8 @@ class MicroAdam(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        if statistics is None and batch_size is None:
+            statistics, batch_size = map(self.take_over().get, ("statistics", "batch_size"))
         if batch_size is not None:
             integer_at_least("batch_size", batch_size, 1)
         batch = BatchStatistics(statistics or {}, batch_size)

@@ -33,6 +33,7 @@ class SGGSettings:
     scale_weight_decay: bool
     materialize: bool
     index_device: Any
+    compiled: bool = False
 
     def __post_init__(self) -> None:
         integer_at_least("clusters", self.clusters, 1)
@@ -57,6 +58,7 @@ class SGGSettings:
             one_of("grouping", self.grouping, tuple(GROUPINGS))
         flag("scale_weight_decay", self.scale_weight_decay)
         flag("materialize", self.materialize)
+        flag("compiled", self.compiled)
         one_of("index_device", self.index_device, (None, "cpu"))
 
     @property

@@ -66,6 +66,8 @@ class SignSGD(Optimizer):
         available to us. "ema" follows the first author's ``optax.signum``.
     """
 
+    decoupled_weight_decay = True  # read by wrappers
+
     def __init__(
         self,
         params: ParamsT,

@@ -12,6 +12,8 @@ from torch import Tensor
 
 from regrad.transforms.adam_family import coefficient
 
+# What DistributedDataParallel, DataParallel and torch.compile put before the names of the parameters they wrap.
+PREFIXES = ("module.", "_orig_mod.")
 Statistics = Mapping[str, Mapping[str, Tensor]]
 
 
@@ -54,8 +56,14 @@ def step_inputs(group: dict[str, Any], batch: BatchStatistics) -> list[tuple[Ten
 
 
 def _gradient(name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
-    mean = _statistic("mean", name, param, statistics)
+    mean = statistic_of("mean", name, param, statistics)
     if param.grad is None:
+        if mean is None and param.requires_grad and statistics.get("mean"):
+            known = ", ".join(map(repr, list(statistics["mean"])[:3]))
+            raise ValueError(
+                f"the parameter {name!r} has no gradient, and statistics['mean'] does not know it: it has {known}, …; "
+                "pass the named_parameters() of the model that the statistics are of"
+            )
         return mean
     if param.grad.is_sparse:
         raise RuntimeError("MicroAdam does not support sparse gradients: use Embedding(sparse=False)")
@@ -74,10 +82,10 @@ def _sample(name: str, param: Tensor, *, preconditioner: str | float, batch: Bat
     if param.is_complex():
         raise TypeError(f"preconditioner={preconditioner!r} refuses complex parameters like {name!r}")
     if preconditioner == "micro":
-        square = _statistic("mean_square", name, param, batch.statistics)
+        square = statistic_of("mean_square", name, param, batch.statistics)
         if square is not None:
             return Sample(square, replaces=True)
-    variance = _statistic("variance", name, param, batch.statistics)
+    variance = statistic_of("variance", name, param, batch.statistics)
     if variance is None:
         raise ValueError(f"preconditioner={preconditioner!r} needs statistics['variance'][{name!r}] at every step")
     if c == math.inf:
@@ -87,8 +95,16 @@ def _sample(name: str, param: Tensor, *, preconditioner: str | float, batch: Bat
     return Sample(variance, scale=c - 1 / batch.batch_size, may_be_negative=c < 1)
 
 
-def _statistic(kind: str, name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
-    tensor = statistics.get(kind, {}).get(name)
+def statistic_of(kind: str, name: str, param: Tensor, statistics: Statistics) -> Tensor | None:
+    """Return the statistic of a parameter in its dtype, None if there is none; wrappers' prefixes are understood.
+
+    Raises:
+        ValueError: If it has another shape.
+    """
+    tensors = statistics.get(kind, {})
+    while name not in tensors and name.startswith(PREFIXES):
+        name = name.partition(".")[2]
+    tensor = tensors.get(name)
     if tensor is not None and tensor.shape != param.shape:
         shapes = f"{list(param.shape)}, got {list(tensor.shape)}"
         raise ValueError(f"statistics[{kind!r}][{name!r}] must have its parameter's shape {shapes}")

@@ -3,13 +3,19 @@
 Acts on: whatever the subclass changes, before or after the base optimizer's step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 from torch.optim import LBFGS, Optimizer
+
+from regrad.optim.statistic_inputs import Statistics, statistic_of
+
+Entries = dict[str, Any]
 
 
 class OptimizerWrapper(Optimizer):
@@ -32,6 +38,7 @@ class OptimizerWrapper(Optimizer):
         if isinstance(innermost(base), LBFGS):
             raise ValueError("base must be an optimizer that steps without a closure, got LBFGS")
         self.base = base
+        self._options: dict[str, Any] = {}
         super().__init__(base.param_groups, base.defaults)
         self.param_groups = base.param_groups
 
@@ -40,7 +47,11 @@ class OptimizerWrapper(Optimizer):
 
     def take_step(self) -> None:
         """Update the parameters that have gradients. Default: the base optimizer's step."""
-        self.base.step()
+        self.step_base()
+
+    def step_base(self) -> None:
+        """Step the base optimizer, with what `step` was given for it."""
+        self.base.step(**self._options)
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Add a group to both optimizers, with the base optimizer's defaults."""
@@ -50,11 +61,14 @@ class OptimizerWrapper(Optimizer):
             super().add_param_group(param_group)
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    @_disable_dynamo  # inside a compiled function a step runs as it is: clustering follows the data
+    def step(self, closure: Callable[[], Any] | None = None, **options: Any) -> Any:  # type: ignore[override]
         """Take one step.
 
         Args:
             closure: Recomputes and returns the loss; called exactly once, with gradients enabled.
+            options: Passed on to the base optimizer's step, as MicroAdam's ``statistics`` and ``batch_size``.
+                Where ``statistics`` hold a "mean" and a parameter has no gradient, the mean is its gradient.
 
         Returns:
             What ``closure`` returned, or None.
@@ -63,16 +77,103 @@ class OptimizerWrapper(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for group in self.param_groups:
-            params = [p for p in group["params"] if p.grad is not None]
-            if params:
-                self.before_step(params, [p.grad for p in params], group)
-        self.take_step()
+        if not options and hasattr(self.base, "take_over"):
+            options = self.base.take_over()  # what was handed over before a plain step
+        with self._lent_gradients(options) as self._options:
+            for group in self.param_groups:
+                params = [p for p in group["params"] if p.grad is not None]
+                if params:
+                    self.before_step(params, [p.grad for p in params], group)
+            self.take_step()
+        self._options = {}
+        self._mark()
         return loss
 
+    def _mark(self) -> None:
+        """Leave an entry where there is none: torch's checkpointing would take a step to make some."""
+        for group in self.param_groups:
+            if group["params"] and not self.state:
+                _ = self.state[group["params"][0]]
+
+    def hand_over(self, **options: Any) -> None:
+        """Keep ``statistics`` and ``batch_size`` for the next plain ``step()``, as the base optimizer's method does."""
+        if not hasattr(self.base, "hand_over"):
+            raise ValueError(f"{type(self.base).__name__} takes no statistics; allowed: around MicroAdam")
+        self.base.hand_over(**options)
+
+    def take_over(self) -> dict[str, Any]:
+        """Return what was handed over, once."""
+        return self.base.take_over() if hasattr(self.base, "take_over") else {}
+
+    def train(self) -> None:
+        """Switch a base optimizer that has modes (schedule-free ones) to training."""
+        if hasattr(self.base, "train"):
+            self.base.train()
+
+    def eval(self) -> None:
+        """Switch a base optimizer that has modes (schedule-free ones) to evaluation."""
+        if hasattr(self.base, "eval"):
+            self.base.eval()
+
+    def __repr__(self) -> str:
+        """Return the wrapper's settings around the base optimizer's."""
+        return f"{type(self).__name__}({self._settings_text()}) around {self.base!r}"
+
+    def _settings_text(self) -> str:
+        return ""
+
+    @contextmanager
+    def _lent_gradients(self, options: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Lend parameters without a gradient the "mean" of the statistics, and yield the options without it."""
+        statistics: Statistics = options.get("statistics") or {}
+        lent = []
+        for group in self.param_groups if "mean" in statistics else ():
+            for name, p in zip(group.get("param_names", ()), group["params"], strict=False):
+                mean = statistic_of("mean", name, p, statistics)
+                if p.grad is None and mean is not None:
+                    p.grad = mean.clone()  # a wrapper may change gradients in place
+                    lent.append(p)
+        if lent:
+            options = options | {"statistics": {k: v for k, v in statistics.items() if k != "mean"}}
+        try:
+            yield options
+        finally:
+            for p in lent:
+                p.grad = None
+
+    @property
+    def depth(self) -> int:
+        """How many wrappers are inside this one."""
+        return self.base.depth + 1 if isinstance(self.base, OptimizerWrapper) else 0
+
+    def _key(self, name: str) -> str:
+        """Return what the wrapper's entry ``name`` is called in the state that holds the base optimizer's, too."""
+        return f"wrapper{self.depth}.{name}"
+
+    def saved_numbers(self) -> dict[str, Any]:
+        """Return numbers of the wrapper, besides its state, that belong into a checkpoint. Default: none."""
+        return {}
+
+    def load_numbers(self, numbers: Mapping[str, Any]) -> None:
+        """Restore what `saved_numbers` returned."""
+
     def state_dict(self) -> dict[str, Any]:
-        """Return the wrapper's and the base optimizer's states, side by side."""
-        return {"wrapper": super().state_dict(), "base": self.base.state_dict()}
+        """Return the base optimizer's state with the wrapper's entries beside its own, as any optimizer's.
+
+        Entries of the wrapper have names like ``wrapper0.index``; its numbers lie in the first parameter group.
+        """
+        own, saved = super().state_dict(), self.base.state_dict()
+        state: dict[Any, Entries] = {key: dict(entries) for key, entries in saved["state"].items()}
+        for key, entries in own["state"].items():
+            state.setdefault(key, {}).update({self._key(name): value for name, value in entries.items()})
+        for group in own["param_groups"]:  # torch's checkpointing wants all parameters or none
+            state |= {key: {} for key in group["params"] if key not in state}
+        groups = [dict(group) for group in saved["param_groups"]]
+        if groups:
+            numbers = {"depth": self.depth, **self.saved_numbers()}
+            groups[0] |= {self._key(name): value for name, value in numbers.items()}
+        rest = {key: value for key, value in own.items() if key not in ("state", "param_groups")}
+        return rest | saved | {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; the wrapper's own tensors keep their dtypes.
@@ -80,12 +181,34 @@ class OptimizerWrapper(Optimizer):
         Raises:
             ValueError: If ``state_dict`` is not a wrapper's.
         """
-        if not {"wrapper", "base"} <= state_dict.keys():
-            raise ValueError(f"state_dict must have the keys 'wrapper' and 'base', got {sorted(state_dict)}")
-        super().load_state_dict(state_dict["wrapper"])
-        self.base.load_state_dict(state_dict["base"])
+        own, base, numbers = self._taken_apart(state_dict)
+        super().load_state_dict(own)
+        self.base.load_state_dict(base)
         self.param_groups = self.base.param_groups
-        self._restore_dtypes(state_dict["wrapper"])
+        self._restore_dtypes(own)
+        self.load_numbers(numbers)
+        self._mark()
+
+    def _taken_apart(self, state_dict: dict[str, Any]) -> tuple[Entries, Entries, Entries]:
+        """Return the wrapper's state, the base optimizer's, and the wrapper's numbers."""
+        if {"wrapper", "base"} <= state_dict.keys():  # as saved before 0.2
+            own = state_dict["wrapper"]
+            return own, state_dict["base"], own.get("progress", {})
+        first = self._key("")
+        groups = state_dict.get("param_groups", [])
+        if not groups or self._key("depth") not in groups[0]:
+            raise ValueError(
+                f"state_dict must be {type(self).__name__}'s own, with {self._key('depth')!r} in its first group; what "
+                "the base optimizer saved by itself goes into optimizer.base.load_state_dict"
+            )
+        split = [{k: v for k, v in group.items() if not k.startswith(first)} for group in groups]
+        numbers = {k.removeprefix(first): v for group in groups[:1] for k, v in group.items() if k.startswith(first)}
+        inside = state_dict["state"].items()
+        own = {key: {k.removeprefix(first): v for k, v in e.items() if k.startswith(first)} for key, e in inside}
+        base = {key: {k: v for k, v in e.items() if not k.startswith(first)} for key, e in inside}
+        own, base = ({key: entries for key, entries in part.items() if entries} for part in (own, base))
+        rest = {key: value for key, value in state_dict.items() if key not in ("state", "param_groups")}
+        return {"state": own, "param_groups": split}, rest | {"state": base, "param_groups": split}, numbers
 
     def state_device(self, param: Tensor) -> torch.device:
         """Return where the wrapper keeps the state of ``param``."""
@@ -102,7 +225,7 @@ class OptimizerWrapper(Optimizer):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled; hooks are left out, as in torch."""
-        return super().__getstate__() | {"base": self.base}
+        return super().__getstate__() | {"base": self.base, "_options": {}}
 
 
 def innermost(optimizer: Optimizer) -> Optimizer:

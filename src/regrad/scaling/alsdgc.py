@@ -5,30 +5,19 @@ Acts on: the loss (scaling) and the gradient (unscaling, clipping).
 
 import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import Optimizer
 
 import regrad.transforms.checks as checks
-from regrad.scaling.controller import Clip, Controller, StepOutcome
-from regrad.scaling.gradients import gradients_of, read_numbers, unscale_
+from regrad.scaling.admission import Visit, admit_
+from regrad.scaling.controller import Clip, Controller
+from regrad.scaling.gradients import gradients_of, unscale_
 from regrad.scaling.order import OrderOfUse, count_entries
-from regrad.scaling.variants import RUNGS, Settings
-from regrad.transforms.clipping import Moments
-
-
-@dataclass
-class Visit:
-    """One optimizer's passage between two calls of ``update``; ``outcome`` stays None without gradients."""
-
-    clip: Clip
-    found_inf: Tensor | float = 0.0
-    stepped: bool = False
-    outcome: StepOutcome | None = None
+from regrad.scaling.saving import restored, saved
+from regrad.scaling.variants import LARGEST_SCALE, RUNGS, Settings
 
 
 class ALSDGC:
@@ -78,6 +67,7 @@ class ALSDGC:
         gate_factor: V4: k is divided by it after a high loss, > 1.
         gate_recovery: V4: other losses that undo one such division.
         frozen: Hold scale and threshold at their initial values (a placebo); overflows still skip.
+        enabled: False makes every call do nothing, and ``step`` the optimizer's step, as in ``GradScaler``.
 
     Raises:
         ValueError: If a hyperparameter is out of range; the message has its name.
@@ -108,8 +98,11 @@ class ALSDGC:
         gate_factor: float = 1.1,
         gate_recovery: int = 100,
         frozen: bool = False,
+        enabled: bool = True,
     ) -> None:
         checks.one_of("variant", variant, tuple(RUNGS))
+        checks.flag("enabled", enabled)
+        self._enabled, self._has_scaled = enabled, False
         self.variant = variant
         self.rung = RUNGS[variant]
         settings = Settings(
@@ -131,6 +124,9 @@ class ALSDGC:
 
         V4 watches the mean of all losses scaled since the last ``update``, detached and unscaled.
         """
+        if not self._enabled:
+            return outputs
+        self._has_scaled = True
         if isinstance(outputs, Tensor):
             if self.rung.watches_loss:
                 self._watched_losses.append(outputs.detach().mean())
@@ -146,20 +142,30 @@ class ALSDGC:
         V0 has no unscaling: there it does nothing.
 
         Raises:
-            RuntimeError: If called twice, or after ``step``, within one iteration.
+            RuntimeError: If called twice, or after ``step``, within one iteration, or before any ``scale(loss)``.
         """
+        if not self._enabled:
+            return
         if optimizer in self._visits:
             done = "step()" if self._visits[optimizer].stepped else "unscale_()"
             raise RuntimeError(f"unscale_() after {done}: it may be called once per optimizer and update()")
-        visit = Visit(self._clip_of(optimizer))
-        if self.rung.unscales:
-            grads = gradients_of(optimizer)
-            if grads:
-                visit.found_inf = unscale_(grads, self.get_scale())
+        visit, grads = Visit(self._clip_of(optimizer)), gradients_of(optimizer)
+        if grads and not self._has_scaled:
+            raise RuntimeError(
+                "no loss has been scaled: call scaler.scale(loss).backward() in place of loss.backward(); "
+                f"these gradients would be taken for {self.get_scale():g} times what they are"
+            )
+        if grads and self.rung.unscales:
+            visit.found_inf = unscale_(grads, self.get_scale())
         self._visits[optimizer] = visit
 
-    def step(self, optimizer: Optimizer, closure: None = None) -> Any:
+    def step(self, optimizer: Optimizer, *args: Any, **kwargs: Any) -> Any:
         """Unscale if that is still to do, clip, and step the optimizer unless a gradient is not finite.
+
+        Args:
+            optimizer: What to step.
+            args: Passed on to ``optimizer.step``.
+            kwargs: The same; a ``closure`` is refused.
 
         Returns:
             What ``optimizer.step()`` returns; None if the step was skipped.
@@ -167,7 +173,9 @@ class ALSDGC:
         Raises:
             RuntimeError: For a closure, or a second step before ``update``.
         """
-        if closure is not None:
+        if not self._enabled:
+            return optimizer.step(*args, **kwargs)
+        if kwargs.pop("closure", None) is not None or any(callable(x) for x in args):
             raise RuntimeError("closure is not supported: call scale(loss).backward(), then step(optimizer)")
         if optimizer not in self._visits:
             self.unscale_(optimizer)
@@ -176,16 +184,31 @@ class ALSDGC:
             raise RuntimeError("step() has been called for this optimizer since the last update()")
         visit.stepped = True
         grads = gradients_of(optimizer)
-        if grads and not self._admit_(grads, visit, optimizer):
-            return None
-        return optimizer.step()
+        if grads:
+            given = (self.rung, self.settings, self._watched_losses)
+            is_admitted, self._loss = admit_(grads, visit, optimizer, given=given)
+            if not is_admitted:
+                return None
+        return optimizer.step(*args, **kwargs)
 
-    def update(self) -> None:
+    def update(self, new_scale: float | Tensor | None = None) -> None:
         """Close the iteration: move the scale, V4's multiple and the thresholds of the optimizers stepped.
+
+        Args:
+            new_scale: If given, only the scale is set, to this number or one-element tensor, > 0.
 
         Raises:
             RuntimeError: If no optimizer has been stepped since the last ``update``.
+            ValueError: If ``new_scale`` is out of range.
         """
+        if not self._enabled:
+            return
+        if new_scale is not None:
+            scale = float(new_scale)
+            checks.in_range("new_scale", scale, 0.0, LARGEST_SCALE, open_low=True)
+            self._controller.scale = scale
+            self._start_iteration()
+            return
         visits = [visit for visit in self._visits.values() if visit.stepped]
         if not visits:
             raise RuntimeError("update() must follow step(optimizer)")
@@ -194,7 +217,11 @@ class ALSDGC:
 
     def get_scale(self) -> float:
         """Return the present loss scale; unlike ``GradScaler``'s, this does not wait for the device."""
-        return self._controller.scale
+        return self._controller.scale if self._enabled else 1.0
+
+    def is_enabled(self) -> bool:
+        """Return whether the scaler does anything."""
+        return self._enabled
 
     def get_threshold(self, optimizer: Optimizer) -> float:
         """Return the threshold of this optimizer's next step, in units of true (V0: scaled) gradients."""
@@ -217,19 +244,11 @@ class ALSDGC:
         Raises:
             RuntimeError: Between ``unscale_`` or ``step`` and ``update``.
         """
+        if not self._enabled:
+            return {}
         if self._visits:
             raise RuntimeError("state_dict() must follow update(): an optimizer has been unscaled or stepped")
-        control = self._controller
-        for number, optimizer in self._order:  # a group may have been added since
-            control.clips[number].entries = count_entries(optimizer)
-        return {
-            "variant": self.variant,
-            "scale": control.scale,
-            "multiple": control.multiple,
-            "good_steps": control.good_steps,
-            "losses": list(control.losses),
-            "optimizers": [asdict(clip) | {"norms": list(clip.norms)} for clip in control.clips],
-        }
+        return saved(self.variant, self._controller, self._order)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore what :meth:`state_dict` returned, into a scaler of the same variant and hyperparameters.
@@ -237,15 +256,20 @@ class ALSDGC:
         Raises:
             ValueError: If the state is another variant's.
         """
+        if not self._enabled:
+            return
         if state_dict.get("variant") != self.variant:
             raise ValueError(f"variant of the state must be {self.variant!r}, got {state_dict.get('variant')!r}")
-        clips = [Clip(**entry | {"norms": Moments(*entry["norms"])}) for entry in state_dict["optimizers"]]
-        self._controller = Controller(
-            self.rung, self.settings, losses=Moments(*state_dict["losses"]), clips=clips,
-            **{name: state_dict[name] for name in ("scale", "multiple", "good_steps")},
-        )  # fmt: skip
+        self._controller = restored(state_dict, self.rung, self.settings)
         self._start_iteration()
         self._order = OrderOfUse()
+
+    def __repr__(self) -> str:
+        """Return variant, scale and the settings that are not the variant's own."""
+        usual = ALSDGC(self.variant).settings
+        own = [f"{k}={v!r}" for k, v in vars(self.settings).items() if v != getattr(usual, k)]
+        shown = [repr(self.variant), *own, *(["enabled=False"] if not self._enabled else [])]
+        return f"ALSDGC({', '.join(shown)})  # scale {self.get_scale():g}"
 
     def __getstate__(self) -> dict[str, Any]:
         """Let copies be made between iterations only."""
@@ -270,24 +294,3 @@ class ALSDGC:
                 f"loaded state, got {count_entries(optimizer)}: optimizers are matched in order of first use"
             )
         return clips[number]
-
-    def _admit_(self, grads: list[Tensor], visit: Visit, optimizer: Optimizer) -> bool:
-        """Clip the gradients if need be and say whether the optimizer may step on them."""
-        total_norm = get_total_norm(grads, self.settings.norm_type)
-        lr = 0.0 if self.rung.averages_norms else optimizer.param_groups[0]["lr"]
-        found_inf, norm, lr, *losses = read_numbers([visit.found_inf, total_norm, lr, *self._watched_losses])
-        self._loss = sum(losses) / len(losses) if losses else math.nan
-        clip = visit.clip
-        visit.outcome = StepOutcome(clip, self.rung.skips_overflows and found_inf > 0, lr)
-        clip.steps += 1
-        if visit.outcome.overflowed:
-            clip.skipped += 1
-            return False
-        clip.norm = norm
-        # A nan norm clips nothing, as printed. Rounding decides near the threshold, hence on the device:
-        # there the coefficient is float32 and capped at 1, so a call too many changes no bit.
-        if clip.threshold / (norm + 1e-6) < 1.0 + 1e-6:
-            clip.clipped += int(norm > clip.threshold)
-            params = (p for group in optimizer.param_groups for p in group["params"])
-            clip_grads_with_norm_(params, clip.threshold, total_norm)
-        return True
