@@ -1,13 +1,13 @@
-"""The lab's first page: where everything stands, from the published verdicts."""
+"""The published verdicts, and where everything stands: the lab's first page."""
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-VERDICTS = ("reproduced", "not reproduced", "inconclusive", "refuted by construction", "not tested")
+from regrad.playground.explore import png
+from regrad.report.board import fig_board
+from regrad.report.export import Picture
+from regrad.studies.catalogue import PAPERS
 
 
 def verdicts(folder: Path) -> list[dict[str, Any]]:
@@ -22,10 +22,6 @@ def verdicts(folder: Path) -> list[dict[str, Any]]:
     return json.loads(path.read_text(encoding="utf-8"))["claims"]
 
 
-def counted(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return how many claims of each paper have each verdict."""
-    papers = dict.fromkeys(row["paper"] for row in rows)
-    found = {paper: [row["verdict"] for row in rows if row["paper"] == paper] for paper in papers}
-    return pd.DataFrame(
-        {v: [found[p].count(v) for p in papers] for v in VERDICTS}, index=pd.Index(papers, name="paper")
-    )
+def board(folder: Path) -> Picture:
+    """Return the board of a published set's verdicts, to be shown."""
+    return Picture("board", png(fig_board(verdicts(folder), PAPERS)))
