@@ -35,7 +35,11 @@ class Narrowing:
 
 
 def narrowed(shelf: Shelf, values: Mapping[str, Any], wanted: Iterable[str] = ()) -> Narrowing:
-    """Return the narrowing to a study and a part of it; of the studies those with a phase in ``wanted``, if any."""
+    """Return the narrowing to a study and a part of it, to the phases in ``wanted`` if there are any.
+
+    Raises:
+        ValueError: No run of the study is of such a phase.
+    """
     names = list(shelf.studies)
     start = Narrowing((), values)
     study = start.by("study", names, DEFAULT_STUDY)
@@ -43,5 +47,7 @@ def narrowed(shelf: Shelf, values: Mapping[str, Any], wanted: Iterable[str] = ()
     found.choices = start.choices
     if phases := set(wanted):
         found.outcomes = found.outcomes.where(phase=phases)
+        if not len(found.outcomes):
+            raise ValueError(f"study = {study!r}: none of its published runs is of phase {' or '.join(sorted(phases))}")
     found.by_tag("part")
     return found

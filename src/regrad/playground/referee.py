@@ -81,6 +81,13 @@ def moved(claim: Claim, factor: float, gate: str) -> Claim:
     return claim.model_copy(update={"test": tests, "requires": requires})
 
 
+def with_seeds(claim: Claim, without: str, look: str) -> Claim:
+    """Return a claim that asks for no more seeds than are left: else it would only be "not tested"."""
+    most = {preset: n if look == PLANNED else min(n, int(look)) for preset, n in claim.presets.items()}
+    fewer = 0 if without == NONE else 1
+    return claim.model_copy(update={"presets": {preset: max(1, n - fewer) for preset, n in most.items()}})
+
+
 def judged(state: Bench, study: str, *, margin: float, gate: str, without: str, look: str) -> list[Row]:
     """Return the verdicts on a study's claims under other rules.
 
@@ -97,7 +104,7 @@ def judged(state: Bench, study: str, *, margin: float, gate: str, without: str, 
     records = [r for r in state.shelf.records(study) if counts(r, without)]
     if look != PLANNED:
         records = cut(records, int(look))
-    claims = [moved(claim, margin, gate) for claim in state.claims[study]]
+    claims = [with_seeds(moved(claim, margin, gate), without, look) for claim in state.claims[study]]
     found = judge_all(
         claims,
         lambda some: [*module.claim_rows(some), *fixed],

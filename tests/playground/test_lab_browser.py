@@ -1,0 +1,191 @@
+"""The playgrounds in the real JupyterLab, looked at by headless Chromium: loopback, with its token."""
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lab_server import CHROMIUM, QUIET, ROOT, lab
+
+playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytest.importorskip("ipywidgets", reason="needs ipywidgets")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
+    pytest.mark.timeout(600),
+]
+PATIENCE = 180_000
+PREFIX = "/behind/a/proxy/"
+PLAYGROUNDS = ("records", "learning_rate", "two_arms", "referee", "sign", "clusters", "rules", "train_one")
+PLAYGROUNDS += ("odd_picture", "own_statistic")
+PICTURE = "img.widget-image"
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    with lab(tmp_path_factory.mktemp("lab"), prefix=PREFIX) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as program:
+        opened = program.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def opened(browser, address):
+    """Open a file of the checkout; whatever the page complains of, or asks another host for, fails the test."""
+    url, token = address
+    contexts, complaints = [], []
+
+    def show(name):
+        contexts.append(browser.new_context(viewport={"width": 1400, "height": 1300}))
+        page = contexts[-1].new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        own = ("data:", "blob:", url, url.replace("http", "ws", 1))
+        page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(f"request: {r.url}"))
+        # A workspace of its own: another would come back with the notebooks that were open in it.
+        page.goto(f"{url}lab/workspaces/{Path(name).stem}/tree/{name}?token={token}")
+        page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+        return page
+
+    yield show
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def run_all(page, *, restart=False):
+    """Use the menu, as people do, once the kernel is there."""
+    page.wait_for_selector('text="Python 3 (ipykernel) | Idle"')
+    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
+    page.click('.lm-Menu-itemLabel:text-is("Restart Kernel and Run All Cells…")' if restart else
+               '.lm-Menu-itemLabel:text-is("Run All Cells")')  # fmt: skip
+    if restart:
+        page.click('.jp-Dialog button:has-text("Restart")')
+    page.wait_for_selector(PICTURE)
+
+
+def seen(page, number):
+    """The bytes of a picture, by their hash."""
+    script = "async n => Array.from(new Uint8Array(await (await fetch(n.src)).arrayBuffer()))"
+    return hashlib.sha256(bytes(page.locator(PICTURE).nth(number).evaluate(script))).hexdigest()
+
+
+def panels(page):
+    """Each playground of a page: its box, in which controls stand above a picture."""
+    return page.locator(f".jupyter-widgets.widget-vbox:has(> {PICTURE})")
+
+
+def moves(panel):
+    """How each control can be moved, a little and then more."""
+    for number in range(panel.locator("select").count()):
+        select = panel.locator("select").nth(number)
+        count = select.locator("option").count()
+        yield f"list {number}", [lambda k=k, s=select: s.select_option(index=k) for k in range(min(count, 4))]
+    for number in range(panel.locator(".noUi-handle").count()):
+        handle = panel.locator(".noUi-handle").nth(number)
+        yield f"slider {number}", [lambda key=key, h=handle: h.press(key) for key in ("ArrowRight", "ArrowLeft") * 2]
+    for number in range(panel.locator("input[type=checkbox]").count()):
+        yield f"switch {number}", [panel.locator("input[type=checkbox]").nth(number).click]
+
+
+def changed(page, number, before, seconds):
+    """Whether the picture becomes another within some seconds, and after how many."""
+    start = time.monotonic()
+    while time.monotonic() - start < seconds:
+        if seen(page, number) != before:
+            return time.monotonic() - start
+        page.wait_for_timeout(50)
+    return None
+
+
+def move_everything(page, seconds):
+    """Move every control of every panel; return those that moved no picture, and the slowest answer."""
+    still, slowest = [], 0.0
+    for number in range(panels(page).count()):
+        for name, tries in moves(panels(page).nth(number)):
+            for act in tries:
+                before = seen(page, number)
+                act()
+                if (took := changed(page, number, before, seconds)) is not None:
+                    slowest = max(slowest, took)
+                    break
+            else:
+                still.append(f"panel {number}, {name}")
+    return still, slowest
+
+
+def state_of_git():
+    done = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_two_arms_are_compared_in_the_lab_and_nothing_is_written(opened):
+    before = state_of_git()
+    generated = sorted((ROOT / "paper" / "generated").rglob("*"))
+    page = opened("notebooks/playground/two_arms.ipynb")
+    assert page.locator("text=Jupyter news").count() == 0
+    run_all(page)
+    still, _ = move_everything(page, 20.0)
+    assert still == []
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+    assert state_of_git() == before
+    assert sorted((ROOT / "paper" / "generated").rglob("*")) == generated
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in PLAYGROUNDS if name != "two_arms"])
+def test_every_control_of_every_playground_moves_its_figure(opened, name):
+    before = state_of_git()
+    page = opened(f"notebooks/playground/{name}.ipynb")
+    run_all(page)
+    pictures = panels(page).count()
+    assert pictures == (2 if name == "rules" else 1)
+    still, _ = move_everything(page, 20.0)
+    assert still == []
+    page.keyboard.press("Control+s")
+    page.wait_for_timeout(1000)
+    assert state_of_git() == before
+
+
+@pytest.mark.slow
+def test_restart_and_run_all_shows_the_same_figure(opened):
+    page = opened("notebooks/playground/sign.ipynb")
+    run_all(page)
+    first = seen(page, 0)
+    run_all(page, restart=True)
+    page.wait_for_timeout(3000)
+    page.wait_for_selector(PICTURE)
+    assert seen(page, 0) == first
+
+
+@pytest.mark.slow
+def test_every_playground_without_widgets_is_its_default_figure_and_bytes_repeat(tmp_path):
+    """As papermill and nbconvert show it, twice."""
+    from regrad.pipeline.notebooks import run_group
+
+    source = ROOT / "notebooks" / "playground"
+    for name in PLAYGROUNDS:
+        outputs = []
+        for k in (1, 2) if name in ("sign", "two_arms") else (1,):
+            made = tmp_path / f"{name}-{k}.ipynb"
+            command = ["-m", "regrad.pipeline.watched_papermill", str(source / f"{name}.ipynb"), str(made)]
+            command += ["--cwd", str(source), "--no-progress-bar", "-k", "python3"]
+            code, errors = run_group([sys.executable, *command], 300.0)
+            assert code == 0, errors[-2000:]
+            cells = json.loads(made.read_text())["cells"]
+            outputs.append([o.get("data") for c in cells if c["cell_type"] == "code" for o in c["outputs"]])
+        shown = [data for data in outputs[0] if data and "image/png" in data]
+        assert len(shown) == (2 if name == "rules" else 1), name
+        assert all(set(data) == {"image/png", "text/plain"} for data in shown)
+        assert outputs[0] == outputs[-1]
