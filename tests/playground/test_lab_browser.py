@@ -135,6 +135,7 @@ def test_two_arms_are_compared_in_the_lab_and_nothing_is_written(opened):
     page = opened("notebooks/playground/two_arms.ipynb")
     assert page.locator("text=Jupyter news").count() == 0
     run_all(page)
+    assert panels(page).count() == 1
     still, _ = move_everything(page, 20.0)
     assert still == []
     page.keyboard.press("Control+s")
