@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 FOLDERS = Folders(ROOT, ROOT)
 
 
-@pytest.mark.parametrize("file", ["README.md", "docs/results.md", "docs/data.md"])
+@pytest.mark.parametrize("file", ["README.md", "docs/results.md", "docs/data.md", "docs/running.md"])
 def test_readme_and_docs_show_what_the_published_records_give(file):
     text = (ROOT / file).read_text(encoding="utf-8")
     assert filled(text, generated_parts(FOLDERS)[file]) == text

@@ -125,7 +125,15 @@ def generated_parts(folders: Folders) -> dict[str, dict[str, str]]:
         "README.md": {"papers": f"{papers_table(claims)}\n{source}"},
         "docs/results.md": {"verdicts": f"{source}\n\n{to_markdown(claims)}"},
         "docs/data.md": {"data": markdown_table()},
+        "docs/running.md": {"times": times_table(json.loads((folder / COST).read_text(encoding="utf-8")))},
     }
+
+
+def times_table(spent: dict[str, Any]) -> str:
+    """Return what the published runs of each study took, in minutes of one core."""
+    lines = ["| study | runs | minutes of one core |", "| --- | --- | --- |"]
+    lines += [f"| {row['study']} | {row['runs']} | {60 * float(row['core hours']):.0f} |" for row in spent["table"]]
+    return f"From `results/reference/{PUBLISHED}/`; two cores take about half of it.\n\n" + "\n".join(lines) + "\n"
 
 
 def papers_table(claims: list[dict[str, Any]]) -> str:

@@ -91,7 +91,7 @@ def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme 
     proofs = [Item(wrapped(row["short"], width - SENTENCE), row["verdict"], row) for row in read]
     sides = proofs[: (len(proofs) + 1) // 2], proofs[(len(proofs) + 1) // 2 :]
     deep = max(sum(item.height for item in side) for side in sides)
-    head, between = 0.62, 0.34 if read else 0.0
+    head, between = 0.58, 0.3 if read else 0.0
     height = head + tall + between + deep + 0.16
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(PAGE_INCHES, height), facecolor=theme.paper)
@@ -103,7 +103,7 @@ def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme 
         for left, items in zip((EDGE, EDGE + width + GUTTER), columns, strict=True):
             pen.column(items, left, width, head)
         if read:
-            top = head + tall + 0.1
+            top = head + tall + 0.07
             pen.rule(top)
             pen.text(
                 EDGE,

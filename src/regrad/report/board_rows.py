@@ -18,7 +18,7 @@ Plain = Mapping[str, Any]
 # Inches.
 SENTENCE = 0.16  # where a sentence begins, from its column's left edge
 BARS = 2.38  # where the bars begin; they end at the column's right edge
-LINE, GAP = 0.122, 0.032  # a line of text, and the space under a row
+LINE, GAP = 0.116, 0.024  # a line of text, and the space under a row
 SMALL, BOLD = (FontProperties(family="DejaVu Sans", size=7, weight=weight) for weight in ("normal", "bold"))
 
 
@@ -105,7 +105,7 @@ class Item:
 
     @property
     def height(self) -> float:
-        return LINE * len(self.lines) + (0.11 if self.heading else GAP)
+        return LINE * len(self.lines) + (0.09 if self.heading else GAP)
 
 
 def block(name: str, theirs: str, rows: Sequence[Plain], width: float) -> list[Item]:

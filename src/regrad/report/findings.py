@@ -11,7 +11,7 @@ from regrad.report.ledger.synthesis import nulls
 from regrad.report.reasons import figure, reason, tex
 
 Plain = Mapping[str, Any]
-MOST = 4  # sentences that a list on the first page names
+MOST = 3  # sentences that a list on the first page names
 MACROS = {
     REPRODUCED: "reproduced",
     NOT_REPRODUCED: "notreproduced",

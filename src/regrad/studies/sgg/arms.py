@@ -102,14 +102,14 @@ VARIANTS: dict[str, SGGArm] = {
     for arm in (
         SGGArm("variant=paper", "paper", BLUE, "D", part="variants", wrapper="sgg"),
         NO_SGG,
-        SGGArm("variant=public-v2", "public-v2", ORANGE, "v", part="variants", wrapper="sgg",
+        SGGArm("variant=public-v2", "public code A", ORANGE, "v", part="variants", wrapper="sgg",
                options={"variant": "public_v2", "beta3": 0.999, "centre_decay": 0.999}),
-        SGGArm("variant=public-v2-trainer", "public-v2-trainer", SKY, "P", part="variants", wrapper="sgg",
+        SGGArm("variant=public-v2-trainer", "A, its trainer", SKY, "P", part="variants", wrapper="sgg",
                options={"variant": "public_v2", "beta3": 0.9, "centre_decay": 0.95}),
-        SGGArm("variant=public-c4", "public-c4", PINK, "X", part="variants", wrapper="sgg",
+        SGGArm("variant=public-c4", "public code B", PINK, "X", part="variants", wrapper="sgg",
                options={"variant": "public_c4", "beta3": 0.99, "bounds": [0.5, 10.0]}),
-        SGGArm("schedule=0.999", "schedule=0.999", YELLOW, "h", part="variants", decay=0.999),
-        SGGArm("schedule=0.9", "schedule=0.9", GREY, "d", part="variants", decay=0.9),
+        SGGArm("schedule=0.999", "schedule 0.999", YELLOW, "h", part="variants", decay=0.999),
+        SGGArm("schedule=0.9", "schedule 0.9", GREY, "d", part="variants", decay=0.9),
     )
 }  # fmt: skip
 
