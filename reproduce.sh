@@ -92,7 +92,8 @@ open_lab() { # JupyterLab at its start page; REGRAD_LAB_ARGS are further argumen
     export JUPYTER_CONFIG_PATH=$PWD/notebooks/.jupyter${JUPYTER_CONFIG_PATH:+:$JUPYTER_CONFIG_PATH}
     local page=results/lab/start.ipynb
     "$PYTHON" -m regrad.pipeline.start_page || page=notebooks/playground/start.ipynb # the lab opens all the same
-    exec "$PYTHON" -m jupyter lab "${arguments[@]}" "${words[@]}" "$page" "$@"
+    # As its first address and not as a file to open: the address that it prints leads there too.
+    exec "$PYTHON" -m jupyter lab "${arguments[@]}" "--LabApp.default_url=/lab/tree/$page" "${words[@]}" "$@"
 }
 
 command=${1:-reproduce}

@@ -132,7 +132,8 @@ def test_words_are_handed_on_unchanged(checkout, words, handed):
 def test_the_lab_opens_its_start_page_as_anybody_and_behind_a_prefix(checkout, arguments):
     _, lines = call(checkout, "lab", "--no-browser", REGRAD_LAB_ARGS=arguments, HOME=str(checkout))
     root = ["--allow-root"] if os.getuid() == 0 else []
-    words = ["-m", "jupyter", "lab", "--notebook-dir=.", *root, *arguments.split(), "results/lab/start.ipynb"]
+    page = "--LabApp.default_url=/lab/tree/results/lab/start.ipynb"
+    words = ["-m", "jupyter", "lab", "--notebook-dir=.", *root, page, *arguments.split()]
     assert lines[-2:] == ["-m|regrad.pipeline.start_page|", "|".join([*words, "--no-browser", ""])]
 
 
