@@ -15,7 +15,7 @@ from regrad.executors.choice import ExecutorError
 from regrad.executors.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, TIME, USAGE
 from regrad.fingerprint import code_fingerprint
-from regrad.pipeline import paper
+from regrad.pipeline import manual, paper
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.freshness import Freshness, inputs_hash
 from regrad.pipeline.inputs import ledger_parts, notebook_parts
@@ -186,9 +186,10 @@ class Reproduction:
         folders = self.folders
         executed = [folders.executed / f"{t.notebook}.ipynb" for t in STUDIES]
         executed = [path for path in executed if path.exists()]
+        has_manual = self.make_manual()
         pdf = folders.paper / "report.pdf"
         sources = [*executed, folders.claims, pdf, *site_inputs(folders)]
-        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site")}, sources)
+        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site"), "manual": str(has_manual)}, sources)
         if self.freshness.why_stale("site", inputs) is None:
             self.say("site: up to date")
             return
@@ -196,6 +197,7 @@ class Reproduction:
 
         self.say("site: converting notebooks")
         facts = {"preset": self.order.preset, "device": self.order.device, "commit": commit()}
+        facts |= {"manual": "manual/index.html"} if has_manual else {}
         pages: list[Path] = []
         if pdf.exists():
             facts["pdf"] = "report.pdf"
@@ -203,6 +205,28 @@ class Reproduction:
             pages.append(folders.site / "report.pdf")
         pages += site.build(executed, folders.site, claims=claims, facts=facts, folders=folders)
         self.freshness.remember("site", inputs, pages)
+
+    def make_manual(self) -> bool:
+        """Bring the manual up to date, in its folder of the site; return whether there is one."""
+        parts = manual.inputs(self.folders)
+        if not parts:
+            return False
+        if lacks := manual.missing():
+            self.say(f"manual: not made: {', '.join(lacks)} not installed; ./reproduce.sh installs requirements.lock")
+            return False
+        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.manual")}, [*parts, self.folders.claims])
+        if self.freshness.why_stale("manual", inputs) is None:
+            self.say("manual: up to date")
+            return True
+        self.say("manual: building")
+        try:
+            pages = manual.build(self.folders)
+        except manual.ManualError as error:
+            self.failed.append("manual")
+            self.say(f"manual: FAILED: {error}")
+            return False
+        self.freshness.remember("manual", inputs, pages)
+        return True
 
 
 def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:
