@@ -62,6 +62,7 @@ def claim(number, verdict):
         "sentence": f"Sentence number {number} about {'momentum' if number == 1 else 'steps'} & <b>more</b>.",
         "short": f"Sentence {number}",
         "study": "sgg",
+        "proved": "",
         "preset": "small",
         "presets": {"small": 5} if decided else {"paper": 5},
         "gates": [],

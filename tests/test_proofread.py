@@ -134,3 +134,11 @@ def test_the_report_that_was_made_here_has_none_of_these():
     """`tests/test_from_reference.py` asks the same of one made from the published records."""
     made = json.loads((ROOT / "results" / "claims.json").read_text())["claims"]
     assert proofread.report(ROOT / "paper" / "report.pdf", made) == []
+
+
+def test_a_construction_says_what_its_proof_shows():
+    constructions = [claim for claim in CLAIMS if claim.test[0].kind == "construction"]
+    assert len(constructions) == len({claim.proved for claim in constructions} - {""})
+    assert all(claim.proved == "" for claim in CLAIMS if claim not in constructions)
+    row = next(row for row in PUBLISHED if row["verdict"] == "refuted by construction")
+    assert reason(row) == row["proved"]

@@ -32,7 +32,7 @@ def capital(text: str) -> str:
 def reason(row: Plain) -> str:
     """Return why a row of ``results/claims.json`` has its verdict: one or two sentences."""
     if row["verdict"] == REFUTED:
-        return "A worked example contradicts the sentence for the algorithm that is printed."
+        return row["proved"] or "A worked example contradicts the sentence for the algorithm that is printed."
     if row["verdict"] == NOT_TESTED:
         return waiting(row)
     if row["estimate"] is None:

@@ -133,6 +133,7 @@ class Claim(Frozen):
     id: str = Field(pattern=IDENTIFIER)
     paper: str
     short: str = ""
+    proved: str = ""  # of a construction: what its proof shows
     sentence: str
     quotation: str
     place: str

@@ -15,7 +15,7 @@ from regrad.report.reasons import reason, tex
 
 Plain = dict[str, Any]
 FROM_LEDGER = (
-    *("id", "paper", "short", "sentence", "quotation", "place", "source", "study"),
+    *("id", "paper", "short", "proved", "sentence", "quotation", "place", "source", "study"),
     *("falsified", "note", "presets"),
 )
 
