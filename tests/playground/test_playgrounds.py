@@ -3,6 +3,7 @@
 import json
 import math
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -228,3 +229,26 @@ def test_a_statistic_of_your_own_that_is_not_finite_is_one_line(tmp_path):
     assert "Same sign as the mean gradient" in view.text
     with pytest.raises(ValueError, match="your function returned what is not finite"):
         own.draw(own.Own(lambda g: g / 0, tmp_path), layer=own.LAYER, batch_size="4", batch=0)
+
+
+def states(shelf, folder):
+    """Each playground with its state and the seconds in which it has to answer."""
+    bench = referee.Bench(PUBLISHED)
+    records = [(playground, shelf, 1.0) for playground in (browser, rates, pairs)]
+    toys = [(playground, None, 5.0) for playground in (signs, clusters, rules, bowl)]
+    return [*records, (referee, bench, 1.0), *toys, (own, own.Own(torch.sign, folder), 5.0)]
+
+
+@pytest.mark.slow
+def test_a_control_is_answered_in_a_second_from_records_and_in_five_by_a_toy(shelf, tmp_path):
+    """In seconds of this process: other work on the machine is not counted."""
+    late = []
+    for playground, state, limit in states(shelf, tmp_path):
+        explored = Explored(playground, state, {})
+        explored.png()  # the first load has three seconds
+        start = time.process_time()
+        explored.change(**explored.values)
+        explored.png()
+        if (took := time.process_time() - start) > limit:
+            late.append(f"{playground.__name__}: {took:.1f} s")
+    assert late == []

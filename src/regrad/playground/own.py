@@ -13,7 +13,7 @@ from regrad.playground.explore import View
 from regrad.problems.language import LanguageOptions, LanguageProblem
 from regrad.report.marks import DASHED
 from regrad.report.palette import BLUE
-from regrad.report.style import COLUMN_INCHES, canvas
+from regrad.report.style import PAGE_INCHES, canvas
 
 LAYER = "blocks.0.feedforward.up.weight"
 
@@ -50,7 +50,7 @@ def draw(state: Own, *, layer: str, batch_size: str, batch: int) -> View:
     mean, own = (found[name][layer].flatten()[::4] for name in wanted)
     if not bool(own.isfinite().all()):
         raise ValueError("your function returned what is not finite; allowed: finite values of finite gradients")
-    with canvas(width=COLUMN_INCHES * 1.4, height=3.2) as (figure, axis):
+    with canvas(width=PAGE_INCHES, height=3.0) as (figure, axis):
         axis.scatter(mean, own, s=3, color=BLUE, alpha=0.4, linewidths=0)
         axis.axhline(0, **DASHED)
         axis.set(xlabel="mean gradient of an entry", ylabel="mean of yours", title=layer)
