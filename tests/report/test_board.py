@@ -75,6 +75,12 @@ def test_every_decided_claim_stands_on_the_board_and_nothing_is_smaller_than_sev
     assert min(text.get_fontsize() for text in figure.axes[0].texts) >= 7
 
 
+def test_a_claim_of_a_paper_that_no_study_bears_has_its_place_under_its_key():
+    said = texts(fig_board([row(), row("OWN-1", paper="own", short="")], PAPERS))
+    assert "own" in said
+    assert any("no scale printed" in text for text in said)
+
+
 def test_nothing_is_written_beyond_the_edge():
     decided = cycle(["reproduced", "inconclusive", "not reproduced"])
     claims = zip(load(ROOT / "paper" / "claims.toml"), decided, strict=False)

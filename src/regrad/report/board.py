@@ -85,7 +85,7 @@ def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme 
     width = (PAGE_INCHES - GUTTER) / 2 - EDGE
     ran = [row for row in rows if row["test"]["kind"] != "construction"]
     by_paper = {key: [row for row in ran if row["paper"] == key] for key in dict.fromkeys(row["paper"] for row in ran)}
-    columns = balanced([block(papers[k].name, papers[k].scale, some, width) for k, some in by_paper.items()])
+    columns = balanced([block(*about(papers, k), some, width) for k, some in by_paper.items()])
     tall = max(sum(item.height for item in items) for items in columns)
     read = [row for row in rows if row["test"]["kind"] == "construction"]
     proofs = [Item(wrapped(row["short"], width - SENTENCE), row["verdict"], row) for row in read]
@@ -114,6 +114,11 @@ def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme 
         for left, items in zip((EDGE, EDGE + width + GUTTER), sides, strict=True):
             pen.sentences(items, left, head + tall + between)
     return figure
+
+
+def about(papers: Mapping[str, Any], key: str) -> tuple[str, str]:
+    """Return a paper's name and its own scale; its key where no study bears it, as for a claim of one's own."""
+    return (papers[key].name, papers[key].scale) if key in papers else (key, "no scale printed")
 
 
 def picture(rows: Sequence[Plain], papers: Mapping[str, Any], theme: Theme) -> bytes:
