@@ -94,6 +94,20 @@ def test_weights_computed_in_a_block_that_is_computed_again_agree():
     check_against_the_loop(Recomputed(body, reentrant=False), square_losses, torch.randn(5, 4), statistics=SAFE)
 
 
+class LastState(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.GRU(4, 4, batch_first=True)
+
+    def forward(self, x):
+        return self.inner(x)[0]
+
+
+def test_a_recurrent_layer_in_a_block_that_is_computed_again_agrees():
+    model = Recomputed(LastState(), reentrant=False)
+    check_against_the_loop(model, square_losses, torch.randn(5, 3, 4), statistics=SAFE)
+
+
 # B. Examples that see each other, or change places.
 
 
@@ -382,15 +396,16 @@ def test_the_gradient_assigned_shares_no_memory_with_the_statistic():
     assert torch.equal(mean["weight"], before)
 
 
+@pytest.mark.parametrize("calls", [15, pytest.param(1000, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("shared", [True, False])
-def test_two_threads_do_not_disturb_each_other(shared):
+def test_two_threads_do_not_disturb_each_other(shared, calls):
     models = [nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.PReLU()) for _ in range(2)]
     x, wrong = torch.randn(6, 3, 4), []
     expected = [gradient_statistics(m, square_losses, x, SAFE, method="loop") for m in models]
 
     def work(index):
         model, right = models[0 if shared else index], expected[0 if shared else index]
-        for call in range(15):
+        for call in range(calls):
             try:
                 chunk = 6 if call % 2 else 2
                 assert_same(right, gradient_statistics(model, square_losses, x, SAFE, chunk_size=chunk))

@@ -35,7 +35,7 @@ class Call:
     @property
     def fold(self) -> int:
         """Rows that an example has in the arguments that hold examples: 1 in [B, …], k in [B·k, …]."""
-        return max(self.folds.values(), default=1)
+        return max((1, *self.folds.values()))
 
     def bind(self, *names: str) -> list[Any]:
         """The arguments by name in the function's order, None where absent."""

@@ -53,7 +53,8 @@ def gradient_statistics(
         model: any module whose examples do not see each other; frozen parameters are skipped.
         losses: called as `losses(model, batch)`; returns unreduced losses [B]. An example is whatever the
             first axis counts: an image, a sequence.
-        batch: a tensor, or a nest of lists, tuples and dicts of tensors that share their first axis [B, …].
+        batch: a tensor, or a nest of lists, tuples and mappings of tensors that share their first axis [B, …]. A
+            list without tensors has an entry for each example; a tuple, a number or a string is everybody's.
         statistics: names, `clipped_mean(max_norm=…)` and elementwise functions, listed or as a mapping from
             the name wanted in the answer: "mean"; "mean_square"; "variance" (divided by B − 1); "mean_sign"
             (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all trainable parameters); a function is

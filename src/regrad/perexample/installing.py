@@ -11,6 +11,7 @@ from torch.nn.utils import stateless
 
 from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.rules.experts import experts_forward, holds_experts
 from regrad.perexample.rules.recurrent import RECURRENT, recurrent_forward
 from regrad.perexample.rules.registry import MODULE_RULES
 from regrad.perexample.surgery import Surgery
@@ -29,9 +30,9 @@ def install(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[No
             names = {name: f"{prefix}.{name}" if prefix else name for name in module._parameters}
             if sharded and names:
                 hooks.append(module.register_forward_pre_hook(_follower(surgery, names)))
-            recurrent = type(module) in RECURRENT and any(map(surgery.is_tracked, module.parameters()))
-            if rule is not None or recurrent:
-                forward = recurrent_forward(surgery, module) if rule is None else _ruled_forward(surgery, module, rule)
+            forward = _other_forward(surgery, module, rule)
+            if forward is not None:
+                surgery.ruled = True
                 ruled.append((module, module.__dict__.get("forward")))
                 module.forward = _in_this_thread(forward, module.forward)  # type: ignore[method-assign]
         yield
@@ -42,6 +43,17 @@ def install(surgery: Surgery, model: nn.Module, *, sharded: bool) -> Iterator[No
             del module.forward
             if forward is not None:
                 module.forward = forward  # type: ignore[method-assign]
+
+
+def _other_forward(surgery: Surgery, module: nn.Module, rule: Any) -> Callable[..., Any] | None:
+    """What carries out a module that its functions do not show: one with a user's rule, a recurrent one, experts."""
+    if rule is not None:
+        return _ruled_forward(surgery, module, rule)
+    if not module._parameters or not any(map(surgery.is_tracked, module.parameters())):
+        return None
+    if type(module) in RECURRENT:
+        return recurrent_forward(surgery, module)
+    return experts_forward(surgery, module) if holds_experts(module) else None
 
 
 def _in_this_thread(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:

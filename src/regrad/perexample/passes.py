@@ -1,5 +1,7 @@
 """Acts on: per-example gradients. One forward pass that a surgery watches, and one backward pass into its ledger."""
 
+from contextlib import nullcontext
+
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,7 @@ def run_under(surgery: Surgery, model: nn.Module, losses: Losses, batch: object)
     Raises:
         ValueError: if they are not one for each example, or the calls differ in number from the probe's.
     """
+    surgery.model = model
     with torch.enable_grad(), install(surgery, model, sharded=is_sharded(model)), surgery:
         values = check_losses(losses(model, batch), surgery.size)
     if surgery.probe is not None and len(surgery.call_shapes) not in (0, len(surgery.probe.calls)):
@@ -44,8 +47,10 @@ def run_backward(surgery: Surgery, values: Tensor, seeds: Tensor, *, keep: bool 
     # The anchor comes first: every rule's function has it as an input, so all of them run, even the first layer's,
     # whose other inputs are data and need no gradient.
     inputs = (surgery.anchor, *watched.values())
+    # Checkpointing computes blocks again, by the forward passes that they had.
+    again = install(surgery, surgery.model, sharded=False) if surgery.ruled else nullcontext()
     # The rules have cast what autocast would cast; deposits are summed in the dtypes they come in.
-    with collect_into(ledger), surgery, torch.autocast(values.device.type, enabled=False):
+    with again, collect_into(ledger), surgery, torch.autocast(values.device.type, enabled=False):
         # torch.autograd.grad would set the surgery aside, and checkpointing computes its forward again in here.
         run = torch.autograd.Variable._execution_engine.run_backward  # type: ignore[attr-defined]
         gradients = run((values,), (seeds,), keep, False, inputs, allow_unreachable=True, accumulate_grad=False)

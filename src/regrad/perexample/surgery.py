@@ -47,6 +47,8 @@ class Surgery(TorchFunctionMode):
         # Kept for what checkpointing computes again in the backward pass, out of the probe's order.
         self.verdicts: dict[Any, list[int]] = {}
         self.backward = False
+        self.model: Any = None  # whose forward pass it watches
+        self.ruled = False  # whether modules have other forward passes meanwhile
         self.folded = False  # whether an example had several rows of a first axis
         ledger.targets = [Target((name,), p, identity) for name, p in ledger.parameters.items()]
 
@@ -183,7 +185,7 @@ class Surgery(TorchFunctionMode):
         rows = self._rows_of((answer.shape,), call)[0]
         if rows == 1 and answer.shape[:1] != weight.shape[:1]:
             return SPREADS[call.func](call, answer.shape)
-        return copies_rule(call, answer, rows) if rows else self._track(call, answer)
+        return copies_rule(call, answer, rows) if rows else self.track(call, answer)
 
     def _derive(self, call: Call) -> Any:
         """A function of parameters and constants alone: its answer is followed as one more weight."""
@@ -193,10 +195,11 @@ class Surgery(TorchFunctionMode):
             answer = call.func(*call.args, **call.kwargs)
         if isinstance(answer, Tensor) and answer.requires_grad and not self.is_tracked(answer):
             rows = self._rows_of((answer.shape,), call)[0]
-            return copies_rule(call, answer, rows) if rows else self._track(call, answer)
-        return self._track(call, answer)
+            return copies_rule(call, answer, rows) if rows else self.track(call, answer)
+        return self.track(call, answer)
 
-    def _track(self, call: Call, answer: Any) -> Any:
+    def track(self, call: Call, answer: Any) -> Any:
+        """Follow an answer made of parameters alone."""
         outputs = answer if isinstance(answer, tuple | list) else (answer,)
         for index, output in enumerate(outputs):
             if isinstance(output, Tensor) and output.requires_grad and not self.is_tracked(output):
