@@ -52,6 +52,6 @@ def update_group_scales(groups: list[list[Tensor]], progress: dict[str, Any], se
         progress["reference"] = float(torch.cat([d for d in distances if d is not None]).median())
     for i, d in enumerate(distances):
         if d is not None and bool(torch.isfinite(d.amax())):
-            reference = d.new_tensor(progress["reference"])
+            reference = d.new_full((), progress["reference"])
             raw = public_c4_group_scale(d, reference, bounds=settings.bounds, eps=settings.eps)
             scales[i] = settings.beta3 * scales[i] + (1 - settings.beta3) * float(raw)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +23,12 @@ class Batch(NamedTuple):
 
     inputs: torch.Tensor  # [B, T] token ids, or [B, C, H, W] images
     targets: torch.Tensor  # [B, T] next-token ids, or [B] class ids
+
+
+def placed(values: np.ndarray | torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Values of the host as a tensor on a device; the host does not wait for an accelerator to have taken them."""
+    host = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    return host if device.type == "cpu" else host.pin_memory().to(device, non_blocking=True)
 
 
 @contextmanager

@@ -166,5 +166,7 @@ def pretrain(model: ResNet, former: ImageProblem, options: NetworkOptions) -> No
 
 def renew_head(model: ResNet, generator: torch.Generator) -> None:
     bound = model.head.in_features**-0.5
-    nn.init.uniform_(model.head.weight, -bound, bound, generator=generator)
+    with torch.no_grad():  # drawn on the CPU: every device gets the same numbers
+        drawn = torch.empty(model.head.weight.shape, dtype=model.head.weight.dtype)
+        model.head.weight.copy_(nn.init.uniform_(drawn, -bound, bound, generator=generator))
     nn.init.zeros_(model.head.bias)

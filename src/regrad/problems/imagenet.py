@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from pydantic import Field, model_validator
 
-from regrad.problems.batch import Batch
+from regrad.problems.batch import Batch, placed
 from regrad.problems.classification import Classification
 from regrad.problems.data.artefacts import Arrays
 from regrad.problems.data.image_folders import Tree, image_root, read_image, read_tree
@@ -77,8 +77,8 @@ class ImageNetProblem(Classification):
         pixels = torch.from_numpy(np.stack([read_image(Path(path), self.options.size) for path in paths]))
         mean, std = (torch.tensor(values)[:, None, None] for values in (MEAN, STD))
         images = (pixels.float() / 255 - mean) / std
-        labels = torch.from_numpy(self.arrays[f"{split}_labels"][places])
-        return Batch(images.to(self.device), labels.to(self.device))
+        labels = self.arrays[f"{split}_labels"][places]
+        return Batch(placed(images, self.device), placed(labels, self.device))
 
 
 def held_out(tree: Tree) -> Arrays:

@@ -10,7 +10,7 @@ from pydantic import model_validator
 from torch import nn
 from torch.nn.functional import pad
 
-from regrad.problems.batch import DTYPES, Batch, Dtype, Examples
+from regrad.problems.batch import DTYPES, Batch, Dtype, Examples, placed
 from regrad.problems.classification import Classification, class_losses
 from regrad.problems.data.artefacts import Arrays
 from regrad.problems.data.image_sets import CLASSES, ImageSet, load_images
@@ -91,7 +91,7 @@ class ImageProblem(Classification):
         bits = np.array([random_bits(1, self.seed, "augmentation", k)[0] for k in numbers])
         places = 2 * MARGIN + 1
         down, right, mirrored = (
-            torch.from_numpy(part.astype(np.int64)).to(images.device)[:, None]
+            placed(part.astype(np.int64), images.device)[:, None]
             for part in (bits % places, bits // places % places, bits >> np.uint64(63))
         )
         height, width = images.shape[2:]
@@ -110,8 +110,8 @@ class ImageProblem(Classification):
 def normalised(problem: Problem, split: Split, places: np.ndarray, dtype: torch.dtype = torch.float32) -> Batch:
     """Images [B, C, H, W], mean 0 and deviation 1 on the training split (taken in float32 at least), and labels [B]."""
     arrays, device = problem.arrays, problem.device
-    pixels = torch.from_numpy(arrays[f"{split}_images"][places]).to(device)
-    labels = torch.from_numpy(arrays[f"{split}_labels"][places].astype(np.int64)).to(device)
+    pixels = placed(arrays[f"{split}_images"][places], device)
+    labels = placed(arrays[f"{split}_labels"][places].astype(np.int64), device)
     precise = torch.promote_types(dtype, torch.float32)
-    mean, std = (torch.tensor(arrays[name], dtype=precise, device=device)[:, None, None] for name in ("mean", "std"))
+    mean, std = (placed(torch.tensor(arrays[name], dtype=precise), device)[:, None, None] for name in ("mean", "std"))
     return Batch(((pixels - mean) / std).to(dtype), labels)

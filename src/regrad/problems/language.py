@@ -11,7 +11,7 @@ import torch
 from pydantic import model_validator
 from torch import nn
 
-from regrad.problems.batch import DTYPES, Batch, Dtype
+from regrad.problems.batch import DTYPES, Batch, Dtype, placed
 from regrad.problems.classification import class_losses
 from regrad.problems.data.artefacts import Arrays
 from regrad.problems.data.corpora import Corpus, load_tokens
@@ -115,7 +115,7 @@ class LanguageProblem(Problem):
     def examples(self, split: Split, places: np.ndarray) -> Batch:
         """Inputs and targets [B, T], the targets one token later."""
         window = places[:, None] + np.arange(self.options.sequence_length + 1)
-        ids = torch.from_numpy(self.arrays[split][window].astype(np.int64)).to(self.device)
+        ids = placed(self.arrays[split][window].astype(np.int64), self.device)
         return Batch(ids[:, :-1], ids[:, 1:])
 
     @property

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.functional import cross_entropy, softplus
 
-from regrad.problems.batch import Batch
+from regrad.problems.batch import Batch, placed
 from regrad.problems.data.artefacts import Arrays
 from regrad.problems.data.splits import Split
 from regrad.problems.models.decoder import Decoder, DecoderConfig
@@ -127,7 +127,7 @@ class PreferenceProblem(Problem):
         return Batch(ids.unflatten(0, (-1, 2)), known.unflatten(0, (-1, 2)))
 
     def _ids(self, split: Split, numbers: np.ndarray) -> torch.Tensor:
-        ids = torch.from_numpy(self.arrays[f"{split}_ids"][numbers]).to(self.device)
+        ids = placed(self.arrays[f"{split}_ids"][numbers], self.device)
         return nn.functional.pad(ids, (1, 0), value=PAD)
 
     def margins(self, model: Callable[[torch.Tensor], torch.Tensor], batch: Batch) -> torch.Tensor:

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
-from regrad.problems.batch import Batch
+from regrad.problems.batch import Batch, placed
 from regrad.problems.classification import Classification
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.movie_reviews import movie_reviews
@@ -82,4 +81,4 @@ class SentenceProblem(Classification):
     def examples(self, split: Split, places: np.ndarray) -> Batch:
         """Ids [B, T] and labels [B]."""
         ids, labels = (self.arrays[f"{split}_{name}"][places] for name in ("ids", "labels"))
-        return Batch(torch.from_numpy(ids).to(self.device), torch.from_numpy(labels).to(self.device))
+        return Batch(placed(ids, self.device), placed(labels, self.device))

@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from regrad.problems.batch import evaluating
+from regrad.problems.batch import evaluating, placed
 from regrad.problems.data.artefacts import Arrays, derived
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.sources import fingerprint
@@ -97,8 +97,7 @@ class TranslationProblem(Problem):
     def examples(self, split: Split, places: np.ndarray) -> Pairs:
         """Verses as ids, the word to say one after the words given."""
         source, target = (
-            torch.from_numpy(self.arrays[f"{split}_{language}"][places]).to(self.device)
-            for language in ("source", "target")
+            placed(self.arrays[f"{split}_{language}"][places], self.device) for language in ("source", "target")
         )
         return Pairs(source, target[:, :-1], target[:, 1:])
 

@@ -70,7 +70,7 @@ def _terms(entries: Tensor, statistic: str) -> Tensor:
 
 def _reduce(terms: Tensor, statistic: str) -> Tensor:
     if not len(terms):
-        return terms.new_tensor(torch.nan)
+        return terms.new_full((), torch.nan)
     if statistic in ("mda", "mad"):
         return terms.median()
     return terms.mean().sqrt() if statistic == "l2" else terms.mean()
@@ -110,7 +110,7 @@ def _sums(histogram: Histogram, values: Tensor, ends: Tensor) -> Tensor:
 
 
 def _row_medians(histogram: Histogram) -> Tensor:
-    whole = histogram.edges[:, [0, -1]]
+    whole = torch.stack((histogram.edges[:, 0], histogram.edges[:, -1]), 1)
     return whole[:, 0] + _median_distance(histogram, whole[:, 0], whole)[:, 0]
 
 

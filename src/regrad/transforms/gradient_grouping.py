@@ -91,7 +91,7 @@ def public_c4_scale(magnitudes: Tensor, index: Tensor, *, bounds: tuple[float, f
     for c in range(int(index.max()) + 1):
         x = magnitudes[index == c].double()
         d = (x - x.mean()).abs()
-        scales.append(torch.log1p(d / (d.median() + eps)).mean() if len(x) else x.new_tensor(torch.nan))
+        scales.append(torch.log1p(d / (d.median() + eps)).mean() if len(x) else x.new_full((), torch.nan))
         centres.append(x.mean())
     centre = torch.stack(centres)
     scale = torch.stack(scales) * centre / (centre.nanmean() + eps)

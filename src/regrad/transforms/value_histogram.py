@@ -41,7 +41,7 @@ def value_histogram(tensors: list[Tensor], *, signed: bool) -> Histogram:
     rows = [_count(values.flatten(), signed) for values in tensors]
     counts = torch.stack([count.to(device) for count, _ in rows]).double()
     means = [(values if signed else values.abs()).mean().double().to(device) for values in tensors]
-    edges = _edges(torch.tensor([first for _, first in rows], device=device), signed)
+    edges = _edges(torch.stack([first.to(device) for _, first in rows]), signed)
     return Histogram(counts, torch.nn.functional.pad(counts.cumsum(1), (1, 0)), edges, torch.stack(means))
 
 
@@ -59,11 +59,11 @@ def count_below(histogram: Histogram, values: Tensor) -> Tensor:
     return histogram.below.gather(1, bins) + inside * histogram.counts.gather(1, bins)
 
 
-def _count(values: Tensor, signed: bool) -> tuple[Tensor, int]:
-    """Return the [B] counts and the key of the bin after the one at zero, less one."""
+def _count(values: Tensor, signed: bool) -> tuple[Tensor, Tensor]:
+    """Return the [B] counts and, 0-dim, the key of the bin after the one at zero, less one."""
     bits = values.view(torch.int32)
     keys = (bits & 0x7FFFFFFF) >> _SHIFT
-    first = max(int(keys.max()) - _BINS + 1, 0)
+    first = (keys.max() - (_BINS - 1)).clamp_(min=0)
     keys.sub_(first).clamp_(min=0)
     if signed:  # a negative value's key k becomes -1 - k: the bins mirrored at zero (-0.0 is not negative)
         keys.bitwise_xor_((values < 0).int().neg_()).add_(_BINS)
