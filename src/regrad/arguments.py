@@ -79,7 +79,7 @@ def parser() -> Parser:
     add("--list", action="store_true", help="list targets, whether they are fresh, and what they still need")
     add("--bless", metavar="SET", help="repeat a sample of published runs by today's code; equal bits keep SET fresh")
     add("--minutes", type=minutes, metavar="M", help="time for runs: what is open then goes on by the same call")
-    add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
+    add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core; what fits on a GPU)")
     add("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     add("--executor", type=one_of(tuple(EXECUTORS)), help="where runs execute: local (default), ray or slurm")
     add("--engine", type=one_of(tuple(EXECUTORS)), dest="executor", help=argparse.SUPPRESS)  # what it was called
@@ -109,7 +109,8 @@ def runs_parser() -> Parser:
     made.add_argument("--preset", type=one_of(PRESETS), required=True, help=f"scale: {', '.join(PRESETS)}")
     made.add_argument("--only", metavar="TARGETS", help="targets, separated by commas (default: all)")
     made.add_argument("--minutes", type=minutes, metavar="M", help="time for runs (default: until all are done)")
-    made.add_argument("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core)")
+    add = made.add_argument
+    add("--jobs", type=count, default=0, metavar="N", help="runs at a time (default: one a core; what fits on a GPU)")
     made.add_argument("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     made.add_argument("--executor", type=one_of(tuple(EXECUTORS)), help="where runs execute: local, ray or slurm")
     made.add_argument("--offline", action="store_true", help="use no network: data must be in the cache")

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from regrad.archive import ArchiveError
-from regrad.arguments import DEVICES, Parser, count, data_parser, one_of, parser, runs_parser
+from regrad.arguments import DEVICES, Parser, count, data_parser, minutes, one_of, parser, runs_parser
 from regrad.blessing import BlessingError
 from regrad.executors.choice import VARIABLE, ExecutorError, check, chosen
 from regrad.exits import ENVIRONMENT, USAGE
@@ -226,6 +226,7 @@ def ranks(words: list[str], folders: Folders) -> int:
     made.add_argument("--parallel", type=one_of(WAYS), default="ddp", help="ddp: replicas; fully_shard: shards")
     made.add_argument("--device", type=one_of(DEVICES), default="auto", help="auto, cpu or cuda")
     made.add_argument("--runs", type=count, metavar="N", help="at most N runs (default: all)")
+    made.add_argument("--minutes", type=minutes, metavar="M", help="time for runs (default: until all are done)")
     with contextlib.ExitStack() as silence:
         if os.environ.get("RANK", "0") != "0":  # one line, not one a process
             silence.enter_context(contextlib.redirect_stderr(silence.enter_context(open(os.devnull, "w"))))
@@ -243,7 +244,8 @@ def ranks(words: list[str], folders: Folders) -> int:
             made.error(str(error))
     from regrad.pipeline.together import Together, carry_out
 
-    return carry_out(folders, Together(targets, options.preset, device, options.parallel, options.runs))
+    order = Together(targets, options.preset, device, options.parallel, options.runs, options.minutes)
+    return carry_out(folders, order)
 
 
 COMMANDS = {"reproduce": reproduce, "data": data, "publish": publish, "ranks": ranks, "runs": runs}

@@ -3,12 +3,15 @@
 import os
 import signal
 import sys
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 from regrad.pipeline import together
 from regrad.pipeline.folders import Folders
 from regrad.problems.language import LanguageProblem
 from regrad.results import Part
+from regrad.runner import resume
 from regrad.studies.study import Study
 from tiny_runs import TOPICS, spec
 
@@ -61,12 +64,28 @@ def stop_rank_1_at(step: int) -> None:
     LanguageProblem.batch = stopping
 
 
+def end_time_of_rank_1_at(step: int) -> None:
+    """Let time be over for rank 1 alone while it computes a step."""
+    batch, clock = LanguageProblem.batch, resume.time.time
+
+    def late(self, number, size):
+        if number == step and os.environ["RANK"] == "1":
+            resume.time = SimpleNamespace(**vars(time) | {"time": lambda: clock() + 1e6})
+        return batch(self, number, size)
+
+    LanguageProblem.batch = late
+
+
 def main(root: Path, cache: Path, way: str, names: list[str]) -> int:
     """Carry out the runs named."""
     together.plan_of = lambda target: lambda preset, records: [specs()[name] for name in names]
     if "STOP_AT" in os.environ:
         stop_rank_1_at(int(os.environ["STOP_AT"]))
-    return together.carry_out(Folders(root, cache), together.Together([STUDY], "smoke", "cpu", way))
+    if "OVER_AT" in os.environ:
+        end_time_of_rank_1_at(int(os.environ["OVER_AT"]))
+    minutes = float(os.environ["MINUTES"]) if "MINUTES" in os.environ else None
+    order = together.Together([STUDY], "smoke", "cpu", way, minutes=minutes)
+    return together.carry_out(Folders(root, cache), order)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,23 @@ def test_one_rank_asked_to_stop_stops_all_after_the_same_step_and_they_go_on_bit
 
 
 @pytest.mark.slow
+def test_when_time_is_over_for_one_rank_all_keep_the_same_step_and_the_same_call_goes_on(alone, tmp_path):
+    wanted, cache = alone
+    name = "micro_adam"
+    undisturbed, late = tmp_path / "undisturbed", tmp_path / "late"
+    assert together(undisturbed, cache, "ddp", [name], 2).returncode == 0
+    nothing = together(late, cache, "ddp", [name], 2, MINUTES="0")
+    assert "regrad: 0 runs done on 2 ranks; time is over, and the same call goes on" in nothing.stderr
+    assert not list((late / "results" / "runs" / "checkpoints").glob("*"))
+    some = together(late, cache, "ddp", [name], 2, MINUTES="10", OVER_AT="3")
+    assert "regrad: 0 runs done on 2 ranks; time is over, and the same call goes on" in some.stderr, some.stderr[-3000:]
+    assert len(list((late / "results" / "runs" / "checkpoints").glob("*.checkpoint"))) == 2
+    assert together(late, cache, "ddp", [name], 2, MINUTES="10").returncode == 0
+    one = wanted[name].run_id
+    assert runs_of(late).path(one).read_bytes() == runs_of(undisturbed).path(one).read_bytes()
+
+
+@pytest.mark.slow
 def test_parts_of_different_steps_are_not_gone_on_from(alone, tmp_path):
     wanted, cache = alone
     name = "micro_adam"

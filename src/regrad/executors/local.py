@@ -13,7 +13,7 @@ WATCH = "regrad-parent-watch"
 
 
 def worker_count(jobs: int, device: str) -> int:
-    """Return how many processes ``jobs`` means: 0 is one a core, and one on a GPU."""
+    """Return how many processes ``jobs`` means: 0 is one a core, and one on a GPU that nothing is known of."""
     if jobs > 0:
         return jobs
     return 1 if device == "cuda" else len(os.sched_getaffinity(0))

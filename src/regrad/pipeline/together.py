@@ -4,6 +4,7 @@ Rank 0 alone looks into the store and writes to it; the other ranks are told wha
 ``./reproduce.sh`` finds the records and makes figures, verdicts and report from them.
 """
 
+import math
 import os
 import sys
 import time
@@ -14,8 +15,9 @@ import torch
 import torch.distributed as dist
 from filelock import FileLock, Timeout
 
-from regrad.exits import DONE, ENVIRONMENT, FAILED, USAGE
+from regrad.exits import DONE, ENVIRONMENT, FAILED, TIME, USAGE
 from regrad.pipeline.folders import Folders
+from regrad.pipeline.sweep import rank
 from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner import limits
@@ -23,6 +25,7 @@ from regrad.runner.circumstances import measured
 from regrad.runner.dependencies import fingerprint
 from regrad.runner.ensure import CHECKPOINTS, Bench, known
 from regrad.runner.ranks import RanksError, run
+from regrad.runner.resume import OutOfTime
 from regrad.store import Store
 from regrad.studies.study import Study
 
@@ -35,6 +38,7 @@ class Together(NamedTuple):
         way: ``"ddp"`` or ``"fully_shard"``.
         device: ``"cpu"`` (gloo) or ``"cuda"`` (nccl).
         limit: At most so many runs; None for all that are missing.
+        minutes: Time for runs; None for all that they take.
     """
 
     targets: list[Study]
@@ -42,6 +46,7 @@ class Together(NamedTuple):
     device: str
     way: str
     limit: int | None = None
+    minutes: float | None = None
 
 
 def carry_out(folders: Folders, order: Together) -> int:
@@ -76,6 +81,8 @@ class Coordinator:
         self.lock = FileLock(folders.root / "results" / ".lock")
         self.waiting: list[tuple[Spec, Fingerprint]] = []
         self.refused: set[str] = set()
+        self.until = math.inf if order.minutes is None else time.time() + 60 * order.minutes
+        self.over = False  # on every rank alike
 
     def say(self, text: str) -> None:
         """Print one line, once."""
@@ -96,13 +103,17 @@ class Coordinator:
         try:
             done = 0
             while (self.order.limit is None or done < self.order.limit) and (task := self.next()):
-                self.one(*task)
-                done += 1
-            text = f"{done - len(self.refused)} runs done on {dist.get_world_size()} ranks"
-            self.say(f"{text}, {len(self.refused)} refused" if self.refused else text)
-            return FAILED if self.refused else DONE
+                done += self.one(*task)
+            return self.end(done)
         finally:
             self.lock.release()
+
+    def end(self, done: int) -> int:
+        """Say what was done and what is open; return the exit code."""
+        text = f"{done - len(self.refused)} runs done on {dist.get_world_size()} ranks"
+        text += f", {len(self.refused)} refused" if self.refused else ""
+        self.say(f"{text}; time is over, and the same call goes on" if self.over else text)
+        return FAILED if self.refused else TIME if self.over else DONE
 
     def locked(self) -> bool:
         """Take the checkout's lock, if nobody has it."""
@@ -118,31 +129,39 @@ class Coordinator:
         parts = None
         if self.first:
             self.waiting = self.waiting or self.lacking()
-            parts = [part.model_dump() for part in self.waiting.pop(0)] if self.waiting else None
-        shared = self.from_first(parts)
+            self.over = self.over or (bool(self.waiting) and time.time() >= self.until)
+            parts = [part.model_dump() for part in self.waiting.pop(0)] if self.waiting and not self.over else None
+        shared, self.over = self.from_first((parts, self.over))
         return None if shared is None else (Spec(**shared[0]), Fingerprint(**shared[1]))
 
     def lacking(self) -> list[tuple[Spec, Fingerprint]]:
-        """Return the runs that the first study with any lacks as far as its plan reaches, but those refused."""
+        """Return the runs that the first study with any lacks as far as its plan reaches, but those refused.
+
+        Those that decide most come first.
+        """
         for target in self.order.targets:
             if plan := plan_of(target):
-                specs = known(plan, self.order.preset, self.bench)[1]
+                specs = sorted(known(plan, self.order.preset, self.bench)[1], key=rank)
                 runs = [(spec, fingerprint(spec, self.order.device)) for spec in specs]
                 if left := [pair for pair in runs if run_id(*pair) not in self.refused]:
                     return left
         return []
 
-    def one(self, spec: Spec, ours: Fingerprint) -> None:
-        """Run one spec on all ranks; rank 0 keeps its record."""
+    def one(self, spec: Spec, ours: Fingerprint) -> int:
+        """Run one spec on all ranks; rank 0 keeps its record. Return how many runs are dealt with, 0 or 1."""
         start, checkpoints = time.perf_counter(), self.folders.runs / CHECKPOINTS
         try:
-            record = run(spec, ours, self.order.way, cache=self.bench.cache, checkpoints=checkpoints)
+            record = run(spec, ours, self.order.way, cache=self.bench.cache, checkpoints=checkpoints, until=self.until)
         except RanksError as error:  # on every rank alike; what only one rank meets ends them all
             self.refused.add(run_id(spec, ours))
             self.say(f"refused: {error}")
-            return
+            return 1
+        except OutOfTime:
+            self.over = True
+            return 0
         if self.first:
             self.keep(record, time.perf_counter() - start)
+        return 1
 
     def keep(self, record: Record, elapsed: float) -> None:
         """Write a record, its circumstances with the number of ranks."""

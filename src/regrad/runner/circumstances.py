@@ -21,6 +21,13 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+def begin(device: str) -> None:
+    """Forget what earlier runs of this process took on the device, and give back what they left."""
+    if device == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+
+
 def measured(seconds: float, device: str) -> Circumstances:
     on_gpu = device == "cuda"
     peak = torch.cuda.max_memory_allocated() if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

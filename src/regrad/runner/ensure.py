@@ -10,14 +10,15 @@ from typing import NamedTuple
 from regrad.archive import opened
 from regrad.blessing import older_codes, read, with_checks
 from regrad.executors.choice import map_tasks
-from regrad.executors.local import worker_count
 from regrad.published import chosen
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.dependencies import fingerprint
 from regrad.runner.progress import SweepProgress
+from regrad.runner.sharing import portions
 from regrad.store import Store
 
 CHECKPOINTS = "checkpoints"  # folder in the store
+NO_ROOM = "OutOfMemoryError"  # of torch, on a GPU: how its message begins
 PUT_OFF = "put off"  # status of a run for which there is no time
 Plan = Callable[[str, list[Record]], list[Spec]]
 Find = Callable[[Spec], Record | None]
@@ -31,7 +32,7 @@ class Bench(NamedTuple):
     """Where runs happen: the store they go to, the data they read, the device and the number of processes.
 
     Attributes:
-        jobs: Processes; 0 is one a core (one on a GPU).
+        jobs: Processes; 0 is one a core, on a GPU as many as fit into its memory.
         device: ``"cpu"`` or ``"cuda"``.
         until: When time is over, as `time.time` has it: no run begins after it, and those that go on are put off.
     """
@@ -86,12 +87,13 @@ def perform(task: Task) -> Outcome:
     """Run one task in a worker process and put its record into the store."""
     if time.time() + task.seconds > task.bench.until:
         return Outcome(task.run_id, PUT_OFF)  # before torch is imported: this is said of hundreds in a second
-    from regrad.runner.circumstances import measured
+    from regrad.runner.circumstances import begin, measured
     from regrad.runner.resume import Keeper, OutOfTime
     from regrad.runner.train import run
 
     name, device = task.run_id, task.fingerprint.device
     start, store = time.perf_counter(), Store(task.bench.store)
+    begin(device)
     if (record := store.get(name)) is not None:  # its worker died between writing it and saying so
         return Outcome(name, record.status)
     try:
@@ -141,18 +143,31 @@ def carry_out(tasks: Iterable[Task], bench: Bench, *, title: str) -> dict[str, s
     open_ = {task.run_id: task for task in tasks}
     failures: dict[str, str] = {}
     with SweepProgress(title, [task.seconds for task in open_.values()]) as progress:
-        # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
-        for _ in range(3):
-            if not open_:
-                break
-            for outcome in map_tasks(perform, list(open_.values()), worker_count(bench.jobs, bench.device)):
-                task = open_.pop(outcome.run_id)
-                progress.advance(outcome.status, task.seconds)
-                if outcome.status == "failed":
-                    failures[outcome.run_id] = outcome.message
-            # What a dead worker had finished is in the store, though nobody said so.
-            for task in [task for task in open_.values() if store.get(task.run_id) is not None]:
-                progress.advance("finished", open_.pop(task.run_id).seconds)
+        for portion, workers in portions(list(open_.values()), bench.jobs, bench.device, store):
+            failures |= finish({task.run_id: task for task in portion}, workers, store, progress)
+    return failures
+
+
+def finish(open_: dict[str, Task], workers: int, store: Store, progress: SweepProgress) -> dict[str, str]:
+    """Run tasks, by their names, so many at a time; return what went wrong with each that failed."""
+    failures: dict[str, str] = {}
+    # A worker killed from outside loses its batch once or twice; more often it is the run's fault.
+    for last in (False, False, True):
+        if not open_:
+            break
+        crowded = False
+        for outcome in map_tasks(perform, list(open_.values()), workers):
+            if outcome.message.startswith(NO_ROOM) and workers > 1 and not last:
+                crowded = True  # others have taken the GPU's memory
+                continue
+            task = open_.pop(outcome.run_id)
+            progress.advance(outcome.status, task.seconds)
+            if outcome.status == "failed":
+                failures[outcome.run_id] = outcome.message
+        # What a dead worker had finished is in the store, though nobody said so.
+        for task in [task for task in open_.values() if store.get(task.run_id) is not None]:
+            progress.advance("finished", open_.pop(task.run_id).seconds)
+        workers = 1 if crowded else workers
     return failures | dict.fromkeys(open_, "a worker process was killed")
 
 

@@ -12,6 +12,7 @@ tested here, and under ``fully_shard`` statistics by another method than surgery
 optimizers that were not tested there.
 """
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,9 +78,10 @@ class Shares:
 class RankKeeper(Keeper):
     """Keeps this rank's part of a run's checkpoint; all ranks keep theirs after the same step, or none does."""
 
-    def __init__(self, folder: Path, name: str, way: str, device: str) -> None:
+    def __init__(self, folder: Path, name: str, way: str, *, device: str, until: float) -> None:
         rank, world = dist.get_rank(), dist.get_world_size()
-        super().__init__(folder, f"{name}.{way}-{rank}-of-{world}", device=device)
+        super().__init__(folder, f"{name}.{way}-{rank}-of-{world}", device=device, until=until)
+        self.where = device if way == "fully_shard" else "cpu"  # a shard stays on the device that its mesh is of
 
     def agreed(self, kept: dict[str, Any] | None) -> dict[str, Any] | None:
         """Return the state only if every rank has kept one after the same step."""
@@ -88,10 +90,10 @@ class RankKeeper(Keeper):
         low, high = self._most(-step, step)
         return kept if -low == high > 0 else None
 
-    def agree(self, due: bool, asked: int) -> tuple[bool, int]:
-        """Return whether any rank finds a checkpoint due, and the signal that any of them was sent."""
-        someone_due, signal = self._most(int(due), asked)
-        return bool(someone_due), signal
+    def agree(self, due: bool, asked: int, over: bool) -> tuple[bool, int, bool]:
+        """Return whether any rank finds a checkpoint due, what signal one was sent, and whether one's time is over."""
+        someone_due, signal, someone_over = self._most(int(due), asked, int(over))
+        return bool(someone_due), signal, bool(someone_over)
 
     def _most(self, *values: int) -> list[int]:
         numbers = torch.tensor(values, device=self.device)
@@ -157,13 +159,16 @@ def whole_batch_size(size: int) -> Iterator[None]:
         hook.remove()
 
 
-def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoints: Path) -> Record:
+def run(
+    spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoints: Path, until: float = math.inf
+) -> Record:
     """Run ``spec`` on all ranks of the process group and return its record, the same on each.
 
     The fingerprint is that of a run in one process: it is the same run.
 
     Raises:
         RanksError: Before any step, on every rank alike.
+        OutOfTime: It is later than ``until``, as `time.time` has it; every rank has kept its checkpoint.
     """
     torch.set_num_threads(1)
     rank, world = dist.get_rank(), dist.get_world_size()
@@ -172,7 +177,10 @@ def run(spec: Spec, fingerprint: Fingerprint, way: str, *, cache: Path, checkpoi
     parameters = trainable(model)
     check(spec, model, world, way)
     model, name = wrapped(model, way), run_id(spec, fingerprint)
-    with RankKeeper(checkpoints, name, way, fingerprint.device) as keeper, whole_batch_size(spec.batch_size):
+    with (
+        RankKeeper(checkpoints, name, way, device=fingerprint.device, until=until) as keeper,
+        whole_batch_size(spec.batch_size),
+    ):
         share = cast(Problem, Shares(problem, rank, world))  # what it does not share out, it passes on
         curves, finite = train(spec, share, model, keeper)
     dist.barrier()  # nobody drops its part before everybody is at the end

@@ -57,6 +57,13 @@ def set_generators(states: dict[str, Any]) -> None:
     random.setstate((version, tuple(internal), gauss))
 
 
+def on_cpu(state: Any) -> Any:
+    """Return a generator's state, or a list with some, on the CPU: from elsewhere no generator takes it."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    return [on_cpu(part) for part in state] if isinstance(state, list) else state
+
+
 def capture(moving: Moving, step: int) -> dict[str, Any]:
     """Return everything that a run needs to go on after ``step`` steps: tensors, numbers, text, lists of them."""
     return {
@@ -101,6 +108,9 @@ class Keeper:
         self.every = seconds(CHECKPOINT) if every is None else every
         self.last, self.asked, self.watch, self.until = time.monotonic(), 0, Watch(), until
         self.before: dict[int, Any] = {}
+        # Where a checkpoint is read to. The CPU: model and optimizer take their tensors to where theirs live, and the
+        # step counts that Adam keeps on the CPU would elsewhere make the host wait for the device at every step.
+        self.where = "cpu"
 
     def __enter__(self) -> "Keeper":
         if threading.current_thread() is threading.main_thread():  # elsewhere only time makes checkpoints
@@ -130,15 +140,19 @@ class Keeper:
         """Return the state to go on from; a run on several processes goes on if all of them have the same step."""
         return kept
 
-    def agree(self, due: bool, asked: int) -> tuple[bool, int]:
-        """Return whether a checkpoint is due and which signal asked to stop, 0 for none, the same on all processes."""
-        return due, asked
+    def agree(self, due: bool, asked: int, over: bool) -> tuple[bool, int, bool]:
+        """Return whether a checkpoint is due, which signal asked to stop, 0 for none, and whether time is over.
+
+        The same on all processes of a run.
+        """
+        return due, asked, over
 
     def after(self, step: int, moving: Moving) -> None:
         """Keep a checkpoint if it is time or the process was asked to stop, and in that case stop."""
         self._put_off()
         over = time.time() >= self.until
-        due, asked = self.agree(over or bool(self.asked) or time.monotonic() - self.last >= self.every, self.asked)
+        due = over or bool(self.asked) or time.monotonic() - self.last >= self.every
+        due, asked, over = self.agree(due, self.asked, over)
         if not due:
             return
         buffer = io.BytesIO()
@@ -173,12 +187,8 @@ class Keeper:
         if head != MAGIC + hashlib.sha256(body).hexdigest().encode():
             raise ValueError("checksum mismatch")
         # Tensors, numbers and text only: a checkpoint that somebody else wrote must not execute anything.
-        kept = torch.load(io.BytesIO(body), map_location=self.device, weights_only=True)
+        kept = torch.load(io.BytesIO(body), map_location=self.where, weights_only=True)
         if kept["run_id"] != self.run_id:
             raise ValueError("the checkpoint belongs to another run")
-        kept["generators"] = {
-            name: [t.cpu() for t in value] if name == "cuda" else value for name, value in kept["generators"].items()
-        }
-        # Generators take their states from the CPU only, wherever the run computes.
-        kept["generators"]["torch"] = kept["generators"]["torch"].cpu()
+        kept["generators"] = {name: on_cpu(state) for name, state in kept["generators"].items()}
         return kept
