@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of
+from regrad.perexample.kernel_misses import note_miss
 from regrad.perexample.products import prefers_onednn, product
 from regrad.perexample.requests import KINDS
 from regrad.perexample.sums import Sums
@@ -107,7 +108,8 @@ class Folder:
     def _fold_on_device(self, factors: Factors) -> None:
         """One kernel for all examples, or failing that a few products at a time: not a call for each example."""
         G, A = factors.G.contiguous(), factors.A.to(factors.G.dtype).contiguous()
-        if self.view is not None or G.dtype == torch.float64 or importlib.util.find_spec("triton") is None:
+        if why := self._why_no_kernel(G):
+            note_miss(why)
             self.fold_chunks(len(G), factors.chunk, most=CHUNK)
             return
         from regrad.perexample.triton_linear import fold_on_device
@@ -117,6 +119,13 @@ class Folder:
         fold_on_device(G, A, sums, norms=norms, weight=self.weight)
         if norms is not None:
             self._add_norms(norms)
+
+    def _why_no_kernel(self, G: Tensor) -> str:
+        if self.view is not None:
+            return "a weight that another module shows a part of"
+        if G.dtype == torch.float64:
+            return "float64"
+        return "" if importlib.util.find_spec("triton") else "triton is not installed"
 
     def _add_product(self, kind: str, G: Tensor, A: Tensor) -> None:
         """Add Gᵀ A over all positions; if the sum is empty, the product is the sum."""

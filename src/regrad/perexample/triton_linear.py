@@ -85,8 +85,8 @@ def fold_on_device(
     """
     _check(G, A, sums)
     (n, T, out), width = G.shape, A.shape[2]
-    # Two float32 sums beside the product still fit the registers of a 128 × 128 tile; more need a smaller one.
-    rows, columns = (128, 128) if len(sums) <= 2 else (128, 64)
+    capability = torch.cuda.get_device_capability(G.device)[0] if G.is_cuda else 9
+    rows, columns = largest_tile(len(sums), G.dtype, capability)
     rows, columns = (min(size, max(16, triton.next_power_of_2(k))) for size, k in ((rows, out), (columns, width)))
     tiles = triton.cdiv(out, rows) * triton.cdiv(width, columns)
     share = triton.cdiv(n, max(1, min(n, programs // tiles)))
@@ -100,6 +100,18 @@ def fold_on_device(
         ROWS=rows, COLUMNS=columns, STEP=step, PRECISION="ieee" if G.dtype == torch.float32 else "tf32",
         num_warps=8,
     )  # fmt: skip
+
+
+def largest_tile(sums: int, dtype: torch.dtype, capability: int) -> tuple[int, int]:
+    """Return rows and columns of the largest tile whose product and sums stay in registers, none of it spilled.
+
+    From Hopper on (``capability`` 9) tensor cores read their operands from shared memory; before, and in exact float32,
+    operands take registers too. A test compiles each case and reads what it takes.
+    """
+    lean = capability >= 9 and dtype != torch.float32
+    if sums <= 2:
+        return (128, 128) if lean else (128, 64)
+    return (128, 64) if lean else (64, 64)
 
 
 def _check(G: Tensor, A: Tensor, sums: dict[str, Tensor]) -> None:
