@@ -163,6 +163,7 @@ def test_fixed_scaling_equals_a_grad_scaler_that_never_moves():
     assert autocast_run(FixedScaler(scale=128.0)) == autocast_run(still)
 
 
+@pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("variant", ["V2", "V3", "V4"])
 def test_on_cuda_torch_itself_counts_no_more_waits_than_with_grad_scaler(variant):

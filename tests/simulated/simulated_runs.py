@@ -163,15 +163,29 @@ def one(spec: Spec, device: str, cache: Path, keeper: Keeper | None = None) -> t
     return {name: [*curve.x, *curve.y] for name, curve in curves.export().items()}, counting
 
 
-def row(spec: Spec, cache: Path) -> dict[str, Any]:
+def note_waits_of_cuda() -> None:
+    """Let torch say where the host waits for a GPU."""
+    torch.cuda.set_sync_debug_mode("warn")
+    warnings.filterwarnings("always", message=".*synchronizing")
+    plain = warnings.showwarning
+
+    def note(message: Any, *rest: Any, **more: Any) -> None:
+        waits.append(str(message)) if "synchroniz" in str(message) else plain(message, *rest, **more)
+
+    warnings.showwarning = note
+
+
+def row(spec: Spec, cache: Path, device: str) -> dict[str, Any]:
     """What became of one kind of run."""
+    if device == "cuda":  # not before the process forked
+        note_waits_of_cuda()
     made: dict[str, Any] = {"arm": label(spec), "measures": [m.name for m in spec.measures]}
     try:
         expected = one(spec, "cpu", cache)[0]
-        found, counting = one(spec, "sim", cache)
+        found, counting = one(spec, device, cache)
         made |= {"differs": differences(expected, found), "waits": [len(step) for step in counting.steps]}
         made["of"] = sorted({name for step in counting.steps for name in step})
-        again, after = resumed(spec, cache)
+        again, after = resumed(spec, cache, device)
         made["resumed"] = again == found and [len(step) for step in after.steps] == made["waits"][3:]
     except Exception as error:  # noqa: BLE001 - the row says what torch said
         made["refused"] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
@@ -179,14 +193,14 @@ def row(spec: Spec, cache: Path) -> dict[str, Any]:
     return made
 
 
-def apart(spec: Spec, cache: Path, fault: str = "") -> dict[str, Any]:
+def apart(spec: Spec, cache: Path, device: str, fault: str = "") -> dict[str, Any]:
     """The row, made in a process of its own: what torch cannot do there may end the process."""
     reading, writing = os.pipe()
     if (child := os.fork()) == 0:
         if fault:
             FAULTS[fault]()
         with os.fdopen(writing, "w") as pipe:
-            json.dump(row(spec, cache), pipe)
+            json.dump(row(spec, cache, device), pipe)
         os._exit(0)
     os.close(writing)
     with os.fdopen(reading) as pipe:
@@ -198,16 +212,16 @@ def apart(spec: Spec, cache: Path, fault: str = "") -> dict[str, Any]:
     if (gradient := spec.gradient) is None or gradient.options.get("method") != "vmap":
         return ended
     other = gradient.model_copy(update={"options": gradient.options | {"method": "graph"}})
-    return apart(spec.model_copy(update={"gradient": other}), cache) | {"instead of": ended["arm"]}
+    return apart(spec.model_copy(update={"gradient": other}), cache, device) | {"instead of": ended["arm"]}
 
 
-def resumed(spec: Spec, cache: Path) -> tuple[dict[str, Any], Counting]:
+def resumed(spec: Spec, cache: Path, device: str) -> tuple[dict[str, Any], Counting]:
     """The curves and waits of a run that stopped after its third step and went on from its checkpoint."""
     with contextlib.suppress(Interrupted):
-        one(spec, "sim", cache, Stopping(cache, "run", device="sim", every=0.0))
-    keeper = Keeper(cache, "run", device="sim", every=math.inf)
+        one(spec, device, cache, Stopping(cache, "run", device=device, every=0.0))
+    keeper = Keeper(cache, "run", device=device, every=math.inf)
     try:
-        found, counting = one(spec, "sim", cache, keeper)
+        found, counting = one(spec, device, cache, keeper)
     finally:
         keeper.drop()
     return found, counting
@@ -279,6 +293,7 @@ def main() -> None:
     parser.add_argument("--presets", default="smoke")
     parser.add_argument("--only", default="")
     parser.add_argument("--most", type=int, default=1000)
+    parser.add_argument("--device", default="sim", help="sim, or cuda where there is one")
     parser.add_argument("--faults", action="store_true", help="the first run, well and with each fault")
     options = parser.parse_args()
     warnings.filterwarnings("ignore")
@@ -287,7 +302,7 @@ def main() -> None:
         everything = problems() if options.study == "problems" else kinds(options.study, options.presets.split(","))
         chosen = [spec for spec in everything if options.only in label(spec)]
         faults = ["", *FAULTS] if options.faults else [""]
-        rows = [apart(spec, cache, fault) for spec in chosen[: options.most] for fault in faults]
+        rows = [apart(spec, cache, options.device, fault) for spec in chosen[: options.most] for fault in faults]
     sys.stdout.write(json.dumps(rows))
     sys.stdout.flush()
     os._exit(0)  # torch takes the device's hooks down after Python has gone

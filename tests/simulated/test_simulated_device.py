@@ -8,21 +8,23 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 
 HERE = Path(__file__).parent
 STUDIES = ["sign_placement", "micro_adam", "own_statistics", "sgg", "alsdgc", "dgs"]
 TOLERANCE = 1e-4
 # Counts of coordinates on this or that side of zero, of which some lie within rounding of it.
-COUNTED = ("noise/", "scale/")
+COUNTED = ("noise/", "scale/")  # quantities of this kind may differ by half of their size
 
 # How often the host waits at a step, by what a row's name holds; never where none of them is in it.
 WAITS = {
     '"alsdgc"': 1,  # the overflow flag, as torch's GradScaler; norm and loss come along
-    '"autoclip"': 3,  # ClippedScaler looks for overflows before it clips, its scaler after; the history of norms
-    '"ema"': 3,  # likewise
-    '"zclip"': 3,  # likewise
+    '"clipper":"autoclip"': 3,  # overflows before clipping and after, and the history of norms
+    '"clipper":"ema"': 3,  # likewise
+    '"clipper":"zclip"': 3,  # likewise
     '"clipped"': 2,  # overflows, twice
     '"adagc"': 1,  # a third party's
+    '"public_c4"': 3,  # the public trainer whose behaviour it repeats reads a scale a group, at every step
     '"adafactor"': 24,  # torch's own reads the size of every parameter
     "minilm": 1,  # transformers looks whether its attention mask hides anything
 }
@@ -58,11 +60,11 @@ def complaints(found):
                 continue
             yield f"{row['arm']}: {row['refused']}"
             continue
-        far = {k: v for k, v in row["differs"].items() if not v <= (0.1 if k.startswith(COUNTED) else TOLERANCE)}
+        far = {k: v for k, v in row["differs"].items() if not v <= (0.5 if k.startswith(COUNTED) else TOLERANCE)}
         if far:
             yield f"{row['arm']}: other numbers than the CPU's: {far}"
         steps = row["waits"][::2] if any(words in row["arm"] for words in RECLUSTERS) else row["waits"]
-        if set(steps) != {allowed(row["arm"])}:
+        if max(steps) != allowed(row["arm"]):
             yield f"{row['arm']}: waits {row['waits']} of {row['of']}, not {allowed(row['arm'])}"
         if not row["resumed"]:
             yield f"{row['arm']}: resumed, it is another run"
@@ -76,6 +78,13 @@ def test_a_run_has_the_numbers_of_the_cpu_never_waits_and_goes_on_from_its_check
     assert "waits [1, 1, 1, 1, 1] of ['aten::_local_scalar_dense'], not 0" in seen[0][0]
     assert "a tensor of the host, (11,), among those of the device" in seen[1][0]
     assert "Expected a 'sim' device type for generator but found 'cpu'" in seen[2][0]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("study", STUDIES)
+def test_a_gpu_does_what_the_simulated_device_does(study):
+    assert not list(complaints(rows(study, "--device", "cuda")))
 
 
 @pytest.mark.slow
