@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 import torch.utils.backend_registration as registration
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map
 
 waits: list[str] = []
@@ -195,6 +195,19 @@ def low(op: Any, *args: Any, **kwargs: Any) -> Any:
         return op(*tree_map(lower, args), **tree_map(lower, kwargs))
 
 
+def to(self: nn.Module, *args: Any, **kwargs: Any) -> nn.Module:
+    """Stand in for ``Module.to``, which for subclasses makes new parameters, one for each name of a shared one."""
+    names: dict[int, list[str]] = {}
+    for name, parameter in self.named_parameters(remove_duplicate=False):
+        names.setdefault(id(parameter), []).append(name)
+    made = plain_to(self, *args, **kwargs)
+    for first, *others in names.values():
+        for other in others:
+            room, _, last = other.rpartition(".")
+            setattr(made.get_submodule(room), last, made.get_parameter(first))
+    return made
+
+
 registration._setup_privateuseone_for_python_backend("sim", backend_module=Module())
 library = torch.library.Library("_", "IMPL")
 library.fallback(lambda op, *args, **kwargs: run(op, args, kwargs), "PrivateUse1")
@@ -210,6 +223,8 @@ for cast in LOW_PRECISION:
     factories.impl(cast, partial(low, getattr(torch.ops.aten, cast)), "AutocastPrivateUse1")
 plain_tolist, plain_load, plain_tensor = Tensor.tolist, torch.load, torch.tensor
 torch.load, torch.tensor = load, tensor
+plain_to = nn.Module.to
+nn.Module.to = to  # type: ignore[method-assign, assignment]
 Tensor.new_tensor = new_tensor  # type: ignore[method-assign, assignment]
 Tensor.tolist = tolist  # type: ignore[method-assign]
 Tensor.pin_memory = pin_memory  # type: ignore[method-assign, assignment]
