@@ -28,6 +28,8 @@ WAITS = {
     '"adafactor"': 24,  # torch's own reads the size of every parameter
     "minilm": 1,  # transformers looks whether its attention mask hides anything
 }
+# Of the engine in one call: a weight's rows that batches read are told apart, and what is broadcast is looked at.
+ENGINE_WAITS = {"product": 2, "batch norm": 2, "decoder": 44}
 RECLUSTERS = ('"sgg"', '"sgg_compared"')  # where k-means looks whether it has ended: at every second step here
 # What torch has for a GPU and for no other accelerator; a fused cell is what its LSTM and GRU are made of there.
 LACKING = ("aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell")
@@ -101,11 +103,12 @@ def test_every_problem_of_the_registry_trains_and_is_evaluated():
 
 
 @pytest.mark.slow
-def test_the_engine_has_the_same_statistics_of_every_layer_with_a_rule_and_never_waits():
+def test_the_engine_has_the_same_statistics_of_every_layer_with_a_rule_and_waits_where_it_must():
     found = rows_of("simulated_engine.py")
     assert found["unused"] == []
-    wrong = [row for row in found["rows"] if "refused" in row or row["differs"] > 1e-5 or row["waits"]]
-    assert not wrong
+    assert not [row for row in found["rows"] if "refused" in row or row["differs"] > 1e-5]
+    waited = {row["arm"]: row["waits"] for row in found["rows"] if row["waits"]}
+    assert waited == ENGINE_WAITS
 
 
 @pytest.mark.slow
