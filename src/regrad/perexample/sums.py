@@ -119,7 +119,9 @@ class Sums:
             square, mean = self.average("square", name), self.average("sum", name)
             if square.dtype != torch.float64:
                 lost[name] = (square - mean.square() < share * square) & (square > 0)
-        return {name: where for name, where in lost.items() if bool(where.any())}
+        # Read together: on a GPU each number that is read makes the host wait.
+        anywhere = torch.stack([where.any() for where in lost.values()]).tolist() if lost else []
+        return {name: where for (name, where), some in zip(lost.items(), anywhere, strict=True) if some}
 
     def _variance(self, name: str) -> Tensor:
         # Averages over other processes and micro-batches just add up; a running variance would have to be merged.
