@@ -29,8 +29,8 @@ WAITS = {
     '"adafactor"': 24,  # torch's own reads the size of every parameter
     "minilm": 1,  # transformers looks whether its attention mask hides anything
 }
-# Of the engine in one call with a variance: whether it is lost in rounding; of a table that is the head too, which of its
-# rows were read.
+# Of the engine in one call with a variance: whether it is lost in rounding; of a table that is the head too, which of
+# its rows were read.
 ENGINE_WAITS, TIED_WAITS = 1, 17
 RECLUSTERS = ('"sgg"', '"sgg_compared"')  # where k-means looks whether it has ended: at every second step here
 # What torch has for a GPU and for no other accelerator; a fused cell is what its LSTM and GRU are made of there.
