@@ -60,7 +60,7 @@ class SGG(OptimizerWrapper):
             scaled parameters. False computes both at every step. Neither is saved.
         index_device: None keeps the index beside its parameter, "cpu" in main memory.
         compiled: Around Adam and AdamW (fused or not) in float32 on a CPU, ordinary steps by a loop that is compiled
-            once (`regrad.optim.sgg_compiled`): 1.15 times a step of torch's fused AdamW instead of 2.15. Needs a
+            once (`regrad.optim.sgg_compiled`): 1.1 to 1.3 times a step of torch's fused AdamW, not 2.4. Needs a
             C++ compiler; equal to the other paths up to rounding.
 
     Raises:
