@@ -1,9 +1,7 @@
 """The playgrounds in the real JupyterLab, looked at by headless Chromium: loopback, with its token."""
 
 import hashlib
-import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -172,25 +170,3 @@ def test_restart_and_run_all_shows_the_same_figure(opened):
     page.wait_for_timeout(3000)
     page.wait_for_selector(PICTURE)
     assert seen(page, 0) == first
-
-
-@pytest.mark.slow
-def test_every_playground_without_widgets_is_its_default_figure_and_bytes_repeat(tmp_path):
-    """As papermill and nbconvert show it, twice."""
-    from regrad.pipeline.notebooks import run_group
-
-    source = ROOT / "notebooks" / "playground"
-    for name in PLAYGROUNDS:
-        outputs = []
-        for k in (1, 2) if name in ("sign", "two_arms") else (1,):
-            made = tmp_path / f"{name}-{k}.ipynb"
-            command = ["-m", "regrad.pipeline.watched_papermill", str(source / f"{name}.ipynb"), str(made)]
-            command += ["--cwd", str(source), "--no-progress-bar", "-k", "python3"]
-            code, errors = run_group([sys.executable, *command], 300.0)
-            assert code == 0, errors[-2000:]
-            cells = json.loads(made.read_text())["cells"]
-            outputs.append([o.get("data") for c in cells if c["cell_type"] == "code" for o in c["outputs"]])
-        shown = [data for data in outputs[0] if data and "image/png" in data]
-        assert len(shown) == (2 if name == "rules" else 1), name
-        assert all(set(data) == {"image/png", "text/plain"} for data in shown)
-        assert outputs[0] == outputs[-1]

@@ -51,7 +51,7 @@ def draw(state: Own, *, layer: str, batch_size: str, batch: int) -> View:
     if not bool(own.isfinite().all()):
         raise ValueError("your function returned what is not finite; allowed: finite values of finite gradients")
     with canvas(width=PAGE_INCHES, height=3.0) as (figure, axis):
-        axis.scatter(mean, own, s=3, color=BLUE, alpha=0.4, linewidths=0)
+        axis.scatter(mean.numpy(), own.numpy(), s=3, color=BLUE, alpha=0.4, linewidths=0)
         axis.axhline(0, **DASHED)
         axis.set(xlabel="mean gradient of an entry", ylabel="mean of yours", title=layer)
     agree = float((mean.sign() == own.sign()).double().mean())

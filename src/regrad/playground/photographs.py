@@ -78,7 +78,7 @@ def draw(state: Path, *, batch: int, trained: str, altered: str) -> View:
     order = sorted(range(SIZE), key=lambda k: -seen.norms[k])
     with canvas(nrows=SIZE // COLUMNS, ncols=COLUMNS, width=PAGE_INCHES, height=3.3) as (figure, axes):
         for axis, k in zip(axes.flat, order, strict=True):
-            axis.imshow(seen.pictures[k], cmap="gray_r")
+            axis.imshow(seen.pictures[k].numpy(), cmap="gray_r")
             axis.set(xticks=[], yticks=[])
             color = RED if k == 0 and altered != "none" else BLUE
             axis.set_title(f"{NAMES[seen.labels[k]]}\n{seen.norms[k]:.2g}", fontsize=6, color=color)

@@ -64,7 +64,7 @@ def draw(state: None, *, batch_size: str, skewed: bool, **values: float) -> View
     with canvas(ncols=2, width=PAGE_INCHES, height=2.8) as (figure, (left, axis)):
         for placement, (color, label) in LOOKS.items():
             left.plot(losses[placement], color=color, label=f"sign of {label}")
-            axis.plot(PLACES, 100 * right[placement], color=color)
+            axis.plot(PLACES.numpy(), 100 * right[placement].numpy(), color=color)
         left.set(yscale="log", xlabel="steps", ylabel="loss", title="a noisy quadratic")
         left.legend()
         axis.axvspan(0.01 * signal, signal, color="#E9EDF2", lw=0, label="coordinates at the start")
