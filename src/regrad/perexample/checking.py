@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_losses, map_examples, take
 from regrad.perexample.engine import gradient_statistics
+from regrad.perexample.refusals import Refused
 
 STATISTICS = ("mean", "mean_square", "norm")
 # Of the largest entry of a parameter's statistic: what rounding may cost, and mistakes exceed.
@@ -84,10 +85,16 @@ def check(
     if size < 2:
         raise ValueError(f"batch: {size} example; 2 or more are required, to see whether examples stay apart")
     check_losses(losses(model, batch), size)
-    truth, words = _truth(model, losses, batch)
     tolerance = max(TOLERANCES.get(p.dtype, 1e-3) for p in model.parameters() if p.requires_grad)
+    complaints = tuple(_complaints(model, losses, batch, tolerance))
+    try:
+        truth, words = _truth(model, losses, batch)
+    except Refused as refusal:  # then nobody knows the truth
+        why = str(refusal)
+        reports = tuple(MethodReport(method, refusal=why) for method in methods)
+        return CheckReport(reports, complaints or (why,), tolerance, "nothing, for the loop refuses the model")
     reports = tuple(_compare(method, model, losses, batch, truth=truth, tolerance=tolerance) for method in methods)
-    return CheckReport(reports, tuple(_complaints(model, losses, batch, tolerance)), tolerance, words)
+    return CheckReport(reports, complaints, tolerance, words)
 
 
 def _truth(model: nn.Module, losses: Losses, batch: Any) -> tuple[dict[str, Any], str]:
