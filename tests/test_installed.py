@@ -38,7 +38,7 @@ def test_the_console_script_needs_neither_a_checkout_nor_the_laboratory_s_packag
     done = plain(code, tmp_path)
     assert done.stdout.splitlines()[-1] == "[0, 0, 0, 3] False", done.stderr
     assert done.stdout.startswith("usage: regrad")
-    assert "@misc{li2025sgg," in done.stdout
+    assert "@inproceedings{li2025sgg," in done.stdout
     assert f"regrad {regrad.__version__}" in done.stdout
     assert done.stderr.startswith("regrad: 'chek' is not known here; allowed: check, cite")
 
