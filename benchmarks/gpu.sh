@@ -30,15 +30,15 @@ if [ "$device" = cuda ] && ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch
 fi
 export OMP_NUM_THREADS=1
 
-part "engine" 100 "$PYTHON" benchmarks/perexample.py --device "$device" --rounds 5 --out "$out/perexample-$device.json" \
+part "engine" 90 "$PYTHON" benchmarks/perexample.py --device "$device" --rounds 5 --out "$out/perexample-$device.json" \
     ${small:+--workloads "MLP B64" --rounds 1}
-part "steps" 60 "$PYTHON" benchmarks/gpu_steps.py --out "$out/steps-$device.json" "${small[@]}"
-part "runs" $((minutes * 60 + 60)) "$PYTHON" -m regrad runs --preset "$preset" --device "$device" --minutes "$minutes"
+part "steps" 50 "$PYTHON" benchmarks/gpu_steps.py --out "$out/steps-$device.json" "${small[@]}"
+part "runs" $((minutes * 60 + 30)) "$PYTHON" -m regrad runs --preset "$preset" --device "$device" --minutes "$minutes"
 # 4 says that time is over, which is what the minutes are for.
 [ "${failed[*]: -1}" = "runs (exit 4)" ] && unset 'failed[-1]'
-[ "$device" = cpu ] || part "publish" 30 "$PYTHON" -m regrad publish "$preset-$device"
-part "tests" 100 "$PYTHON" -m pytest -q -m gpu tests/scaling tests/simulated
-part "compiled engine" 100 "$PYTHON" benchmarks/perexample.py --device "$device" --rounds 3 --compile \
+[ "$device" = cpu ] || part "publish" 20 "$PYTHON" -m regrad publish "$preset-$device"
+part "tests" 80 "$PYTHON" -m pytest -q -m gpu tests/scaling tests/simulated
+part "compiled engine" 80 "$PYTHON" benchmarks/perexample.py --device "$device" --rounds 3 --compile \
     --out "$out/perexample-compiled-$device.json" --workloads "$([ "$device" = cuda ] && echo "decoder 160M B512 T128" || echo "MLP B64")"
 
 if [ ${#failed[@]} -gt 0 ]; then
