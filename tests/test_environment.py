@@ -38,7 +38,7 @@ def third_party(folder, *, at_import=False):
                 found |= {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and node.module:
                 found.add(node.module.split(".")[0])
-    local = {p.stem for p in (ROOT / folder).rglob("*.py")}
+    local = {p.stem for where in (folder, "benchmarks") for p in (ROOT / where).rglob("*.py")}
     return {name for name in found if name not in sys.stdlib_module_names and name not in local | {"regrad"}}
 
 
