@@ -108,8 +108,11 @@ def changed(page, number, before, seconds):
     return None
 
 
-def move_everything(page, seconds):
-    """Move every control of every panel; return those that moved no picture, and the slowest answer."""
+def move_everything(page, seconds, *, back=""):
+    """Move every control of every panel; return those that moved no picture, and the slowest answer.
+
+    ``back`` is a list's option that is chosen again after each control, where without it the others decide nothing.
+    """
     still, slowest = [], 0.0
     for number in range(panels(page).count()):
         for name, tries in moves(panels(page).nth(number)):
@@ -118,6 +121,10 @@ def move_everything(page, seconds):
                 act()
                 if (took := changed(page, number, before, seconds)) is not None:
                     slowest = max(slowest, took)
+                    if back:
+                        before = seen(page, number)
+                        page.locator("select", has=page.locator(f"option:text-is({back!r})")).first.select_option(back)
+                        changed(page, number, before, 3.0)
                     break
             else:
                 still.append(f"panel {number}, {name}")
@@ -154,7 +161,8 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     run_all(page)
     pictures = panels(page).count()
     assert pictures == (2 if name == "rules" else 1)
-    still, _ = move_everything(page, 20.0)
+    # With its gates a small study's claims are not tested, whatever else is moved.
+    still, _ = move_everything(page, 20.0, back="the floor" if name == "referee" else "")
     assert still == []
     page.keyboard.press("Control+s")
     page.wait_for_timeout(1000)
