@@ -162,7 +162,7 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     pictures = panels(page).count()
     assert pictures == (2 if name == "rules" else 1)
     # With its gates a small study's claims are not tested, whatever else is moved.
-    still, _ = move_everything(page, 20.0, back="the floor" if name == "referee" else "")
+    still, _ = move_everything(page, 20.0, back="none" if name == "referee" else "")
     assert still == []
     page.keyboard.press("Control+s")
     page.wait_for_timeout(1000)
