@@ -35,8 +35,10 @@ def lab(folder, *, prefix="/"):
     with log.open("w") as output:
         command = [sys.executable, "-m", "jupyter", "lab", *words]
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
-        )
+            command, cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True,
+            # Started in the background, tests ignore Ctrl-C, and so would the server.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
     try:
         yield address(process, log)
     finally:

@@ -40,7 +40,7 @@ def state(made, target=STUDY):
 def test_what_was_just_made_holds(made):
     said, (sentence,) = verify.verify(made.folders, device="cpu")
     assert said == []
-    assert sentence.startswith("1 figures, ")
+    assert sentence.startswith("2 figures, ")
     assert sentence.endswith("2 runs: every stamp holds")
 
 
