@@ -220,7 +220,6 @@ USE = """
 from collections.abc import Mapping
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 import regrad

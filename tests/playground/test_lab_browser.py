@@ -159,8 +159,9 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     before = state_of_git()
     page = opened(f"notebooks/playground/{name}.ipynb")
     run_all(page)
-    pictures = panels(page).count()
-    assert pictures == (2 if name == "rules" else 1)
+    expected = 2 if name == "rules" else 1
+    panels(page).nth(expected - 1).wait_for()
+    assert panels(page).count() == expected
     # With its gates a small study's claims are not tested, whatever else is moved.
     still, _ = move_everything(page, 20.0, back="none" if name == "referee" else "")
     assert still == []

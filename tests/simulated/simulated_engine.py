@@ -44,13 +44,31 @@ class Attention(nn.Module):
         return self.inner(x, x, x, need_weights=False)[0]
 
 
-class Bilinear(nn.Module):
-    def __init__(self) -> None:
+class Called(nn.Module):
+    """A layer, or a function of a weight, called in its own way."""
+
+    def __init__(self, inner: Any, call: Any) -> None:
         super().__init__()
-        self.inner = nn.Bilinear(6, 6, 3)
+        self.inner, self.call = inner, call
 
     def forward(self, x: Any) -> Any:
-        return self.inner(x, x)
+        return self.call(self.inner, x)
+
+
+def weight(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(shape))
+
+
+def weights() -> nn.ParameterList:
+    return nn.ParameterList([weight(6, 4), weight(4)])
+
+
+def last(cell: nn.Module, x: Any) -> Any:
+    """The state [B, H] of a cell after all positions [B, T, F]."""
+    state = None
+    for position in x.unbind(1):
+        state = cell(position, state)
+    return state[0] if isinstance(state, tuple) else state
 
 
 def sums(model: nn.Module, batch: Any) -> Any:
@@ -71,7 +89,17 @@ LAYERS: dict[str, Any] = {
     "group norm": (lambda: nn.GroupNorm(2, 4), (5, 4, 6)),
     "instance norm": (lambda: nn.InstanceNorm1d(4, affine=True), (5, 4, 6)),
     "batch norm": (lambda: nn.BatchNorm1d(4).eval(), (5, 4, 6)),
-    "no rule": (Bilinear, (5, 6)),
+    "bilinear": (lambda: Called(nn.Bilinear(6, 6, 3), lambda layer, x: layer(x, x)), (5, 6)),
+    "addmm": (lambda: Called(weights(), lambda w, x: torch.addmm(w[1], x, w[0])), (5, 6)),
+    "einsum": (lambda: Called(weights(), lambda w, x: torch.einsum("btf,fo->bto", x, w[0])), (5, 4, 6)),
+    "prelu": (lambda: nn.PReLU(4), (5, 4, 6)),
+    "transposed convolution": (lambda: nn.ConvTranspose1d(6, 3, 3, stride=2), (5, 6, 7)),
+    "bag": (lambda: Called(nn.EmbeddingBag(11, 6), lambda bag, x: bag((x.abs() * 9).long().clamp(max=10))), (5, 4)),
+    "lstm cell": (lambda: Called(nn.LSTMCell(6, 3), last), (5, 4, 6)),
+    "gru cell": (lambda: Called(nn.GRUCell(6, 3), last), (5, 4, 6)),
+    "tanh cell": (lambda: Called(nn.RNNCell(6, 3), last), (5, 4, 6)),
+    "relu cell": (lambda: Called(nn.RNNCell(6, 3, nonlinearity="relu"), last), (5, 4, 6)),
+    "no rule": (lambda: Called(weights(), lambda w, x: (x[:, None] * w[0].mean(1)).cumsum(2)), (5, 6)),
     "residual network": (small_resnet, (5, 3, 8, 8)),
     "decoder": (Decoder, None),
 }
