@@ -30,7 +30,7 @@ def with_remedy(
         try:
             fold(model, losses, few, sums=sums, options={"group_size": 1, "chunk_size": 2})
             norms[name] = sums.squared_norms
-        except Exception:  # noqa: BLE001, S112 (whatever it is, it is no remedy)
+        except Exception:  # noqa: BLE001, S112 # nosec B112 - whatever it is, it is no remedy
             continue
     # The loop is the definition; what differs from it is no remedy either.
     near = [name for name in norms if torch.allclose(norms[name], norms.get("loop", norms[name]), rtol=1e-2)]

@@ -18,7 +18,7 @@ START = (1.0, 0.6, 0.4, 0.3, 3.0, 0.3, 0.25, 0.2)  # a loss that falls, with a s
 
 def controls(state: None, values: Mapping[str, Any]) -> Mapping[str, Control]:
     trace = {f"norm_{k}": Slider(0.01, 100.0, START[k - 1], log=True) for k in range(1, POINTS + 1)}
-    return {**trace, "rate": Slider(0.001, 1.0, 0.1, log=True), "unscale": Switch()}
+    return {**trace, "rate": Slider(0.001, 1.0, 0.5, log=True), "unscale": Switch()}
 
 
 def trace(points: list[float]) -> list[float]:

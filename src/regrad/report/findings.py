@@ -45,10 +45,10 @@ def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:
     by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in MACROS}
     sizes = sorted({count for row in rows for count in row["parameters"]})
     scale = f"networks of {size(sizes[0])} to {size(sizes[-1])} parameters decide" if sizes else "no network decides"
-    preset = rows[0]["preset"]
+    preset = f" (preset {rows[0]['preset']})" if rows else ""  # what was made may have no claims
     return [
         f"We put {len(rows)} sentences of four papers on gradient transforms to the test in {runs} runs of small "
-        f"networks (preset {preset}); {scale}, where the papers speak of up to 7 B.",
+        f"networks{preset}; {scale}, where the papers speak of up to 7 B.",
         held(by[REPRODUCED]),
         failed(by[NOT_REPRODUCED], by[REFUTED]),
         left_open(rows, by[INCONCLUSIVE]),
