@@ -128,14 +128,6 @@ def test_broken_and_outside_links_of_a_site_are_found(tmp_path):
     ]  # fmt: skip
 
 
-@needs_tex
-@pytest.mark.skipif(not (ROOT / "paper" / "report.pdf").is_file(), reason="needs a typeset report")
-def test_the_report_that_was_made_here_has_none_of_these():
-    """`tests/test_from_reference.py` asks the same of one made from the published records."""
-    made = json.loads((ROOT / "results" / "claims.json").read_text())["claims"]
-    assert proofread.report(ROOT / "paper" / "report.pdf", made) == []
-
-
 def test_a_construction_says_what_its_proof_shows():
     constructions = [claim for claim in CLAIMS if claim.test[0].kind == "construction"]
     assert len(constructions) == len({claim.proved for claim in constructions} - {""})
