@@ -1,7 +1,6 @@
 """The site in headless Chromium: a small constructed site, or the one in the folder that ``REGRAD_SITE`` names."""
 
 import os
-import shutil
 import threading
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -9,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
+from browsing import CHROMIUM, chromium, watched
+
+pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-QUIET += ["--disable-sync", "--no-first-run"]
 PATIENCE = 120_000
 ROWS = ".ledger tbody tr"
 
@@ -35,32 +33,21 @@ def address(request):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as program:
-        opened = program.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE)
+    with chromium(PATIENCE) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
 def opened(browser, address):
     """Open pages; whatever one complains of, or asks another host for, fails the test at its end."""
-    contexts, complaints = [], []
+    with watched(browser, ("data:", address), PATIENCE) as new_page:
 
-    def show(name="index.html", **options):
-        contexts.append(browser.new_context(**options))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        own = ("data:", address)
-        page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(f"request: {r.url}"))
-        page.goto(address + name)
-        return page
+        def show(name="index.html", **options):
+            page = new_page(**options)
+            page.goto(address + name)
+            return page
 
-    yield show
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield show
 
 
 def names(page):

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from lab_server import CHROMIUM, QUIET, ROOT, lab
+from browsing import CHROMIUM, chromium, watched
+from lab_server import ROOT, lab
 
-playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("ipywidgets", reason="needs ipywidgets")
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs chromium"),
@@ -30,35 +31,24 @@ def address(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    with playwright.sync_playwright() as program:
-        opened = program.chromium.launch(executable_path=CHROMIUM, args=QUIET, timeout=PATIENCE)
+    with chromium(PATIENCE) as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
 def opened(browser, address):
     """Open a file of the checkout; whatever the page complains of, or asks another host for, fails the test."""
     url, token = address
-    contexts, complaints = [], []
+    with watched(browser, ("data:", "blob:", url, url.replace("http", "ws", 1)), PATIENCE) as new_page:
 
-    def show(name):
-        contexts.append(browser.new_context(viewport={"width": 1400, "height": 1300}))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        own = ("data:", "blob:", url, url.replace("http", "ws", 1))
-        page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(f"request: {r.url}"))
-        # A workspace of its own: another would come back with the notebooks that were open in it.
-        page.goto(f"{url}lab/workspaces/{Path(name).stem}/tree/{name}?token={token}")
-        page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-        return page
+        def show(name):
+            page = new_page(viewport={"width": 1400, "height": 1300})
+            # A workspace of its own: another would come back with the notebooks that were open in it.
+            page.goto(f"{url}lab/workspaces/{Path(name).stem}/tree/{name}?token={token}")
+            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
+            return page
 
-    yield show
-    for context in contexts:
-        context.close()
-    assert complaints == []
+        yield show
 
 
 def run_all(page, *, restart=False):
