@@ -31,6 +31,7 @@ class Sums:
     # kind or function's name -> parameter name -> sum / count
     sums: dict[str, dict[str, Tensor]] = field(default_factory=dict)
     squared_norms: Tensor = field(init=False)  # [rows], filled example by example
+    lost: dict[str, Tensor] = field(default_factory=dict)  # parameter name -> where `finish` found no exact variance
 
     def __post_init__(self):
         first = next(iter(self.parameters.values()))
@@ -111,20 +112,17 @@ class Sums:
         return answer
 
     def cancelled(self) -> dict[str, Tensor]:
-        """Where, if anywhere, a variance is lost in the rounding of the squares it is the difference of."""
-        if "variance" not in self.request.answer.values() or self.wide:
-            return {}
-        lost, share = {}, _CANCELLED if self.count >= _FEW else _CANCELLED_OF_FEW
-        for name in self.parameters:
-            square, mean = self.average("square", name), self.average("sum", name)
-            if square.dtype != torch.float64:
-                lost[name] = (square - mean.square() < share * square) & (square > 0)
+        """Where, if anywhere, a variance of `finish` is lost in the rounding of the squares it is the difference of."""
         # Read together: on a GPU each number that is read makes the host wait.
-        anywhere = torch.stack([where.any() for where in lost.values()]).tolist() if lost else []
-        return {name: where for (name, where), some in zip(lost.items(), anywhere, strict=True) if some}
+        anywhere = torch.stack([where.any() for where in self.lost.values()]).tolist() if self.lost else []
+        return {name: where for (name, where), some in zip(self.lost.items(), anywhere, strict=True) if some}
 
     def _variance(self, name: str) -> Tensor:
         # Averages over other processes and micro-batches just add up; a running variance would have to be merged.
-        spread = self.average("square", name) - self.average("sum", name).square()
+        square = self.average("square", name)
+        spread = square - self.average("sum", name).square()
+        if square.dtype != torch.float64:
+            share = _CANCELLED if self.count >= _FEW else _CANCELLED_OF_FEW
+            self.lost[name] = (spread < share * square) & (square > 0)
         # Rounding can leave a constant coordinate a hair below zero.
         return spread.mul_(self.count / (self.count - 1)).clamp_(min=0)
