@@ -17,6 +17,7 @@ from torch import nn
 
 import regrad
 from regrad.console import main
+from regrad.studies.catalogue import PAPERS
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -169,6 +170,10 @@ def test_pyproject_says_what_an_index_shows():
     assert {"Typing :: Typed"} | {f"Programming Language :: Python :: 3.{v}" for v in (11, 12, 13)} <= set(
         PROJECT["classifiers"]
     )
+    # The papers' addresses are those of the one table that spells them.
+    linked = {f"Paper: {p.name[0].lower() + p.name[1:] if ' ' in p.name else p.name}": p.url for p in PAPERS.values()}
+    assert PROJECT["urls"] == {name: url for name, url in linked.items() if url}
+    assert {"optimizer", "per-example gradients", "PyTorch"} <= set(PROJECT["keywords"])
     assert PROJECT["scripts"] == {"regrad": "regrad.console:run"}
     assert (ROOT / "src" / "regrad" / "py.typed").is_file()
 

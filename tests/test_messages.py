@@ -30,7 +30,8 @@ from regrad.optim.dgs import DGS
 from regrad.optim.micro_adam import MicroAdam
 from regrad.optim.sgg import SGG
 from regrad.optim.sign_sgd import SignSGD
-from regrad.perexample.engine import gradient_statistics
+from regrad.perexample.engine import assign_grad, gradient_statistics
+from regrad.perexample.requests import clipped_mean
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.notebooks import check_parameters, execute, parameters_of
 from regrad.pipeline.reproduce import Order, reproduce
@@ -147,10 +148,44 @@ def optimizer(make: Callable[[list[nn.Parameter]], object]) -> Callable[[World],
     return refused(lambda: make([("w", nn.Parameter(torch.zeros(2)))]))
 
 
-def statistics(model: nn.Module, *, batch: int = 4, wanted: Any = ("mean",), **how: Any) -> Callable[[World], str]:
+def statistics(
+    model: nn.Module,
+    *,
+    batch: int = 4,
+    wanted: Any = ("mean",),
+    losses: Any = lambda model, batch: model(batch).sum(dim=1),
+    **how: Any,
+) -> Callable[[World], str]:
     inputs = torch.zeros(batch, 3)
-    losses = lambda model, batch: model(batch).sum(dim=1)  # noqa: E731
     return refused(lambda: gradient_statistics(model, losses, inputs, wanted, **how))
+
+
+def stepped(make: Callable[[nn.Parameter], Any], *closure: Any, **options: Any) -> Callable[[World], str]:
+    """A step of an optimizer whose parameter has a gradient."""
+
+    def step() -> None:
+        weight = nn.Parameter(torch.zeros(2))
+        weight.grad = torch.ones(2)
+        make(weight).step(*closure, **options)
+
+    return refused(step)
+
+
+def unscaled(_: World) -> str:
+    weight = nn.Parameter(torch.zeros(2))
+    weight.sum().backward()
+    return raised(RuntimeError, lambda: ALSDGC("V4").step(torch.optim.SGD([weight], lr=0.1)))
+
+
+def stepped_beside(_: World) -> str:
+    base = torch.optim.SGD([nn.Parameter(torch.zeros(2))], lr=0.1)
+    wrapper = SGG(base)
+    with pytest.warns(UserWarning, match="was called beside") as heard:
+        [base.step() for _ in range(2)]
+    assert wrapper.base is base
+    (only,) = heard
+    assert only.filename == __file__
+    return str(only.message)
 
 
 def bad_spec(**changes: object) -> Callable[[World], str]:
@@ -201,7 +236,11 @@ def warned(function: Callable[[], object]) -> str:
 def forged(world: World) -> str:
     """A chain that extends a code without a repeated run."""
     link = Link(
-        previous=blessing.anchor([]), date="2026-01-01", commit="c", torch="t", machine="m",
+        previous=blessing.anchor([]),
+        date="2026-01-01",
+        commit="c",
+        torch="t",
+        machine="m",
         extensions=(Extension(old="a", new="b", runs=3),),
     )
     write_atomically(world.root / blessing.FILE, seal([link.model_dump(mode="json")]))
@@ -349,6 +388,28 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
                 optimizer(lambda p: SGG(torch.optim.LBFGS([p[0][1]]))), "LBFGS", "An optimizer without a closure.",
             ),
             Entry(refused(lambda: ALSDGC(init_scale=0.0)), "0.0", "The range is in the message."),
+            Entry(optimizer(lambda p: DGS(p, lr=0.1, reading="S1")), "'S1'", "Its name is in the message."),
+            Entry(
+                optimizer(lambda p: SGG((x for _, x in p), lr=0.1)), "SGG(AdamW(", "The optimizer inside takes `lr`.",
+            ),
+            Entry(optimizer(lambda p: SGG(torch.optim.SGD(p), lr=0.1)), "0.1", "The optimizer inside takes it."),
+        ],
+    ),
+    "Steps": (
+        "Before anything moves; the last one is a warning, said once.",
+        [
+            Entry(stepped(lambda w: MicroAdam([("w", w)])), "'w'", "See `gradient_statistics`."),
+            Entry(
+                stepped(lambda w: MicroAdam([("w", w)]), statistics={"w": torch.ones(2)}, batch_size=4), "'w'",
+                "Not one statistic of it.",
+            ),
+            Entry(stepped(lambda w: MicroAdam([("w", w)]), {}), "dict", "What stands first is a closure."),
+            Entry(
+                stepped(lambda w: SGG(torch.optim.SGD([w])), statistics={}), "SGD",
+                "Put MicroAdam inside, or leave it out.",
+            ),
+            Entry(unscaled, "scaler.scale(loss)", "As `torch.amp.GradScaler` asks for."),
+            Entry(stepped_beside, "SGD.step()", "Also what a training loop was given: the wrapper."),
         ],
     ),
     "Per-example gradients": (
@@ -363,6 +424,25 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(statistics(nn.Linear(3, 2), method="hooks"), "'hooks'", "loop, vmap or graph."),
             Entry(statistics(nn.Linear(3, 2), method="vmap", chunk_size=0), "0", "At least 1."),
             Entry(statistics(nn.Linear(3, 2), batch=1, wanted=["variance"]), "1", "Two examples or more."),
+            Entry(statistics(nn.Linear(3, 2), wanted=[clipped_mean]), "clipped_mean", "Call it."),
+            Entry(statistics(nn.Linear(3, 2), wanted={"sum": torch.sum}), "'sum'", "See the message."),
+            Entry(
+                statistics(nn.Linear(3, 2), wanted={"p": lambda g: g / g.norm()}), "'p'", "Clip with `clipped_mean`.",
+            ),
+            Entry(statistics(nn.Linear(3, 2), wanted={"p": lambda g: g.sign_()}), "'p'", "`torch.sign`, say."),
+            Entry(statistics(nn.Linear(3, 2), losses=nn.MSELoss()), "MSELoss", "Write a function of model and batch."),
+            Entry(statistics(nn.Linear(3, 2), losses=lambda x: x), "<lambda>", "Likewise."),
+            Entry(statistics(nn.Linear(3, 2), losses=lambda m, x: m(x).mean()), "[4]", "See the message."),
+            Entry(
+                statistics(nn.Linear(3, 2), losses=lambda m, x: m(x).mean(), method="loop"), "[4]", "See the message.",
+            ),
+            Entry(
+                statistics(nn.Linear(3, 2), losses=lambda m, x: m(x).sum(1).detach()), "detached", "See the message.",
+            ),
+            Entry(
+                refused(lambda: assign_grad(nn.Linear(1, 1), {"mean": {"weight": torch.ones(1, 1)}})), "'mean'",
+                "One statistic of the answer.",
+            ),
         ],
     ),
 }  # fmt: skip

@@ -2,14 +2,19 @@
 
 import json
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from regrad.pipeline import paper, proofread
 from regrad.report import words
+from regrad.report.findings import list_of
 from regrad.report.ledger.load import load
+from regrad.report.ledger.tables import to_latex
 from regrad.report.reasons import capital, figure, interval, reason, waiting
+from regrad.studies.catalogue import STUDIES
+from regrad.studies.study import Arm
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load(ROOT / "paper" / "claims.toml")
@@ -34,11 +39,34 @@ def typeset(folder, body, options="10pt"):
         ("the arm micro_adam_var ends lower", ["code key 'micro_adam_var'"]),
         ("adamw+sgg:3 minus adamw:3", ["code key 'adamw:3'", "code key 'adamw+sgg:3'"]),
         ("proved by tests/scaling/test_x.py::test_the_loss", ["test id 'tests/scaling'", "test id '::test_the_loss'"]),
-        ("Adam, AdamW and a test of 3 seeds; c = 4; group 8", []),
+        ("against V0, and E1L", ["code key 'E1L'", "code key 'V0'"]),
+        ("schedule=0.999 and test_loss", ["code key 'schedule=0.999'", "code key 'test_loss'"]),
+        ("Adam, AdamW and a test of 3 seeds; c = 4; group 8; ResNet-20; p = 0.03; a gain of 0.1", []),
     ],
 )
 def test_a_code_key_or_a_test_id_in_prose_is_found(text, found):
     assert sorted(proofread.codes_in(text)) == sorted(found)
+
+
+def test_no_arm_s_label_in_figures_and_tables_is_a_key():
+    arms = [arm for study in STUDIES if study.trains for arm in arms_of(study)]
+    assert len(arms) > 100
+    assert {arm.name: found for arm in arms if (found := proofread.codes_in(arm.label))} == {}
+
+
+def arms_of(study):
+    """Every arm that a study's room defines, wherever it keeps them."""
+    room = vars(import_module(f"regrad.studies.{study.name}.arms"))
+    pending, found = list(room.values()), []
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Arm):
+            found.append(value)
+        elif isinstance(value, dict):
+            pending += value.values()
+        elif isinstance(value, tuple | list):
+            pending += value
+    return found
 
 
 def test_every_arm_metric_and_task_of_the_ledger_has_words():
@@ -62,16 +90,50 @@ def test_a_reason_says_in_words_which_way_and_how_the_verdict_follows():
     row = {
         "verdict": "inconclusive", "test": {"kind": "paired", "margin": 0.01, "direction": "lower"}, "unit": "nats",
         "metric": "test_loss", "estimate": 0.0922, "interval": [-0.01, 0.13], "arms": ["ema", "batch"], "n": 5,
-        "by_p": True, "detectable": 0.05,
+        "by_p": True, "detectable": 0.05, "why": "", "p": 0.01,
     }  # fmt: skip
     ends = f"The sign of the moving average ends 0.0922 nats above the sign of the batch mean {interval(-0.01, 0.13)}"
     assert reason(row) == f"{ends}: not decided; 5 pairs show differences from 0.05, the margin is 0.01."
     assert reason(row | {"verdict": "reproduced"}) == f"{ends}, as claimed."
     assert reason(row | {"verdict": "not reproduced"}) == f"{ends}, against the claim."
     assert reason(row | {"verdict": "not reproduced", "by_p": False}) == f"{ends}: a tie, inside the margin of 0.01."
+    # What no p decides and is no tie.
+    exact = reason(row | {"verdict": "not reproduced", "by_p": False, "p": None})
+    assert exact == f"{ends}, against the claim."
     below = reason(row | {"estimate": -0.0922, "verdict": "not reproduced"})
     assert "nats below" in below
     assert below.endswith("but another part of the claim speaks against it.")
+
+
+def test_a_reason_names_the_step_that_reverses_a_trend_and_gives_shares_in_points():
+    row = {
+        "verdict": "not reproduced", "test": {"kind": "trend", "margin": 0.01, "direction": "lower"}, "unit": "nats",
+        "metric": "test_loss", "estimate": -0.171, "interval": [-0.2, -0.14], "arms": ["example", "batch", "ema"],
+        "n": 5, "by_p": True, "detectable": 0.05, "p": 0.01,
+        "why": "change from example to ema: …: the step batch to ema reverses the claim by more than the margin",
+    }  # fmt: skip
+    said = reason(row)
+    assert "falls by 0.171 nats" in said
+    assert said.endswith("but from the sign of the batch mean to the sign of the moving average it goes the other way "
+                         "by more than the margin.")  # fmt: skip
+    first = reason(row | {"why": "…: the arm predicted best ends worse than another by more than the margin"})
+    assert first.endswith("but another arm than the one predicted ends best, by more than the margin.")
+    paired = {"kind": "paired", "margin": 0.005, "direction": "higher"}
+    shares = {"test": paired, "unit": "accuracy", "metric": "test_accuracy", "verdict": "inconclusive"}
+    found = reason(row | shares | {"estimate": -0.0135, "interval": [-0.027, None], "detectable": 0.0182})
+    assert "is 1.35 points lower than" in found
+    assert f"{interval(-2.7, None)}: not decided; 5 pairs show differences from 1.82, the margin is 0.5." in found
+
+
+def test_a_reading_links_its_proof_which_the_ledger_names():
+    row = next(row for row in PUBLISHED if row["verdict"] == "refuted by construction")
+    link = rf"\hyperlink{{claim:{row['id']}}}"
+    assert list_of([row]).count(link) == 2  # from its sentence, and as its proof
+    ledger = to_latex([row])
+    assert rf"\hypertarget{{claim:{row['id']}}}" in ledger
+    assert row["test"]["proof"].rpartition("/")[0] in ledger.replace(r"\allowbreak{}", "").replace(r"\_", "_")
+    ran = next(row for row in PUBLISHED if row["verdict"] == "reproduced")
+    assert "Proof" not in list_of([ran]) + to_latex([ran])
 
 
 def test_a_claim_that_was_not_tested_says_what_it_lacks():
@@ -93,8 +155,9 @@ def test_figures_have_a_true_minus_and_three_digits():
 @needs_tex
 def test_small_letters_are_found_and_indices_are_not(tmp_path):
     letters = r"{\fontsize{7}{8}\selectfont seven points} {\fontsize{5}{6}\selectfont too small}"
-    (complaint,) = proofread.small_text(typeset(tmp_path, rf"letters in ten points, $x_{{i_j}}$ {letters}"))
-    assert complaint.endswith("too small")
+    numbers = r"{\fontsize{5}{6}\selectfont 0.125}"
+    found = proofread.small_text(typeset(tmp_path, rf"letters in ten points, $x_{{i_j}}$ {letters}\par {numbers}"))
+    assert [complaint.rpartition(" pt: ")[2] for complaint in found] == ["too small", "0.125"]
 
 
 @needs_tex
@@ -121,11 +184,18 @@ def test_a_claim_without_its_sentence_is_found_across_line_breaks_and_ligatures(
 
 def test_broken_and_outside_links_of_a_site_are_found(tmp_path):
     (tmp_path / "there.html").write_text("")
-    page = '<a href="there.html#x">a</a><a href="gone.html">b</a><img src="https://x.org/a.png"><a href="#top">c</a>'
+    page = (
+        '<a href="there.html#x">a</a><a href="gone.html">b</a><img src="https://x.org/a.png"><a href="#top">c</a>'
+        '<b id="top"></b><a href="there.html">d</a>'
+    )
     (tmp_path / "index.html").write_text(page)
+    (tmp_path / "a.css").write_text("@font-face { src: url('//x.org/a.woff') } b { background: url(a.png) }")
     assert proofread.links(tmp_path) == [
-        "index.html: gone.html is not there", "index.html: https://x.org/a.png leads out of the site",
-    ]  # fmt: skip
+        "index.html: there.html#x names no place of that page",
+        "index.html: gone.html is not there",
+        "index.html: https://x.org/a.png leads out of the site",
+        "a.css: //x.org/a.woff is loaded from outside",
+    ]
 
 
 def test_a_construction_says_what_its_proof_shows():

@@ -155,7 +155,7 @@ def test_statistics_reach_micro_adam_through_a_loop_that_calls_a_plain_step():
         direct.step(statistics=given, batch_size=8)
     assert same(model.parameters(), twin.parameters())
     losses(model, batch(0)).mean().backward()
-    with pytest.raises(ValueError, match=r"needs statistics"):
+    with pytest.raises(ValueError, match="needs the statistic"):
         handed.step()  # handed over once, used once
     with pytest.raises(ValueError, match="AdamW takes no statistics"):
         SGG(AdamW(net().parameters())).hand_over(statistics={})

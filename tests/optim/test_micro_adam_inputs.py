@@ -87,8 +87,8 @@ def test_a_parameter_that_the_statistics_do_not_know_is_refused_by_name():
 @pytest.mark.parametrize(
     ("preconditioner", "kinds", "batch_size", "message"),
     [
-        ("micro", ["mean"], 4, r"'micro' needs statistics\['variance'\]\['weight'\] at every step"),
-        ("variance", ["mean", "mean_square"], 4, "needs statistics"),
+        ("micro", ["mean"], 4, r"'micro' needs the statistic 'mean_square' or 'variance' of 'weight' at every step"),
+        ("variance", ["mean", "mean_square"], 4, "needs the statistic 'variance' of"),
         ("mean_square", ["mean", "variance"], None, "'mean_square' needs batch_size >= 2, got None"),
         (0.5, ["mean", "variance"], 1, "preconditioner=0.5 needs batch_size >= 2, got 1"),
         ("micro", ["mean", "variance"], 0, "batch_size must be an integer >= 1, got 0"),

@@ -143,11 +143,11 @@ def test_each_network_has_the_target_of_its_own_tuning():
 
 def test_tables_leave_out_what_a_preset_has_not_and_show_the_longer_runs():
     frame = tables.images_table(records()).set_index("arm")
-    assert list(frame.index) == ["SGD", "Adam", "LARS", "DGS E1", "DGS S1"]
+    assert list(frame.index) == ["SGD", "Adam", "LARS", "DGS, equation", "DGS, steps"]
     assert frame.loc["SGD", "ResNet-32, % [95 %]"] == frame.loc["SGD", "div. 32"] == ""
     longer = frame["ResNet-20, 4 × steps, % [95 %]"]
     assert [bool(cell) for cell in longer] == [False, True, True, False, True]
-    assert list(tables.reset_table(records()).columns) == ["network", "reset", "Adam", "DGS S1", "S1 minus Adam"]
+    assert list(tables.reset_table(records()).columns) == ["network", "reset", "Adam", "DGS, steps", "steps minus Adam"]
     tasks = list(tables.tuning_table(records())["task"])
     assert (tasks.count("images32"), tasks.count("spiking32"), tasks.count("language")) == (4, 4, 3)
 

@@ -119,7 +119,7 @@ def test_what_ended_above_its_untrained_model_is_in_no_mean_and_is_counted_besid
     assert [seed for seed, row in rows.items() if row["diverged"]] == [2]
     assert rows[2]["value"] is None
     cells = tables.beyond_table(records).set_index(["task", "arm"])["test [95 %]"]
-    assert cells["language model", "DGS S1"].endswith("] (1 div.)")
+    assert cells["language model", "DGS, steps"].endswith("] (1 div.)")
     assert not cells["language model", "Adam"].endswith("div.)")
 
 
@@ -161,9 +161,9 @@ def estimates(cells):
 def test_each_cell_of_model_and_reset_has_its_own_runs():
     frame = tables.reset_table(study_records())
     cells = [(model, reset) for model in ("resnet20", "resnet32") for reset in ("none", "soft", "hard")]
-    for arm, label in (("adam", "Adam"), ("E1", "DGS E1"), ("S1", "DGS S1")):
+    for arm, label in (("adam", "Adam"), ("E1", "DGS, equation"), ("S1", "DGS, steps")):
         assert estimates(frame[label]) == pytest.approx([accuracy(arm, *cell) for cell in cells], abs=0.06)
-    assert estimates(frame["S1 minus Adam"]) == pytest.approx([25 * (LOSS["adam"] - LOSS["S1"])] * 6)
+    assert estimates(frame["steps minus Adam"]) == pytest.approx([25 * (LOSS["adam"] - LOSS["S1"])] * 6)
 
 
 def test_the_scaled_arm_stands_under_its_base_in_table_and_figure():
@@ -180,8 +180,8 @@ def test_the_scaled_arm_stands_under_its_base_in_table_and_figure():
 
 def test_differences_are_to_adam_and_in_the_unit_of_the_task():
     frame = tables.beyond_table(study_records()).set_index(["task", "arm"])["minus Adam [95 %]"]
-    assert frame["language model", "DGS S1"].startswith(f"{LOSS['S1'] - LOSS['adam']:.3f}")
-    assert frame["transfer", "DGS S1"].startswith(f"{25 * (LOSS['adam'] - LOSS['S1']):.1f}")
+    assert frame["language model", "DGS, steps"].startswith(f"{LOSS['S1'] - LOSS['adam']:.3f}")
+    assert frame["transfer", "DGS, steps"].startswith(f"{25 * (LOSS['adam'] - LOSS['S1']):.1f}")
     assert frame["transfer", "Adam"] == ""
 
 
@@ -212,7 +212,7 @@ def test_the_figures_draw_whatever_diverged(lost):
 def test_everything_stands_where_tuning_left_no_arm_a_fresh_run():
     """As at preset smoke, where a few steps may end above the untrained model."""
     tuned = OUTCOMES.tuning.records
-    assert set(tables.reset_table(tuned)["DGS S1"]) == {"diverged"}
+    assert set(tables.reset_table(tuned)["DGS, steps"]) == {"diverged"}
     assert set(tables.images_table(tuned)["div. 20"]) == {"0/0"}
     assert tables.spiking_table(tuned, "lars").empty
     assert len(tables.beyond_table(tuned)) == 12
@@ -238,7 +238,8 @@ def test_the_learning_rates_of_the_readings_have_a_panel_of_their_own_and_those_
     labels = [[label for label in panel if not label.startswith("_")] for panel in shown]
     assert labels[0] == ["SGD", "SGD, momentum", "Adam", "AdamW", "LARS", "signSGD"]
     assert labels[1] == [arm.label for arm in READINGS.values()]
-    assert [label for label in labels[1] if shown[1][label] == "--"] == ["DGS E1L", "DGS E1T", "DGS S1T"]
+    dashed = [label for label in labels[1] if shown[1][label] == "--"]
+    assert dashed == ["DGS, equation by tensor", "DGS, equation on norms", "DGS, steps by tensor"]
 
 
 def test_the_constructed_sizes_have_five_seeds_as_the_claims_ask():

@@ -20,7 +20,6 @@ from regrad.transforms.dgs import (
 )
 from regrad.transforms.dgs_geometry import (
     cosine,
-    cosines,
     inverse_update_sizes,
     log_slope,
     step_norms,
@@ -229,6 +228,11 @@ def test_panel_one_has_slope_one_for_the_equation_two_for_e4_zero_for_steps_and_
     assert slopes["steps"] == pytest.approx(0, abs=1e-4)
     assert slopes["steps_per_tensor"] == pytest.approx(1, abs=1e-9)
     assert log_slope(sizes, inverse_update_sizes(sizes)) == pytest.approx(-1, abs=0.01)
+
+
+def cosines(gradients, **options):
+    updates = {reading: dgs_updates(gradients, reading, lr=1.0, **options) for reading in READINGS}
+    return {reading: cosine(deltas, gradients) for reading, deltas in updates.items()}
 
 
 def test_panel_two_has_cosine_one_for_the_equation_and_sqrt_two_over_pi_for_steps_on_a_normal_gradient():

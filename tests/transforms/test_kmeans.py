@@ -4,14 +4,31 @@ import kmeans1d
 import pytest
 import torch
 
-from regrad.transforms.histogram_kmeans import excess_bound, histogram_boundaries
-from regrad.transforms.kmeans import assign, exact_boundaries, prefix_sums, segment_cost, within_cost
+from regrad.transforms.histogram_kmeans import _bin_centres, _cell_ends, histogram_boundaries
+from regrad.transforms.kmeans import assign, exact_boundaries, prefix_sums, segment_cost
 from regrad.transforms.value_histogram import count_below, value_histogram
 
 
 def optimum(values, clusters):
     labels, centres = kmeans1d.cluster(values.double().tolist(), clusters)
     return sum((x - centres[c]) ** 2 for x, c in zip(values.double().tolist(), labels, strict=True))
+
+
+def within_cost(values, boundaries):
+    """The k-means cost in float64: squared distances to the cluster means, summed."""
+    points, index = values.double().flatten(), assign(values, boundaries).flatten()
+    clusters = (points[index == c] for c in range(len(boundaries) + 1))
+    return sum(float((x - x.mean()).square().sum()) for x in clusters if x.numel())
+
+
+def excess_bound(histogram, optimum):
+    """The largest cost [L] that `histogram_boundaries` may have, given the optimum [L]: its module's formula."""
+    d = (histogram.counts * (histogram.edges.diff(dim=1) / 2).square()).sum(1).sqrt()
+    sums = prefix_sums(histogram.counts, _bin_centres(histogram.edges) - histogram.mean[:, None])
+    cells = sums.gather(2, _cell_ends(histogram).expand(3, -1, -1))
+    ends = torch.arange(cells.shape[2])
+    w = segment_cost(cells, ends[:-1], ends[1:]).sum(1).sqrt()
+    return (((optimum.sqrt() + d + w).square() + w.square()).sqrt() + d).square()
 
 
 def distributions():

@@ -8,9 +8,21 @@ from torch import Tensor
 import regrad.transforms.checks as checks
 from regrad.transforms.dgs import READINGS, STEP_READINGS
 
+LETTERS = {
+    "E1": "equation",
+    "E1L": "equation_per_tensor",
+    "E1T": "equation_tensor_norms",
+    "E3": "equation_as_rate",
+    "E4": "equation_magnitude_rate",
+    "S1": "steps",
+    "S1T": "steps_per_tensor",
+}
+
 
 def check_group(group: dict[str, Any], reading: str) -> None:
     """Raise ``ValueError`` unless the group's hyperparameters are in range and its reading is ``reading``."""
+    if meant := LETTERS.get(str(group["reading"]).upper()):
+        raise ValueError(f"reading: {group['reading']!r} is the report's letter for {meant!r}; pass that")
     checks.one_of("reading", group["reading"], READINGS)
     if group["reading"] != reading:
         raise ValueError(f"reading must be the same for all groups, {reading!r}, got {group['reading']!r}")

@@ -176,6 +176,8 @@ class MicroAdam(Optimizer):
         """
         loss = None
         if closure is not None:
+            if not callable(closure):
+                raise ValueError(f"closure: {type(closure).__name__} is no function; pass step(statistics=…) by name")
             with torch.enable_grad():
                 loss = closure()
         if statistics is None and batch_size is None:

@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim import Adam, AdamW, Optimizer
 
+from regrad.optim.sgg_folded import has_hooks
+
 # An entry is read once and written once: parameter, both moments; gradient and scale are only read.
 SOURCE = """
 #include <cmath>
@@ -62,8 +64,7 @@ def kernel() -> Any:
 
 def takes(base: Optimizer, scales: Mapping[Tensor, Tensor]) -> bool:
     """Say whether `compiled_step` can take the place of ``base.step()``."""
-    hooks = base._optimizer_step_pre_hooks or base._optimizer_step_post_hooks or "step" in vars(base)
-    if type(base) not in (Adam, AdamW) or hooks or not all(_is_plain(group) for group in base.param_groups):
+    if type(base) not in (Adam, AdamW) or has_hooks(base) or not all(_is_plain(group) for group in base.param_groups):
         return False
     return all(_is_straight(t) for p in _moving(base) for t in _tensors(base, p, scales))
 

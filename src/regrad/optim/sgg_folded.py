@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from regrad.optim.step_beside import StepBeside
 from regrad.transforms.scaled_steps import adam_step, fused_adam_step, sgd_step
 
 _BLOCK = 1 << 18  # entries: on a CPU a block's scratch stays in the cache, and few blocks cost little overhead
@@ -27,6 +28,12 @@ class EntryScale(NamedTuple):
     table: Tensor
 
 
+def has_hooks(base: Optimizer) -> bool:
+    """Say whether a step of ``base`` is watched by anyone but its wrapper, or replaced."""
+    hooks = [*base._optimizer_step_pre_hooks.values(), *base._optimizer_step_post_hooks.values()]
+    return "step" in vars(base) or not all(isinstance(hook, StepBeside) for hook in hooks)
+
+
 def folds(base: Optimizer, scales: dict[Tensor, EntryScale]) -> bool:
     """Say whether `folded_step` can take the place of ``base.step()``.
 
@@ -34,10 +41,9 @@ def folds(base: Optimizer, scales: dict[Tensor, EntryScale]) -> bool:
     it instead of to the wrapper does that), a setting outside the plain formula, or a parameter that is new
     to it.
     """
-    hooks = base._optimizer_step_pre_hooks or base._optimizer_step_post_hooks or "step" in vars(base)
     return (
         type(base) in (Adam, AdamW, SGD)
-        and not hooks
+        and not has_hooks(base)
         and all(_is_supported(group) for group in base.param_groups)
         and all(_ready(base, p, group) for p, group in _with_gradients(base))
         and all(p.dtype in (torch.float32, torch.float64) for p in scales)

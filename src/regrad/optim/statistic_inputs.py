@@ -24,6 +24,12 @@ class BatchStatistics:
     statistics: Statistics
     batch_size: int | None
 
+    def __post_init__(self) -> None:
+        kinds = self.statistics
+        if not isinstance(kinds, Mapping) or (kinds and not any(isinstance(x, Mapping) for x in kinds.values())):
+            what = f"tensors at {', '.join(map(repr, kinds))}" if isinstance(kinds, Mapping) else type(kinds).__name__
+            raise ValueError(f"statistics must be the whole answer of gradient_statistics, got {what}")
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -87,7 +93,11 @@ def _sample(name: str, param: Tensor, *, preconditioner: str | float, batch: Bat
             return Sample(square, replaces=True)
     variance = statistic_of("variance", name, param, batch.statistics)
     if variance is None:
-        raise ValueError(f"preconditioner={preconditioner!r} needs statistics['variance'][{name!r}] at every step")
+        needed = "'mean_square' or 'variance'" if preconditioner == "micro" else "'variance'"
+        raise ValueError(
+            f"preconditioner={preconditioner!r} needs the statistic {needed} of {name!r} at every step, from "
+            "regrad.gradient_statistics: step(statistics=…, batch_size=…)"
+        )
     if c == math.inf:
         return Sample(variance, replaces=True)
     if batch.batch_size is None or batch.batch_size < 2:

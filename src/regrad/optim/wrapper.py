@@ -6,7 +6,7 @@ Acts on: whatever the subclass changes, before or after the base optimizer's ste
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch._compile import _disable_dynamo
 from torch.optim import LBFGS, Optimizer
 
 from regrad.optim.statistic_inputs import Statistics, statistic_of
+from regrad.optim.step_beside import StepBeside
 
 Entries = dict[str, Any]
 
@@ -26,21 +27,37 @@ class OptimizerWrapper(Optimizer):
     groups is the base optimizer's own.
 
     Args:
-        base: The optimizer to wrap; wrappers nest. Do not step it directly afterwards.
+        base: The optimizer to wrap; wrappers nest. Do not step it directly afterwards: a warning says so, once.
 
     Raises:
         ValueError: If ``base`` is no optimizer, or one whose step needs a closure (LBFGS).
     """
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse what is no call of a wrapper, before Python says that it knows no ``lr``."""
+        if args and not isinstance(args[0], Optimizer):
+            got = args[0].__name__ if isinstance(args[0], type) else type(args[0]).__name__
+            raise ValueError(f"base must be an optimizer, as in {cls._example()}, got {got}")
+        if "lr" in settings:
+            raise ValueError(f"lr is the base optimizer's, as in {cls._example()}, got {settings['lr']!r}")
+        return super().__new__(cls)
+
+    @classmethod
+    def _example(cls) -> str:
+        return f"{cls.__name__}(AdamW(model.parameters(), lr=…))"
+
+    _stepping = False
+
     def __init__(self, base: Optimizer) -> None:
         if not isinstance(base, Optimizer):
-            raise ValueError(f"base must be a torch.optim.Optimizer, got {type(base).__name__}")
+            raise ValueError(f"base must be an optimizer, as in {self._example()}, got {type(base).__name__}")
         if isinstance(innermost(base), LBFGS):
             raise ValueError("base must be an optimizer that steps without a closure, got LBFGS")
         self.base = base
         self._options: dict[str, Any] = {}
         super().__init__(base.param_groups, base.defaults)
         self.param_groups = base.param_groups
+        base.register_step_pre_hook(StepBeside(self))
 
     def before_step(self, params: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> None:
         """Change one group's ``grads`` in place (only parameters that have one). Default: nothing."""
@@ -79,12 +96,18 @@ class OptimizerWrapper(Optimizer):
                 loss = closure()
         if not options and hasattr(self.base, "take_over"):
             options = self.base.take_over()  # what was handed over before a plain step
+        if "statistics" in options:
+            self._refuse_statistics()
         with self._lent_gradients(options) as self._options:
             for group in self.param_groups:
                 params = [p for p in group["params"] if p.grad is not None]
                 if params:
                     self.before_step(params, [p.grad for p in params], group)
-            self.take_step()
+            self._stepping = True
+            try:
+                self.take_step()
+            finally:
+                self._stepping = False
         self._options = {}
         self._mark()
         return loss
@@ -97,9 +120,12 @@ class OptimizerWrapper(Optimizer):
 
     def hand_over(self, **options: Any) -> None:
         """Keep ``statistics`` and ``batch_size`` for the next plain ``step()``, as the base optimizer's method does."""
-        if not hasattr(self.base, "hand_over"):
-            raise ValueError(f"{type(self.base).__name__} takes no statistics; allowed: around MicroAdam")
-        self.base.hand_over(**options)
+        self._refuse_statistics()
+        self.base.hand_over(**options)  # type: ignore[attr-defined]
+
+    def _refuse_statistics(self) -> None:
+        if not hasattr(inner := innermost(self.base), "hand_over"):
+            raise ValueError(f"{type(inner).__name__} takes no statistics; allowed: around MicroAdam")
 
     def take_over(self) -> dict[str, Any]:
         """Return what was handed over, once."""

@@ -1,11 +1,13 @@
 """A batch is any nest of lists, tuples and mappings whose tensors share their first axis: the examples."""
 
 import copy
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.loss import _Loss
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 Losses = Callable[[nn.Module, Any], Tensor]
@@ -71,16 +73,46 @@ def by_group(x: Tensor, size: int) -> Tensor:
     return x.unflatten(0, (len(x) // size, size))
 
 
-def check_losses(losses: Tensor, size: int) -> Tensor:
+def check_losses(losses: Tensor, size: int, of: int | None = None) -> Tensor:
     """The losses, if they are one number for each example.
+
+    Args:
+        losses: what the caller's function returned.
+        size: for so many examples.
+        of: the caller's own number of examples, for the message: a method may go through them one at a time.
 
     Raises:
         ValueError: if their shape is not [size].
     """
-    if not isinstance(losses, Tensor) or losses.shape != torch.Size([size]):
-        shape = list(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
-        raise ValueError(f"losses returned {shape}; one unreduced loss per example, [{size}], is required")
-    return losses
+    if isinstance(losses, Tensor) and losses.shape == torch.Size([size]):
+        return losses
+    required, remedy = f"one unreduced loss per example, [{of or size}], is required", ""
+    if not isinstance(losses, Tensor):
+        shape = type(losses).__name__
+    else:
+        own = [of or size, *losses.shape[1:]] if losses.shape[:1] == (size,) else list(losses.shape)
+        shape, remedy = own or "one number", ": use reduction='none', then a mean per example"
+    raise ValueError(f"losses returned {shape}; {required}{remedy}")
+
+
+def check_call(losses: Any, model: nn.Module, batch: Any) -> None:
+    """Refuse what cannot be called as `losses(model, batch)`, and torch's own losses, which take outputs and targets.
+
+    Raises:
+        ValueError: naming it.
+    """
+    name = getattr(losses, "__name__", type(losses).__name__)
+    wanted = "losses is called as losses(model, batch), and returns one loss per example"
+    if not callable(losses):
+        raise ValueError(f"{wanted}; got a {name}")
+    if isinstance(losses, _Loss) or getattr(losses, "__module__", "") == "torch.nn.functional":
+        raise ValueError(f"{wanted}; {name} takes outputs and targets: call it inside a function of yours")
+    try:
+        inspect.signature(losses).bind(model, batch)
+    except TypeError as error:
+        raise ValueError(f"{wanted}; {name}: {error}") from error
+    except ValueError:  # a builtin without a signature
+        return
 
 
 def _leaves(batch: Any) -> Iterable[Any]:

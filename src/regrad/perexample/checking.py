@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrad.perexample.batches import Losses, batch_size, check_losses, map_examples, take
+from regrad.perexample.batches import Losses, batch_size, check_call, check_losses, map_examples, take
 from regrad.perexample.engine import gradient_statistics
 from regrad.perexample.refusals import Refused
 
@@ -84,6 +84,7 @@ def check(
     size = batch_size(batch)
     if size < 2:
         raise ValueError(f"batch: {size} example; 2 or more are required, to see whether examples stay apart")
+    check_call(losses, model, batch)
     check_losses(losses(model, batch), size)
     tolerance = max(TOLERANCES.get(p.dtype, 1e-3) for p in model.parameters() if p.requires_grad)
     complaints = tuple(_complaints(model, losses, batch, tolerance))

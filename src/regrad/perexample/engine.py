@@ -8,7 +8,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, nn
 
-from regrad.perexample.batches import Losses, batch_size
+from regrad.perexample.batches import Losses, batch_size, check_call
 from regrad.perexample.distributed import (
     examples_per_process,
     group_of,
@@ -19,6 +19,7 @@ from regrad.perexample.distributed import (
     shard_like,
     without_ddp,
 )
+from regrad.perexample.elementwise import check_elementwise
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
 from regrad.perexample.refusals import Refused, refuse_dependent_examples, trainable_parameters
@@ -77,11 +78,13 @@ def gradient_statistics(
     request = parse_statistics(statistics)
     size = batch_size(batch)
     _check(method, chunk_size, group_size, size)
+    check_call(losses, model, batch)
     refuse_dependent_examples(model)
     inner = original_module(model)
     if sharded := is_sharded(inner):
         _prepare_sharded(inner, method)
     trainable = trainable_parameters(inner)
+    check_elementwise(request.functions, next(iter(trainable.values())).device)
     rows, group = size // group_size, group_of(model)
     per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
     _check_count(request, sum(per_process))
@@ -145,7 +148,11 @@ def assign_grad(model: nn.Module, statistic: Mapping[str, Tensor]) -> None:
         ValueError: if a name or a shape does not fit.
     """
     parameters = dict(original_module(model).named_parameters())
+    if not isinstance(statistic, Mapping):
+        raise ValueError(f"statistic: parameter name -> tensor is required, got {type(statistic).__name__}")
     for name, value in statistic.items():
+        if not isinstance(value, Tensor):
+            raise ValueError(f"statistic[{name!r}] is a {type(value).__name__}, no tensor; pass statistics['mean']")
         if name not in parameters or parameters[name].shape != value.shape:
             raise ValueError(f"statistic {name!r} {list(value.shape)}: the model has no such parameter")
     for name, value in statistic.items():

@@ -36,14 +36,18 @@ def fold_by_graph(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, o
     """Fold every example's gradient into `sums`, `chunk_size` examples at a time."""
     k = options["group_size"]
     refuse_hooks(sums.parameters)
+    reached = False
     for part in chunks(sums.rows, options["chunk_size"]):
         piece = take(batch, slice(part.start * k, part.stop * k))
         surgery, values = run_forward(model, losses, piece, new_ledger=partial(Ledger, sums, part.start, k))
         if not values.requires_grad:
             continue
+        reached = True
         run_backward(surgery, values, torch.full_like(values, 1 / k), keep=bool(sums.request.clips))
         if sums.request.clips:
             _clip(surgery, values, part)
+    if not reached:
+        raise ValueError("losses: none has a gradient for any parameter; computed under no_grad, or detached?")
 
 
 def _clip(surgery: Surgery, values: Tensor, part: slice) -> None:

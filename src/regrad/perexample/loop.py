@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from regrad.perexample.batches import Losses, check_losses, take
+from regrad.perexample.batches import Losses, batch_size, check_losses, take
 from regrad.perexample.purity import watch_pass
 from regrad.perexample.sums import Sums
 
@@ -19,7 +19,8 @@ from regrad.perexample.sums import Sums
 def mean_loss(model: nn.Module, losses: Losses, batch: Any, group: slice) -> Tensor:
     """The mean loss of the examples in `group`, computed without the others."""
     with torch.enable_grad():
-        return check_losses(losses(model, take(batch, group)), group.stop - group.start).mean()
+        own = losses(model, take(batch, group))
+        return check_losses(own, group.stop - group.start, batch_size(batch)).mean()
 
 
 def gradients_of(loss: Tensor, model: nn.Module) -> dict[str, Tensor]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import torch
@@ -29,6 +30,10 @@ STATISTICS: dict[str, tuple[str, ...]] = {
 }
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class clipped_mean:  # noqa: N801 (reads as the statistic's name at the call)
     """The mean over examples of g_i · min(1, max_norm / ‖g_i‖), the norm taken over all trainable parameters.
@@ -40,7 +45,7 @@ class clipped_mean:  # noqa: N801 (reads as the statistic's name at the call)
     max_norm: float
 
     def __post_init__(self):
-        if isinstance(self.max_norm, bool) or not 0 < self.max_norm < math.inf:
+        if not _is_number(self.max_norm) or not 0 < self.max_norm < math.inf:
             raise ValueError(f"max_norm={self.max_norm!r}: a positive finite number is required")
 
     def factors(self, norms: Tensor) -> Tensor:
@@ -62,7 +67,7 @@ class banded_sign:  # noqa: N801 (reads as the statistic's name at the call)
     dead_band: float
 
     def __post_init__(self):
-        if isinstance(self.dead_band, bool) or not 0 <= self.dead_band < math.inf:
+        if not _is_number(self.dead_band) or not 0 <= self.dead_band < math.inf:
             raise ValueError(f"dead_band={self.dead_band!r}: a finite number >= 0 is required")
 
     def __call__(self, gradient: Tensor) -> Tensor:
@@ -132,6 +137,9 @@ def _place(request: Request, name: str, statistic: Any) -> str:
         return statistic
     elif statistic == "clipped_mean":
         raise ValueError("statistics: 'clipped_mean' needs its norm; pass clipped_mean(max_norm=…)")
+    elif isinstance(statistic, type):
+        call: dict[type, str] = {clipped_mean: "clipped_mean(max_norm=…)", banded_sign: "banded_sign(dead_band=…)"}
+        raise ValueError(f"statistics: {statistic.__name__} is a class; pass {call.get(statistic, 'a function')}")
     elif callable(statistic):
         request.functions[key] = statistic
     else:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from regrad.perexample.batches import Losses, batch_size, chunks, take
+from regrad.perexample.batches import Losses, batch_size, check_call, chunks, take
 from regrad.perexample.distributed import group_of, original_module
 from regrad.perexample.driver import run_forward
 from regrad.perexample.passes import run_backward
@@ -72,6 +72,7 @@ def token_statistics(
     chunk = size if chunk_size is None else chunk_size
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise ValueError(f"chunk_size={chunk_size!r}: an integer >= 1 or None is required")
+    check_call(losses, model, batch)
     refuse_dependent_examples(model)
     if group_of(model) is not None:
         raise ValueError("model: token_statistics works in one process; use gradient_statistics, or the module inside")

@@ -21,13 +21,13 @@ from regrad.perexample.sums import Sums
 class _LossModule(nn.Module):
     """The losses as a module: `functional_call` then replaces the parameters wherever `losses` reads them."""
 
-    def __init__(self, model: nn.Module, losses: Losses):
+    def __init__(self, model: nn.Module, losses: Losses, count: int):
         super().__init__()
         self.model = model
-        self._losses = losses
+        self._losses, self._count = losses, count
 
     def forward(self, batch: Any, size: int) -> Tensor:
-        return check_losses(self._losses(self.model, batch), size).mean()
+        return check_losses(self._losses(self.model, batch), size, self._count).mean()
 
 
 def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, options: Mapping[str, int]) -> None:
@@ -36,7 +36,7 @@ def fold_by_vmap(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, op
     refuse_hooks(sums.parameters)
     # Under the name the wrapper gives it: `functional_call` looks parameters up by path.
     trainable = {f"model.{name}": p.detach() for name, p in model.named_parameters() if p.requires_grad}
-    module = _LossModule(model, losses)
+    module = _LossModule(model, losses, sums.rows * size)
 
     def loss_of_group(parameters: dict[str, Tensor], group: Any) -> Tensor:
         return functional_call(module, parameters, (group, size))

@@ -49,7 +49,8 @@ def cause(spec: Spec, past: dict[str, list[Fingerprint]], bench: Bench) -> str:
     if not before:
         return "never run here"
     differ = [{n for n in Fingerprint.model_fields if getattr(f, n) != getattr(now, n)} for f in before]
-    return "changed since: " + ", ".join(sorted(min(differ, key=len)))
+    fewest = min(differ, key=len)
+    return "changed since: " + ", ".join(sorted(fewest))
 
 
 class History:

@@ -116,7 +116,8 @@ def list_of(rows: Sequence[Plain]) -> str:
     parts = []
     for verdict in (REPRODUCED, NOT_REPRODUCED, REFUTED, INCONCLUSIVE):
         parts += [
-            rf"\finding{{{MACROS[verdict]}}}{{{tex(row['short'])}}}{{{tex(reason(row))}}}"
+            rf"\finding{{{MACROS[verdict]}}}{{\hyperlink{{claim:{row['id']}}}{{{tex(row['short'])}}}}}"
+            rf"{{{tex(reason(row))}{proof(row)}}}"
             for row in strongest(row for row in rows if row["verdict"] == verdict)
         ]
     left = [row for row in rows if row["verdict"] == NOT_TESTED]
@@ -126,6 +127,11 @@ def list_of(rows: Sequence[Plain]) -> str:
         first = "" if len(left) == 1 else "The first reasons: "
         parts.append(rf"\finding{{nottested}}{{{len(left)} not tested}}{{{tex(f'{shorts}. {first}{reasons}')}}}")
     return "\n".join(parts)
+
+
+def proof(row: Plain) -> str:
+    r"""Return a link to where the appendix names a reading's proof, as LaTeX; empty for what was run."""
+    return rf" \hyperlink{{claim:{row['id']}}}{{\underline{{Proof}}.}}" if row["verdict"] == REFUTED else ""
 
 
 def numbers(rows: Sequence[Plain], runs: str) -> dict[str, str]:

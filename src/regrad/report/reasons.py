@@ -1,5 +1,6 @@
 """Why a claim has its verdict, as a sentence that a stranger understands; the words are `regrad.report.words`'."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT
 
 Plain = Mapping[str, Any]
 MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
+SHARES = ("accuracy", "of runs")  # units of which a hundredth is a point
+REVERSED = re.compile(r": the step (.+?) to (.+?) reverses the claim by more than the margin")
 
 
 def figure(value: float) -> str:
@@ -35,9 +38,20 @@ def reason(row: Plain) -> str:
         return row["proved"] or "A worked example contradicts the sentence for the algorithm that is printed."
     if row["verdict"] == NOT_TESTED:
         return waiting(row)
+    row = in_points(row)
     if row["estimate"] is None:
         return "No pair of runs ended in two numbers; their ranks decide."
     return f"{finding(row)}{judged(row)}"
+
+
+def in_points(row: Plain) -> Plain:
+    """Return a row whose shares are points of a hundred: estimate, interval, margin and what could be seen."""
+    if row["unit"] not in SHARES or row["test"]["kind"] == "ratio":
+        return row
+    hundred = [None if value is None else 100 * value for value in row["interval"] or ()]
+    seen = row["detectable"] and 100 * row["detectable"]
+    changed = {"unit": "points", "interval": hundred or None, "detectable": seen, "estimate": 100 * row["estimate"]}
+    return dict(row) | changed | {"test": row["test"] | {"margin": 100 * row["test"]["margin"]}}
 
 
 def waiting(row: Plain) -> str:
@@ -74,7 +88,10 @@ def finding(row: Plain) -> str:
         return f"{capital(named)}: {first} has {times}"
     more = "higher" if value > 0 else "lower"
     if kind == "rate":
-        return f"{capital(named)}: {more} by {figure(100 * abs(value))} points with {first} than with {last}"
+        return f"{capital(named)}: {more} by {figure(abs(value))} points with {first} than with {last} {within}"
+    if unit == "steps":
+        more = "more" if value > 0 else "fewer"
+        return f"{capital(named)}: {first} takes {figure(abs(value))} {more} than {last} {within}"
     if row["metric"].partition("/")[0] == "test_loss":
         where = "" if "/" not in row["metric"] else f" on the {words.TASKS.get(*[row['metric'].partition('/')[2]] * 2)}"
         side = "above" if value > 0 else "below"
@@ -91,15 +108,25 @@ def judged(row: Plain) -> str:
         return f"; the claim allows {f'{low:g} to' if low else 'up to'} {high:g}."
     if row["verdict"] == REPRODUCED:
         return ", as claimed."
-    if row["verdict"] == NOT_REPRODUCED and not row["by_p"]:
-        return f": a tie, inside the margin of {margin:g}."
     if row["verdict"] == NOT_REPRODUCED:
-        return ", against the claim." if points <= 0 else ", but another part of the claim speaks against it."
+        return refused(row, points)
     assert row["verdict"] == INCONCLUSIVE
     seen = f"; {row['n']} pairs show differences from {figure(row['detectable'])}" if row["detectable"] else ""
     return f": not decided{seen}{f', the margin is {margin:g}' if margin else ''}."
 
 
+def refused(row: Plain, points: float) -> str:
+    """Return what speaks against a claim that was not reproduced; ``points`` is its estimate, turned for the claim."""
+    if step := REVERSED.search(row["why"]):
+        first, second = map(words.arm, step.groups())
+        return f", but from {first} to {second} it goes the other way by more than the margin."
+    if "the arm predicted best ends worse" in row["why"]:
+        return ", but another arm than the one predicted ends best, by more than the margin."
+    if row["p"] is not None and not row["by_p"]:
+        return f": a tie, inside the margin of {row['test']['margin']:g}."
+    return ", against the claim." if points <= 0 else ", but another part of the claim speaks against it."
+
+
 def tex(text: str) -> str:
-    """Return a text for LaTeX, whose minus signs, ties and unbreakable intervals survive."""
-    return escape_tex(text).replace("\N{NO-BREAK SPACE}", "~")
+    """Return a text for LaTeX, whose minus signs, ties, apostrophes and unbreakable intervals survive."""
+    return escape_tex(text.replace("'", "’")).replace("\N{NO-BREAK SPACE}", "~")

@@ -26,7 +26,7 @@ ARMS = {
     "vmap": "the vectorized gradient",
     "per_example_gradients": "the per-example gradients",
     "activations": "the activations",
-    # DGS: S1 and E1 are the two readings that train
+    # DGS: the two readings that train
     "S1": "DGS by its steps",
     "E1": "DGS by its equation",
     "sgd": "SGD",
@@ -66,7 +66,7 @@ ARMS = {
     **{f"minilm-r{r}+sgg": f"SGG on LoRA of rank {r}" for r in (4, 8)},
     "robust-sgg": "SGG around AdamW",
     "robust-adamw": "AdamW",
-    "statistic=mad": "the printed statistic, MDA",
+    "statistic=mad": "the deviation from the median as statistic",
     "statistic=l2": "the root mean square as statistic",
     "statistic=mean": "the mean as statistic",
     "feature=second-moment": "grouping by the second moment",
@@ -97,6 +97,40 @@ ARMS = {
     "fused": "AdamW (torch's fused kernel)",
     "fused+sgg": "SGG around AdamW (torch's fused kernel)",
 }  # fmt: skip
+
+# What figures and tables call an arm whose key says nothing.
+LABELS = {
+    "E1": "DGS, equation",
+    "E1L": "DGS, equation by tensor",
+    "E1T": "DGS, equation on norms",
+    "E4": "DGS, equation as rate",
+    "S1": "DGS, steps",
+    "S1T": "DGS, steps by tensor",
+    "V0": "as printed",
+    "V1": "scale divided out",
+    "V2": "overflows skipped",
+    "V3": "norms averaged",
+    "V4": "repaired",
+    "statistic=mad": "MAD for MDA",
+    "statistic=l2": "root mean square for MDA",
+    "statistic=mean": "mean for MDA",
+    "feature=second-moment": "by second moment",
+    "feature=momentum": "by signed momentum",
+    "feature=gradient": "by gradient",
+    "D=clusters": "median over clusters",
+    "grouping=exact": "exact k-means",
+    "grouping=minibatch": "mini-batch k-means",
+    "grouping=gmm": "Gaussian mixture",
+    "grouping=dbscan": "DBSCAN",
+    "K=2": "2 clusters",
+    "K=4": "4 clusters",
+    "beta3=0.9": "β₃ = 0.9",
+    "beta3=0.999": "β₃ = 0.999",
+    "T=half": "half the interval",
+    "T=double": "twice the interval",
+    "T=fivefold": "5 × the interval",
+    "T=printed": "printed interval",
+}
 
 # What a metric is called, and with which verb a difference of it is said.
 METRICS = {

@@ -6,7 +6,7 @@ Acts on: the loss (scaling) and the gradient (unscaling, clipping).
 import copy
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,31 +19,6 @@ from regrad.scaling.gradients import gradients_of, unscale_
 from regrad.scaling.order import OrderOfUse
 from regrad.scaling.third_party import AGC, ZClip
 from regrad.scaling.variants import LARGEST_SCALE
-
-
-class Scaler(Protocol):
-    """The calls of an iteration: scale, (unscale,) step, update."""
-
-    def scale(self, outputs: Any) -> Any:
-        """Multiply losses by the scale."""
-
-    def unscale_(self, optimizer: Optimizer) -> None:
-        """Divide gradients by the scale, in place."""
-
-    def step(self, optimizer: Optimizer) -> Any:
-        """Step the optimizer unless a gradient is not finite."""
-
-    def update(self) -> None:
-        """Close the iteration."""
-
-    def get_scale(self) -> float:
-        """Return the present scale."""
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state."""
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore a state."""
 
 
 class FixedScaler:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from regrad.transforms.dgs import READINGS, dgs_updates
+from regrad.transforms.dgs import dgs_updates
 from regrad.transforms.dgs_impact import Gamma
 
 
@@ -45,12 +45,6 @@ def cosine(updates: Sequence[Tensor], gradients: Sequence[Tensor]) -> float:
     a, b = (torch.cat([t.detach().double().reshape(-1) for t in tensors]) for tensors in (updates, gradients))
     norms = float(a.norm() * b.norm())
     return float(a.dot(b)) / norms if norms else math.nan
-
-
-def cosines(gradients: Sequence[Tensor], *, eps: float = 1e-8, gamma: Gamma = "1/n") -> dict[str, float]:
-    """Return the cosine of each reading's Δ with the gradient: panel 2. It is 1 for "equation", any γ."""
-    updates = {reading: dgs_updates(gradients, reading, lr=1.0, eps=eps, gamma=gamma) for reading in READINGS}
-    return {reading: cosine(deltas, gradients) for reading, deltas in updates.items()}
 
 
 def step_norms(

@@ -43,16 +43,6 @@ def histogram_boundaries(histogram: Histogram, clusters: int) -> Tensor:
     return histogram.edges.gather(1, cuts)
 
 
-def excess_bound(histogram: Histogram, optimum: Tensor) -> Tensor:
-    """Return the largest cost [L] `histogram_boundaries` may have, given the optimum [L] (see the module)."""
-    d = (histogram.counts * (histogram.edges.diff(dim=1) / 2).square()).sum(1).sqrt()
-    sums = prefix_sums(histogram.counts, _bin_centres(histogram.edges) - histogram.mean[:, None])
-    cells = sums.gather(2, _cell_ends(histogram).expand(3, -1, -1))
-    ends = torch.arange(cells.shape[2], device=cells.device)
-    w = segment_cost(cells, ends[:-1], ends[1:]).sum(1).sqrt()
-    return (((optimum.sqrt() + d + w).square() + w.square()).sqrt() + d).square()
-
-
 def _bin_centres(edges: Tensor) -> Tensor:
     return (edges[:, 1:] + edges[:, :-1]) / 2
 

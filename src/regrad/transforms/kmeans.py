@@ -24,13 +24,6 @@ def assign(values: Tensor, boundaries: Tensor) -> Tensor:
     return index
 
 
-def within_cost(values: Tensor, boundaries: Tensor) -> float:
-    """Return the k-means cost in float64: squared distances to the cluster means, summed (not averaged)."""
-    points, index = values.double().flatten(), assign(values, boundaries).flatten()
-    clusters = (points[index == c] for c in range(len(boundaries) + 1))
-    return sum(float((x - x.mean()).square().sum()) for x in clusters if x.numel())
-
-
 def exact_boundaries(values: Tensor, clusters: int) -> Tensor:
     """Return the [clusters - 1] boundaries of an optimal 1-D k-means clustering, in the dtype of ``values``.
 

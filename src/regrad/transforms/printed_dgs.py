@@ -112,8 +112,3 @@ def repaired_parameters(
 def iterations(epochs: int = EPOCHS, *, images: int = IMAGES, batch_size: int = BATCH_SIZE) -> int:
     """Return how many steps the printed loop takes: 15 630 as printed."""
     return epochs * -(-images // batch_size)
-
-
-def epochs_for(steps: int, *, images: int = IMAGES, batch_size: int = BATCH_SIZE) -> float:
-    """Return how many epochs so many steps are, to compare "spikes (K)" read as iterations with the loop."""
-    return steps / -(-images // batch_size)

@@ -17,15 +17,6 @@ from regrad.transforms.checks import in_range, integer_at_least, one_of
 from regrad.transforms.placements import PLACEMENTS, ema_gain, group_count
 
 
-def variance_from_squares(mean: Tensor, mean_square: Tensor, batch_size: int) -> Tensor:
-    """Return the per-example variance v = (mean_square - mean²) B/(B - 1), at least 0.
-
-    It loses digits where μ² >> σ²: prefer a variance computed from centred gradients.
-    """
-    integer_at_least("batch_size", batch_size, 2)
-    return (mean_square - mean.square()).clamp_min(0) * (batch_size / (batch_size - 1))
-
-
 def split_batch_square(mean: Tensor, variance: Tensor, batch_size: int) -> tuple[Tensor, Tensor]:
     """Split gbar² into unbiased estimates of its two parts, μ² and σ²/B.
 

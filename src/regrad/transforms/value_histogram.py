@@ -45,11 +45,6 @@ def value_histogram(tensors: list[Tensor], *, signed: bool) -> Histogram:
     return Histogram(counts, torch.nn.functional.pad(counts.cumsum(1), (1, 0)), edges, torch.stack(means))
 
 
-def is_usable(values: Tensor) -> bool:
-    """Say whether every entry is finite in float32."""
-    return bool(torch.isfinite(values.abs().amax())) if values.numel() else False
-
-
 def count_below(histogram: Histogram, values: Tensor) -> Tensor:
     """Return how many entries of each row lie below ``values`` [L, V], interpolated linearly inside a bin."""
     last = histogram.counts.shape[1] - 1

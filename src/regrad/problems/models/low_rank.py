@@ -23,6 +23,11 @@ class LowRankLinear(nn.Module):
     Source: Hu et al. 2022, LoRA (arXiv 2106.09685), section 4.1; A is Kaiming-uniform as in its code.
     """
 
+    scale: float
+    weight: nn.Parameter
+    down: nn.Parameter
+    up: nn.Parameter
+
     def __init__(self, dense: nn.Linear, *, rank: int, alpha: float, generator: torch.Generator | None = None):
         super().__init__()
         most = min(dense.in_features, dense.out_features)

@@ -10,7 +10,7 @@ from typing import Any
 
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.evaluate import Verdict
-from regrad.report.ledger.kinds.outcome import NOT_TESTED, Outcome, number
+from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome, number
 from regrad.report.reasons import reason, tex
 
 Plain = dict[str, Any]
@@ -92,17 +92,25 @@ def _outcome(outcome: Outcome) -> Plain:
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:
-    verdict, why = escape_tex(row["verdict"] + _scale(row)), tex(reason(row))
+    verdict, why = escape_tex(row["verdict"] + _scale(row)), tex(reason(row)) + _proof(row)
     p = f"${_p(row['p_holm'])}$" if row["p_holm"] is not None else ""
     return [
-        escape_tex(row["id"]),
-        breakable(escape_tex(row["sentence"])),
+        rf"\hypertarget{{claim:{row['id']}}}{{{escape_tex(row['id'])}}}",
+        breakable(tex(row["sentence"])),
         _latex_estimate(row),
         _n(row),
         p,
         verdict,
         why,
     ]
+
+
+def _proof(row: Mapping[str, Any]) -> str:
+    """Return where the proof of a reading lies: a test of the repository, named here and linked elsewhere."""
+    if row["verdict"] != REFUTED:
+        return ""
+    path = breakable(escape_tex(row["test"]["proof"])).replace("/", r"/\allowbreak{}")
+    return rf" Proof: \texttt{{{path}}}"
 
 
 def _latex_estimate(row: Mapping[str, Any]) -> str:

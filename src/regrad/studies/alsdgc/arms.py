@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.report.words import LABELS
 from regrad.results import Part
 from regrad.studies.study import Arm
 
@@ -53,11 +54,11 @@ TABLE = (
     ScaledArm("clip-1", "norm 1", GREEN, "s", max_norm=1.0, factor=2.0),
     ScaledArm("clip-3", "norm 3", GREEN, "<", max_norm=3.0),
     ScaledArm("clip-10", "norm 10", GREEN, ">", max_norm=10.0),
-    ScaledArm("V0", "V0, printed", RED, "o", family="rung", scaler=alsdgc("V0"), warms_up=True, factor=1 / 64),
-    ScaledArm("V1", "V1, unscaled", ORANGE, "v", family="rung", scaler=alsdgc("V1"), warms_up=True),
-    ScaledArm("V2", "V2, skips", YELLOW, "^", family="rung", scaler=alsdgc("V2"), warms_up=True),
-    ScaledArm("V3", "V3, averages", SKY, "<", family="rung", scaler=alsdgc("V3"), warms_up=True),
-    ScaledArm("V4", "V4, repaired", BLUE, "D", family="rung", scaler=alsdgc("V4"), warms_up=True),
+    ScaledArm("V0", LABELS["V0"], RED, "o", family="rung", scaler=alsdgc("V0"), warms_up=True, factor=1 / 64),
+    ScaledArm("V1", LABELS["V1"], ORANGE, "v", family="rung", scaler=alsdgc("V1"), warms_up=True),
+    ScaledArm("V2", LABELS["V2"], YELLOW, "^", family="rung", scaler=alsdgc("V2"), warms_up=True),
+    ScaledArm("V3", LABELS["V3"], SKY, "<", family="rung", scaler=alsdgc("V3"), warms_up=True),
+    ScaledArm("V4", LABELS["V4"], BLUE, "D", family="rung", scaler=alsdgc("V4"), warms_up=True),
     # All of the machinery, with scale and threshold where they start.
     ScaledArm("placebo", "frozen", PINK, "X", factor=2.0,
               scaler=alsdgc("V2", frozen=True, init_scale=2.0**16, init_threshold=1.0)),

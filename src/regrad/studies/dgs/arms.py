@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pydantic import JsonValue
 
 from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.report.words import LABELS
 from regrad.results import Part
 from regrad.studies.study import Arm
 
@@ -49,12 +50,13 @@ TABLE = (
     DGSArm("adamw", "AdamW", SKY, "<", optimizer="adamw", options={"weight_decay": 0.01}, center=1e-2),
     DGSArm("lars", "LARS", PINK, "P", optimizer="lars", options=LARS, center=0.5, parts=("images", "spiking")),
     DGSArm("sign", "signSGD", GREEN, "X", optimizer="sign_sgd", options={"momentum": 0.0}, center=2e-3),
-    DGSArm("E1", "DGS E1", RED, "o", optimizer="dgs", reading="equation", center=3e-3, parts=EVERYWHERE),
-    DGSArm("E1L", "DGS E1L", RED, "s", optimizer="dgs", reading="equation_per_tensor", center=3e-3, by_tensor=True),
-    DGSArm("E1T", "DGS E1T", RED, "^", optimizer="dgs", reading="equation_tensor_norms", center=0.05, by_tensor=True),
-    DGSArm("E4", "DGS E4", YELLOW, "h", optimizer="dgs", reading="equation_magnitude_rate", center=0.02),
-    DGSArm("S1", "DGS S1", ORANGE, "o", optimizer="dgs", reading="steps", center=2e-3, parts=EVERYWHERE),
-    DGSArm("S1T", "DGS S1T", ORANGE, "s", optimizer="dgs", reading="steps_per_tensor", center=0.1, by_tensor=True),
+    DGSArm("E1", LABELS["E1"], RED, "o", optimizer="dgs", reading="equation", center=3e-3, parts=EVERYWHERE),
+    DGSArm("E1L", LABELS["E1L"], RED, "s", optimizer="dgs", reading="equation_per_tensor", center=3e-3, by_tensor=True),
+    DGSArm("E1T", LABELS["E1T"], RED, "^", optimizer="dgs",
+           reading="equation_tensor_norms", center=0.05, by_tensor=True),
+    DGSArm("E4", LABELS["E4"], YELLOW, "h", optimizer="dgs", reading="equation_magnitude_rate", center=0.02),
+    DGSArm("S1", LABELS["S1"], ORANGE, "o", optimizer="dgs", reading="steps", center=2e-3, parts=EVERYWHERE),
+    DGSArm("S1T", LABELS["S1T"], ORANGE, "s", optimizer="dgs", reading="steps_per_tensor", center=0.1, by_tensor=True),
     DGSArm("lars+dgs", "LARS, scaled by DGS", PINK, "P", optimizer="lars", options=LARS, center=0.5, base="lars",
            parts=("spiking",)),
     DGSArm("adam+dgs", "Adam, scaled by DGS", BLUE, "D", optimizer="adam", center=1e-2, base="adam",

@@ -28,7 +28,11 @@ from regrad.studies.dgs.quantities import (
 from regrad.studies.dgs.tables import PRINTED, spiking_task
 
 # Step lengths by their name in the published curves: arm, label, line style.
-STEP_LENGTHS = {"E1": ("E1", "E1, γ = 1", "-"), "E1 1/n": ("E1", "E1, γ = 1/n", "--"), "S1": ("S1", "S1", "-")}
+STEP_LENGTHS = {
+    "E1": ("E1", "equation, γ = 1", "-"),
+    "E1 1/n": ("E1", "equation, γ = 1/n", "--"),
+    "S1": ("S1", "steps", "-"),
+}
 
 
 def fig_theorems(curves: Mapping[str, Any], records: Sequence[Record]) -> Figure:
@@ -49,7 +53,7 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
     x = curves["magnitudes"]
     middle = min(range(len(x)), key=lambda k: abs(math.log(x[k])))
     looks: dict[str, dict[str, Any]] = {
-        ARMS[name].reading: {"color": ARMS[name].color, "label": name} for name in ("E1", "E4", "S1")
+        ARMS[name].reading: {"color": ARMS[name].color, "label": ARMS[name].label} for name in ("E1", "E4", "S1")
     }
     # A sentence of the document describes this form, and no equation does.
     looks["inverse"] = {"color": COMPARED_WITH, "label": "the sentence (not printed)", "ls": ":"}
@@ -65,7 +69,7 @@ def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
     for place, (reading, arm) in enumerate(READINGS.items()):
         values = [y for of_run in curves if f"cosine/{reading}" in of_run for y in of_run[f"cosine/{reading}"].y]
         axis.scatter(values, [place] * len(values), color=arm.color, marker=arm.marker, s=10, alpha=0.6)
-    names = [arm.name for arm in READINGS.values()]
+    names = [arm.label for arm in READINGS.values()]
     axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1.04), ylim=(len(names) - 0.5, -0.5))
     axis.set_xlabel("cosine of Δ and gradient, ResNet-20")
 

@@ -104,7 +104,7 @@ def reset_table(records: Sequence[Record]) -> pd.DataFrame:
             line = {"network": name, "reset": reset}
             for arm, own in runs.items():
                 line[ARMS[arm].label] = mean_text(own, "test_accuracy", 1)
-            line["S1 minus Adam"] = interval_text(runs["S1"].gap(runs["adam"], "test_accuracy"), "", 1)
+            line["steps minus Adam"] = interval_text(runs["S1"].gap(runs["adam"], "test_accuracy"), "", 1)
             lines.append(line)
     return pd.DataFrame(lines)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from pydantic import JsonValue
 
 from regrad.report.palette import BLUE, GREY, ORANGE, PINK, SKY, YELLOW
+from regrad.report.words import LABELS
 from regrad.studies.study import Arm
 
 PRINTED_INTERVAL = 500  # steps between reclusters in the paper
@@ -115,7 +116,8 @@ VARIANTS: dict[str, SGGArm] = {
 
 
 def ablation(name: str, *, wrapper: str = "sgg", intervals: float = 1.0, **options: JsonValue) -> SGGArm:
-    return SGGArm(name, name, BLUE, "D", part="ablations", wrapper=wrapper, intervals=intervals, options=options)
+    label = LABELS[name]
+    return SGGArm(name, label, BLUE, "D", part="ablations", wrapper=wrapper, intervals=intervals, options=options)
 
 
 ABLATIONS: dict[str, SGGArm] = {
