@@ -228,7 +228,11 @@ def test_everything_stands_where_tuning_left_no_arm_a_fresh_run():
 
 def test_step_lengths_are_told_apart_by_what_gamma_is():
     *_, lengths = figures.fig_theorems(CURVES, study_records()).axes
-    assert [text.get_text() for text in lengths.get_legend().get_texts()] == ["E1, γ = 1", "E1, γ = 1/n", "S1"]
+    assert [text.get_text() for text in lengths.get_legend().get_texts()] == [
+        "equation, γ = 1",
+        "equation, γ = 1/n",
+        "steps",
+    ]
     assert [line.get_linestyle() for line in lengths.lines] == ["-", "--", "-"]
 
 
