@@ -4,11 +4,14 @@ import platform
 import runpy
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from regrad import __version__
 from regrad.exits import FAILED, USAGE
+
+Prepare = Callable[[Any], Callable[[], None]]  # of a network: a function that takes one step
 
 HELP = """\
 usage: regrad check [FILE.py]
@@ -68,47 +71,18 @@ def check_installation() -> int:
 def checks() -> Iterator[tuple[str, Callable[[], str]]]:
     """Yield what is tried and a function that returns what went wrong, nothing if all is well."""
     import torch
-    from torch import nn
 
     from regrad.optim.dgs import DGS
     from regrad.optim.micro_adam import MicroAdam
     from regrad.optim.sgg import SGG
     from regrad.optim.sign_sgd import SignSGD
-    from regrad.perexample.checking import check as compare
     from regrad.perexample.engine import gradient_statistics
     from regrad.scaling.alsdgc import ALSDGC
 
-    random = torch.Generator().manual_seed(0)
-    batch = torch.rand(6, 5, generator=random)
+    batch = torch.rand(6, 5, generator=torch.Generator().manual_seed(0))
 
-    def model() -> nn.Module:
-        made = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3))
-        with torch.no_grad():
-            for p in made.parameters():
-                p.copy_(torch.rand(p.shape, generator=torch.Generator().manual_seed(p.numel())) - 0.5)
-        return made
-
-    def losses(network: nn.Module, x: Any) -> Any:
-        return network(x).square().sum(1)
-
-    def exact() -> str:
-        report = compare(model(), losses, batch)
-        return "" if report and not any(r.refusal for r in report.methods) else str(report).replace("\n", "; ")
-
-    def falls(step: Callable[[nn.Module], Callable[[], None]]) -> Callable[[], str]:
-        def run() -> str:
-            network = model()
-            before, once = losses(network, batch).mean().item(), step(network)
-            for _ in range(20):
-                network.zero_grad()
-                once()
-            after = losses(network, batch).mean().item()
-            return "" if after < before else f"the loss went from {before:.3g} to {after:.3g} in 20 steps"
-
-        return run
-
-    def plain(make: Callable[[nn.Module], Any]) -> Callable[[nn.Module], Callable[[], None]]:
-        def prepare(network: nn.Module) -> Callable[[], None]:
+    def scaled(make: Callable[[Any], Any]) -> Prepare:
+        def prepare(network: Any) -> Callable[[], None]:
             optimizer, scaler = make(network), ALSDGC("V4", init_scale=2.0)
 
             def once() -> None:
@@ -120,7 +94,7 @@ def checks() -> Iterator[tuple[str, Callable[[], str]]]:
 
         return prepare
 
-    def micro(network: nn.Module) -> Callable[[], None]:
+    def micro(network: Any) -> Callable[[], None]:
         optimizer = MicroAdam(network.named_parameters(), lr=1e-2)
 
         def once() -> None:
@@ -129,8 +103,43 @@ def checks() -> Iterator[tuple[str, Callable[[], str]]]:
 
         return once
 
-    yield "per-example gradients: graph, vmap and loop agree with float64", exact
-    yield "MicroAdam lowers a loss", falls(micro)
-    yield "SGG(AdamW), under ALSDGC", falls(plain(lambda m: SGG(torch.optim.AdamW(m.parameters(), 1e-2), interval=5)))
-    yield "SignSGD, under ALSDGC", falls(plain(lambda m: SignSGD(m.parameters(), 1e-3)))
-    yield "DGS, under ALSDGC", falls(plain(lambda m: DGS(m.parameters(), 1e-2)))
+    yield "per-example gradients: graph, vmap and loop agree with float64", partial(exact, batch)
+    for what, prepare in {
+        "MicroAdam lowers a loss": micro,
+        "SGG(AdamW), under ALSDGC": scaled(lambda m: SGG(torch.optim.AdamW(m.parameters(), 1e-2), interval=5)),
+        "SignSGD, under ALSDGC": scaled(lambda m: SignSGD(m.parameters(), 1e-3)),
+        "DGS, under ALSDGC": scaled(lambda m: DGS(m.parameters(), 1e-2)),
+    }.items():
+        yield what, partial(falls, prepare, batch)
+
+
+def model() -> Any:
+    import torch
+    from torch import nn
+
+    made = nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3))
+    with torch.no_grad():
+        for p in made.parameters():
+            p.copy_(torch.rand(p.shape, generator=torch.Generator().manual_seed(p.numel())) - 0.5)
+    return made
+
+
+def losses(network: Any, x: Any) -> Any:
+    return network(x).square().sum(1)
+
+
+def exact(batch: Any) -> str:
+    from regrad.perexample.checking import check as compare
+
+    report = compare(model(), losses, batch)
+    return "" if report and not any(r.refusal for r in report.methods) else str(report).replace("\n", "; ")
+
+
+def falls(prepare: Prepare, batch: Any) -> str:
+    network = model()
+    before, once = losses(network, batch).mean().item(), prepare(network)
+    for _ in range(20):
+        network.zero_grad()
+        once()
+    after = losses(network, batch).mean().item()
+    return "" if after < before else f"the loss went from {before:.3g} to {after:.3g} in 20 steps"

@@ -52,8 +52,7 @@ def gradient_statistics(
 
     Args:
         model: any module whose examples do not see each other; frozen parameters are skipped.
-        losses: called as `losses(model, batch)`; returns unreduced losses [B]. An example is whatever the
-            first axis counts: an image, a sequence.
+        losses: called as `losses(model, batch)`; returns losses [B], one for each entry of the first axis.
         batch: a tensor, or a nest of lists, tuples and mappings of tensors that share their first axis [B, …]. A
             list without tensors has an entry for each example; a tuple, a number or a string is everybody's.
         statistics: names, `clipped_mean(max_norm=…)` and elementwise functions, listed or as a mapping from
@@ -75,33 +74,36 @@ def gradient_statistics(
     Raises:
         ValueError: for a bad argument, and for a model that has no per-example gradients, with the remedy.
     """
-    request = parse_statistics(statistics)
-    size = batch_size(batch)
+    request, size = parse_statistics(statistics), batch_size(batch)
     _check(method, chunk_size, group_size, size)
     check_call(losses, model, batch)
     refuse_dependent_examples(model)
-    inner = original_module(model)
+    inner, group, rows = original_module(model), group_of(model), size // group_size
     if sharded := is_sharded(inner):
         _prepare_sharded(inner, method)
     trainable = trainable_parameters(inner)
-    check_elementwise(request.functions, next(iter(trainable.values())).device)
-    rows, group = size // group_size, group_of(model)
-    per_process = examples_per_process(rows, group, next(iter(trainable.values())).device)
-    _check_count(request, sum(per_process))
-    sums = Sums(request, trainable, sum(per_process), rows)
+    sums, per_process = _new_sums(request, trainable, rows, group)
     options = {"group_size": group_size, "chunk_size": chunk_size or rows}
 
     def fill(sums: Sums) -> None:
-        # A compiled model is run compiled by the surgery; the others cannot, and take the module as it was written.
-        asked = (without_ddp(model) if method == "graph" else inner, losses, batch)
+        # A compiled model is run compiled by the surgery; the others take the module as it was written.
+        run = without_ddp(model) if method == "graph" else inner
         with _turn(inner):
-            _fold(method, asked, sums, options, sharded=sharded)
+            _fold(method, (run, losses, batch), sums, options, sharded=sharded)
         reduce_sums(sums, group, per_process)
 
     fill(sums)
-    answer = sums.finish()
-    _mend_variances(answer, sums, fill)
+    _mend_variances(answer := sums.finish(), sums, fill)
     return shard_like(answer, trainable) if sharded else answer
+
+
+def _new_sums(request: Request, trainable: dict[str, nn.Parameter], rows: int, group: Any) -> tuple[Sums, list[int]]:
+    """Empty sums over the examples of all processes, and how many each of them has."""
+    device = next(iter(trainable.values())).device
+    check_elementwise(request.functions, device)
+    per_process = examples_per_process(rows, group, device)
+    _check_count(request, sum(per_process))
+    return Sums(request, trainable, sum(per_process), rows), per_process
 
 
 def _fold(

@@ -69,9 +69,7 @@ def token_statistics(
     """
     request = _parse(statistics)
     size = batch_size(batch)
-    chunk = size if chunk_size is None else chunk_size
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise ValueError(f"chunk_size={chunk_size!r}: an integer >= 1 or None is required")
+    chunk = _chunk(chunk_size, size)
     check_call(losses, model, batch)
     refuse_dependent_examples(model)
     if group_of(model) is not None:
@@ -81,6 +79,13 @@ def token_statistics(
     for part in chunks(size, chunk):
         _add_examples(sums, inner, losses, take(batch, part), part.start)
     return _finish(sums, request)
+
+
+def _chunk(asked: Any, size: int) -> int:
+    chunk = size if asked is None else asked
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise ValueError(f"chunk_size={asked!r}: an integer >= 1 or None is required")
+    return chunk
 
 
 def _finish(sums: Sums, request: Request) -> dict[str, Any]:
