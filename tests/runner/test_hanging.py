@@ -10,7 +10,9 @@ import pytest
 from stopped_runs import TRAININGS, Regression
 
 from regrad.problems.language import LanguageProblem
-from regrad.runner.ensure import Bench, RunsFailedError, ensure
+from regrad.runner import hanging
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import PUT_OFF, Bench, RunsFailedError, Task, ensure, perform
 from regrad.runner.hanging import HangError, Watch
 from regrad.runner.limits import CHECKPOINT, HANG, check, seconds
 from regrad.runner.resume import Keeper
@@ -24,6 +26,21 @@ watch = hanging.Watch(0.3)
 watch.put_off()
 sum(range(10**13))  # native code that does not come back: no signal is answered
 """
+
+
+@pytest.mark.parametrize("slow", ["evaluate", "init_model"])
+def test_a_run_within_an_evaluation_or_still_making_data_when_time_is_over_is_put_off(slow, tmp_path, monkeypatch):
+    def endless(self, *_):
+        while True:
+            sum(range(1000))
+
+    monkeypatch.setattr(LanguageProblem, slow, endless)
+    monkeypatch.setattr(hanging, "LATE", 0.2)
+    bench, start = Bench(tmp_path / "runs", tmp_path / "cache", jobs=1, until=time.time() + 1.0), time.monotonic()
+    one, before = spec(seed=1), signal.getsignal(signal.SIGALRM)
+    assert perform(Task(one, fingerprint(one, "cpu"), bench)).status == PUT_OFF
+    assert time.monotonic() - start < 10
+    assert signal.getsignal(signal.SIGALRM) is before
 
 
 @pytest.mark.parametrize("variable", [CHECKPOINT, HANG])
@@ -88,7 +105,9 @@ def test_code_that_never_returns_to_python_ends_with_its_process_and_says_where_
 
 def test_python_is_asked_before_the_process_is_ended():
     late = STUCK.replace("Watch(0.3)", "Watch(4.0)").replace("GRACE = 0.2", "GRACE = 0.36")
-    late = late.partition("sum(")[0] + """
+    late = (
+        late.partition("sum(")[0]
+        + """
 import time
 time.sleep(0.39)  # the last step, just before the other clock would have been set anew
 watch.put_off()
@@ -99,6 +118,7 @@ except hanging.HangError:
     time.sleep(0.3)
     print("answered")
 """
+    )
     done = subprocess.run([sys.executable, "-c", late], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (0, "answered\n"), done.stderr
 

@@ -1,12 +1,13 @@
 """The cost of per-example statistics: what is drawn, printed and judged, from a benchmark's record made by hand."""
 
+import json
 import math
 from pathlib import Path
 
 import pytest
 import torch
 
-from regrad.report.benchmarks import read
+from regrad.report.benchmarks import read, write
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
 from regrad.studies.engine import claims, figures, numbers, tables
@@ -150,3 +151,19 @@ def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_ar
         assert {"ordinary", "surgery", "vmap", "ExpandedWeights"} <= set(arms)
     assert set(numbers.numbers(benchmark)) >= {"engine/machine", "engine/MLP-B64/time"}
     assert len(figures.fig_cost(benchmark).axes[0].get_yticks()) == len(benchmark["workloads"])
+
+
+def test_the_table_of_a_gpu_has_its_lines_before_anything_was_measured_and_fills_them(tmp_path):
+    empty = tables.gpu_table(tmp_path)
+    assert list(empty["measured"]) == [tables.UNMEASURED] * 6 == list(tables.gpu_table(COMMITTED.parent)["measured"])
+    assert list(empty["bound"])[:2] == ["1.10", "1.20"]
+    name = "decoder 160M B512 T128"
+    write(tmp_path / "perexample-cuda.json", json.dumps({"workloads": {name: {"surgery": arm([1.15], 95)}}}))
+    rates = {"tokens a second": {"AdamW fused": 123456.0}, "SGG over AdamW": 1.0123}
+    write(tmp_path / "steps-cuda.json", json.dumps({"sizes": {"60M": rates}}))
+    assert list(tables.gpu_table(tmp_path)["measured"]) == [
+        tables.UNMEASURED, "1.15", "123,456", "1.012", tables.UNMEASURED, tables.UNMEASURED
+    ]  # fmt: skip
+    (tmp_path / "steps-cuda.json").write_text("{}")
+    with pytest.raises(ValueError, match="checksum mismatch"):
+        tables.gpu_table(tmp_path)

@@ -24,8 +24,8 @@ from regrad.runner import limits
 from regrad.runner.circumstances import measured
 from regrad.runner.dependencies import fingerprint
 from regrad.runner.ensure import CHECKPOINTS, Bench, known
+from regrad.runner.hanging import OutOfTime
 from regrad.runner.ranks import RanksError, run
-from regrad.runner.resume import OutOfTime
 from regrad.store import Store
 from regrad.studies.study import Study
 

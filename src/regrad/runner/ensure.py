@@ -88,7 +88,8 @@ def perform(task: Task) -> Outcome:
     if time.time() + task.seconds > task.bench.until:
         return Outcome(task.run_id, PUT_OFF)  # before torch is imported: this is said of hundreds in a second
     from regrad.runner.circumstances import begin, measured
-    from regrad.runner.resume import Keeper, OutOfTime
+    from regrad.runner.hanging import OutOfTime
+    from regrad.runner.resume import Keeper
     from regrad.runner.train import run
 
     name, device = task.run_id, task.fingerprint.device

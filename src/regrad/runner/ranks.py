@@ -34,6 +34,7 @@ from regrad.problems.data.splits import Split
 from regrad.problems.problem import Problem
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.build import build_gradient, build_problem
+from regrad.runner.hanging import Watch
 from regrad.runner.resume import Keeper
 from regrad.runner.train import record_of, train, trainable
 
@@ -81,6 +82,7 @@ class RankKeeper(Keeper):
     def __init__(self, folder: Path, name: str, way: str, *, device: str, until: float) -> None:
         rank, world = dist.get_rank(), dist.get_world_size()
         super().__init__(folder, f"{name}.{way}-{rank}-of-{world}", device=device, until=until)
+        self.watch = Watch()  # time ends at a step on which all ranks agree: one that left alone would hang the others
         self.where = device if way == "fully_shard" else "cpu"  # a shard stays on the device that its mesh is of
 
     def agreed(self, kept: dict[str, Any] | None) -> dict[str, Any] | None:

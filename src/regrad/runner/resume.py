@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from regrad.atomic import write_atomically
-from regrad.runner.hanging import Watch
+from regrad.runner.hanging import OutOfTime, Watch
 from regrad.runner.limits import CHECKPOINT, seconds
 from regrad.runner.train import Moving
 
@@ -89,10 +89,6 @@ def restore(moving: Moving, kept: dict[str, Any]) -> int:
     return int(kept["step"])
 
 
-class OutOfTime(Exception):  # noqa: N818 - it is no error: the run goes on another time
-    """The time for runs is over, and this one's checkpoint is kept."""
-
-
 class Keeper:
     """Keeps one run's checkpoint: every so many seconds, and when the process is asked to stop.
 
@@ -106,7 +102,7 @@ class Keeper:
     ) -> None:
         self.path, self.run_id, self.device = Path(folder) / f"{run_id}.checkpoint", run_id, device
         self.every = seconds(CHECKPOINT) if every is None else every
-        self.last, self.asked, self.watch, self.until = time.monotonic(), 0, Watch(), until
+        self.last, self.asked, self.watch, self.until = time.monotonic(), 0, Watch(until=until), until
         self.before: dict[int, Any] = {}
         # Where a checkpoint is read to. The CPU: model and optimizer take their tensors to where theirs live, and the
         # step counts that Adam keeps on the CPU would elsewhere make the host wait for the device at every step.
@@ -115,6 +111,7 @@ class Keeper:
     def __enter__(self) -> "Keeper":
         if threading.current_thread() is threading.main_thread():  # elsewhere only time makes checkpoints
             self.before = {number: signal.signal(number, self._ask) for number in STOPPING}
+            self.watch.begin()
         return self
 
     def __exit__(self, *_: object) -> None:

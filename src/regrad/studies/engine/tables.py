@@ -36,6 +36,7 @@ def cost_table(benchmark: Benchmark) -> pd.DataFrame:
 def ratios(timing: Mapping[str, Any]) -> str:
     return f"{timing['ratio']:.2f} / {timing['memory_ratio']:.2f}"
 
+
 # What ``benchmarks/gpu.sh`` measures, with the bounds that were set before.
 GPU_BOUNDS = {"decoder 160M B64 T1024": "1.10", "decoder 160M B512 T128": "1.20"}
 GPU_SIZES = ("60M", "130M")
@@ -43,7 +44,7 @@ UNMEASURED = "not measured"
 
 
 def gpu_table(folder: Path) -> pd.DataFrame:
-    """Return what the records of a GPU in a folder have, a line for each quantity, measured or not, beside its bound."""
+    """Return what the records of a GPU in a folder have, a line a quantity, measured or not, beside its bound."""
     engine, steps = (
         read(path) if path.exists() else {} for path in (folder / "perexample-cuda.json", folder / "steps-cuda.json")
     )
