@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from regrad.pipeline import site
+from regrad.published import SET
 from regrad.report.latex import escape_tex
 from regrad.report.ledger.kinds.outcome import number
 from regrad.report.ledger.tables import estimate_text, to_latex
 
 ROOT = Path(__file__).parents[1]
-CLAIMS = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+CLAIMS = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
 NUMBER = re.compile(r"-?(?:\d+(?:,\d{3})+|\d+(?:\.\d+)?(?:e[+-]?\d+)?|\.\d+)")
 
 
@@ -27,7 +28,9 @@ def figures(claim):
 def lines_by_claim(lines):
     """Lines of a table by the identifier in their first cell."""
     ids = {claim["id"] for claim in CLAIMS}
-    cells = {line: re.split(r"[|&]", line.strip().strip("|"))[0].strip().replace("{-}", "-") for line in lines}
+    # In the report an identifier is where links to its claim lead.
+    first = (re.split(r"[|&]", line.strip().strip("|"))[0].strip().replace("{-}", "-") for line in lines)
+    cells = {line: re.sub(r"^\\hypertarget{.*?}{(.*)}$", r"\1", cell) for line, cell in zip(lines, first, strict=True)}
     return {name: line for line, name in cells.items() if name in ids}
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from regrad import fingerprint
 from regrad.archive import Archive
+from regrad.published import SET
 from regrad.results import Part
 from regrad.runner import dependencies, registry
 from tiny_runs import spec
@@ -123,7 +124,7 @@ def test_plots_plans_and_the_pipeline_change_no_run(copy, before):
 def published():
     """The specs of the published runs of preset small, by the modules that their fingerprints start from."""
     groups = {}
-    for record in Archive(PACKAGE.parents[1] / "results" / "reference" / "small-cpu" / "runs"):
+    for record in Archive(PACKAGE.parents[1] / "results" / "reference" / SET / "runs"):
         groups.setdefault(tuple(dependencies.modules(record.spec)), []).append(record.spec)
     return groups
 

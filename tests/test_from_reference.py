@@ -13,7 +13,7 @@ import pytest
 
 from regrad import cli
 from regrad.pipeline.notebooks import LIVE
-from regrad.published import VARIABLE
+from regrad.published import SET, VARIABLE
 from regrad.report.export import Exporter, decode, encode
 from regrad.runner.ensure import Bench, RunsFailedError, ensure
 from regrad.store import Store
@@ -59,7 +59,7 @@ def rebuilt(tmp_path_factory):
 
 def test_every_verdict_is_the_published_one_to_the_digit(rebuilt):
     made = json.loads((rebuilt[0] / "results" / "claims.json").read_text())["claims"]
-    published = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+    published = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
     different = [new["id"] for new, old in zip(made, published, strict=True) if new != old]
     assert different == []
 

@@ -11,10 +11,11 @@ import pytest
 
 from regrad.archive import Archive
 from regrad.pipeline.folders import cache_folder
+from regrad.published import SET
 from regrad.runner.circumstances import processor
 from regrad.runner.repeat import Repeat, begin, repeat
 
-RUNS = Archive(Path(__file__).parents[1] / "results" / "reference" / "small-cpu" / "runs")
+RUNS = Archive(Path(__file__).parents[1] / "results" / "reference" / SET / "runs")
 SAMPLE = (
     ("language", "sign_sgd", "example_signs"),
     ("language", "micro_adam", "statistics"),

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from regrad.published import SET
+
 SCRIPT = Path(__file__).parent / "independent" / "recompute.py"
-PUBLISHED = Path(__file__).parents[1] / "results" / "reference" / "small-cpu"
+PUBLISHED = Path(__file__).parents[1] / "results" / "reference" / SET
 SOURCE = runpy.run_path(str(SCRIPT))
 FOUND = list(SOURCE["comparisons"](PUBLISHED))
 

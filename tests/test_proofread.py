@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from regrad.pipeline import paper, proofread
+from regrad.published import SET
 from regrad.report import words
 from regrad.report.findings import list_of
 from regrad.report.ledger.load import load
@@ -18,7 +19,7 @@ from regrad.studies.study import Arm
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = load(ROOT / "paper" / "claims.toml")
-PUBLISHED = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+PUBLISHED = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
 needs_tex = pytest.mark.skipif(
     not paper.tex_is_there() or shutil.which("pdftotext") is None, reason="needs latexmk, pdflatex and poppler"
 )

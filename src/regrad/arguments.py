@@ -11,6 +11,7 @@ from typing import NoReturn
 from regrad.executors.choice import EXECUTORS
 from regrad.exits import USAGE
 from regrad.presets import PRESETS
+from regrad.published import SET
 from regrad.results import suggestion
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -86,9 +87,9 @@ def parser() -> Parser:
     add(
         "--from-reference",
         nargs="?",
-        const="small-cpu",
+        const=SET,
         metavar="SET",
-        help="rebuild all from results/reference/SET (default: small-cpu): no training, no torch",
+        help=f"rebuild all from results/reference/SET (default: {SET}): no training, no torch",
     )
     add("--fresh", action="store_true", help="set all earlier runs aside and start anew")
     add("--dry-run", action="store_true", help="say what would run, and stop")

@@ -12,6 +12,7 @@ import pytest
 
 from regrad.pipeline import paper
 from regrad.pipeline.site import build
+from regrad.published import SET
 from regrad.report.latex import escape_tex
 
 pytestmark = pytest.mark.reliability
@@ -68,7 +69,7 @@ class Cells(HTMLParser):
 
 def page_of(folder, texts):
     """The index page of a ledger whose sentences and reasons are ``texts``."""
-    rows = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+    rows = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
     claims = [
         {**rows[k % len(rows)], "id": f"X{k}", "sentence": f"Q{k}Q{text}Z{k}Z", "why": text}
         for k, text in enumerate(texts)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from regrad.published import SET
 from regrad.report.board import DARK, LIGHT, fig_board, picture
 from regrad.report.board_rows import balanced, bar, block, room, shows
 from regrad.report.ledger.load import load
@@ -66,7 +67,7 @@ def test_columns_keep_papers_whole_and_end_at_about_the_same_height():
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
 def test_every_decided_claim_stands_on_the_board_and_nothing_is_smaller_than_seven_points(theme):
-    rows = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+    rows = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
     figure = fig_board(rows, PAPERS, theme=theme)
     said = texts(figure)
     assert {row["short"] for row in rows if row["verdict"] != "not tested"} <= set(said)
@@ -93,7 +94,7 @@ def test_nothing_is_written_beyond_the_edge():
 
 
 def test_the_pictures_of_the_readme_show_the_published_verdicts():
-    rows = json.loads((ROOT / "results" / "reference" / "small-cpu" / "claims.json").read_text())["claims"]
+    rows = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
     for name in ("board-light.svg", "board-dark.svg"):
         text = (ROOT / "docs" / name).read_text(encoding="utf-8")
         assert shows(rows) in text
