@@ -15,10 +15,16 @@ if TYPE_CHECKING:
     from regrad.perexample.checking import check as check
     from regrad.perexample.engine import assign_grad as assign_grad
     from regrad.perexample.engine import gradient_statistics as gradient_statistics
+    from regrad.perexample.inner_products import dot_product as dot_product
+    from regrad.perexample.merging import merge_statistics as merge_statistics
+    from regrad.perexample.noise import noise_scale as noise_scale
     from regrad.perexample.requests import banded_sign as banded_sign
-    from regrad.perexample.requests import clipped_mean as clipped_mean
     from regrad.perexample.rules.registry import register_rule as register_rule
     from regrad.perexample.tokens import token_statistics as token_statistics
+    from regrad.perexample.weights import clipped_mean as clipped_mean
+    from regrad.perexample.weights import group_norms as group_norms
+    from regrad.perexample.weights import layer_of as layer_of
+    from regrad.perexample.weights import weighted_mean as weighted_mean
     from regrad.scaling.alsdgc import ALSDGC as ALSDGC
     from regrad.transforms.clip_statistics import clip_statistics as clip_statistics
 
@@ -34,10 +40,16 @@ _HOMES = {
     "banded_sign": "perexample.requests",
     "check": "perexample.checking",
     "clip_statistics": "transforms.clip_statistics",
-    "clipped_mean": "perexample.requests",
+    "clipped_mean": "perexample.weights",
+    "dot_product": "perexample.inner_products",
     "gradient_statistics": "perexample.engine",
+    "group_norms": "perexample.weights",
+    "layer_of": "perexample.weights",
+    "merge_statistics": "perexample.merging",
+    "noise_scale": "perexample.noise",
     "register_rule": "perexample.rules.registry",
     "token_statistics": "perexample.tokens",  # nosec B105 - a module's name
+    "weighted_mean": "perexample.weights",
 }
 __all__ = list(_HOMES)
 

@@ -8,22 +8,35 @@ import os
 import socket
 import sys
 
+import pytest
 import torch
 import torch.distributed as dist
 from perexample_models import Decoder, next_token_losses
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
+from regrad.perexample import banded_sign, clipped_mean, dot_product, group_norms, layer_of, weighted_mean
 from regrad.perexample.engine import assign_grad, gradient_statistics
-from regrad.perexample.requests import banded_sign, clipped_mean
 
-STATISTICS = ["mean", "mean_square", "variance", banded_sign(1e-12), "norm", clipped_mean(0.5)]
+NAMES = ["mean", "mean_square", "variance", "norm"]
+STATISTICS = {name: name for name in NAMES} | {
+    "sign": banded_sign(1e-12),
+    "clipped": clipped_mean(0.5),
+    "by layer": group_norms(),
+    "clipped by layer": clipped_mean(0.1, by=layer_of),
+    "automatic": weighted_mean(lambda norm: 1 / (norm + 0.01)),
+}
 
 
 def problem():
     torch.set_default_dtype(torch.float64)
     torch.manual_seed(0)
     return Decoder(), torch.randint(0, 11, (9, 9))
+
+
+def along(model):
+    """A direction that every process knows."""
+    return dot_product({name: torch.full(p.shape, 0.1 * i) for i, (name, p) in enumerate(model.named_parameters())})
 
 
 def wrapped(model, how):
@@ -65,7 +78,12 @@ def measure(how, out):
     # Uneven on purpose: the last rank has what is left.
     share = len(batch) // world
     mine = batch[rank * share : (rank + 1) * share if rank + 1 < world else None]
-    answer = gradient_statistics(model, next_token_losses, mine, STATISTICS)
+    # A direction whose layers are whole is for whole layers, and pairs of examples for one process.
+    wanted = STATISTICS | ({"along": along(model.module)} if how == "ddp" else {})
+    answer = gradient_statistics(model, next_token_losses, mine, wanted)
+    for refused in (["gram"], *([] if how == "ddp" else [[along(model)]])):
+        with pytest.raises(ValueError, match="one process"):
+            gradient_statistics(model, next_token_losses, mine, refused)
     assign_grad(model, answer["mean"])
     torch.optim.SGD(model.parameters(), lr=0.1).step()
     whole = {

@@ -57,17 +57,21 @@ class Copies:
             yield
 
 
-def by_copies(model, losses, batch, statistics):
+def by_copies(model, losses, batch, statistics, mask=None):
     """What `token_statistics` promises, from gradients [B, T, *weight] that all exist."""
     copies = Copies(model)
     with copies.installed():
         total = losses(model, batch).sum()
     leaves = [copy for copy, _ in copies.of.values()]
     found = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-    tokens = {}
+    tokens, counts = {}, {}
     for (name, (_, axes)), gradient in zip(copies.of.items(), found, strict=True):
         flat = gradient.flatten(1, axes - 1) if axes > 1 else gradient.unsqueeze(1)
-        tokens[name] = flat * flat.shape[1]
+        real = torch.ones(flat.shape[:2], dtype=torch.bool)
+        if mask is not None and mask.shape[1] == flat.shape[1]:
+            real = mask
+        tokens[name] = flat * real.view(*real.shape, *[1] * (flat.ndim - 2)) * (real.sum() / len(real))
+        counts[name] = max(1, int(real.sum()))
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     answer = {}
     for key in statistics:
@@ -75,9 +79,7 @@ def by_copies(model, losses, batch, statistics):
             answer[key] = sum(g.flatten(2).square().sum(2) for g in tokens.values()).sqrt()
         else:
             answer[key] = {
-                name: KINDS[key](tokens[name]).sum((0, 1)) / max(1, tokens[name].shape[:2].numel())
-                if name in tokens
-                else torch.zeros_like(p)
+                name: KINDS[key](tokens[name]).sum((0, 1)) / counts[name] if name in tokens else torch.zeros_like(p)
                 for name, p in trainable.items()
             }
     return answer

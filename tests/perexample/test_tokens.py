@@ -51,7 +51,7 @@ class Language(nn.Module):
 
 def check(model, losses, batch, statistics=None, **options):
     statistics = ALL if statistics is None else statistics
-    expected = by_copies(model, losses, batch, statistics)
+    expected = by_copies(model, losses, batch, statistics, options.get("mask"))
     assert_same(expected, token_statistics(model, losses, batch, statistics, **options))
     return expected
 
@@ -355,3 +355,65 @@ def test_bad_arguments_are_refused_in_one_line(arguments, sentence):
     with pytest.raises(ValueError, match=sentence) as error:
         token_statistics(nn.Linear(4, 3), square_losses, torch.randn(3, 5, 4), **arguments)
     assert "\n" not in str(error.value)
+
+
+def padded(tokens):
+    """A mask of sequences of 1 to 8 tokens, and losses in which padding has none."""
+    real = torch.arange(tokens.shape[1] - 1) < torch.tensor([8, 3, 1, 5, 8, 2]).unsqueeze(1)
+
+    def losses(model, batch):
+        tokens, real = batch
+        by_token = functional.cross_entropy(model(tokens[:, :-1]).transpose(1, 2), tokens[:, 1:], reduction="none")
+        return (by_token * real).sum(1) / real.sum(1)
+
+    return real, losses
+
+
+@pytest.mark.parametrize("options", [{}, {"chunk_size": 4}])
+@pytest.mark.parametrize("tied", [True, False])
+def test_padding_is_no_token(tied, options):
+    model, tokens = Language(tied=tied, padding=0), torch.randint(0, 7, (6, 9))
+    real, losses = padded(tokens)
+    answer = check(model, losses, (tokens, real), mask=real, **options)
+    # Causal attention: what comes after the last token adds nothing, so the mean is still the gradient.
+    assert_same(
+        {"mean": gradient_statistics(model, losses, (tokens, real), ["mean"])["mean"]}, {"mean": answer["mean"]}
+    )
+    assert bool(((answer["norm"] > 0) == real).all())
+
+
+def test_a_mask_takes_out_what_is_not_zero():
+    model, x = nn.Sequential(nn.Linear(4, 3), Causal(), nn.Linear(3, 2)), torch.randn(5, 4, 4)
+    mask = torch.rand(5, 4) < 0.6
+    check(model, square_losses, x, mask=mask)
+    everything = token_statistics(model, square_losses, x, ALL, mask=torch.ones(5, 4, dtype=torch.bool))
+    assert_same(token_statistics(model, square_losses, x, ALL), everything)
+
+
+def test_a_layer_after_pooling_is_not_masked():
+    model = nn.ModuleList([nn.Linear(4, 3), nn.Linear(3, 2)])
+    losses = lambda m, x: m[1](m[0](x).tanh().mean(1)).square().sum(1)  # noqa: E731
+    check(model, losses, torch.randn(5, 6, 4), ALL[:4], mask=torch.rand(5, 6) < 0.7)
+
+
+def test_chosen_parameters_of_tokens():
+    model, tokens = Language(tied=False), torch.randint(0, 7, (6, 9))
+    everything = token_statistics(model, next_token_losses, tokens, ["mean_square"])["mean_square"]
+    some = token_statistics(model, next_token_losses, tokens, ["mean_square"], parameters=["head", "blocks"])
+    assert list(some["mean_square"]) == [n for n in everything if n.startswith(("head", "blocks"))]
+    assert_same({"x": {n: everything[n] for n in some["mean_square"]}}, {"x": some["mean_square"]})
+
+
+@pytest.mark.parametrize(
+    ("mask", "sentence"),
+    [
+        (torch.ones(6, 8), r"mask: torch.float64 \[6, 8\]; a bool tensor \[6, T\]"),
+        (torch.ones(5, 8, dtype=torch.bool), r"bool \[5, 8\]; a bool tensor \[6, T\]"),
+        ([True] * 6, "mask: list; a bool tensor"),
+        (torch.zeros(6, 8, dtype=torch.bool), "false everywhere"),
+        (torch.ones(6, 9, dtype=torch.bool), "it has 9 positions, the layer of .* 8;"),
+    ],
+)
+def test_a_mask_that_does_not_fit_is_refused(mask, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        token_statistics(Language(tied=False), next_token_losses, torch.randint(0, 7, (6, 9)), ALL, mask=mask)

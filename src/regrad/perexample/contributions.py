@@ -8,7 +8,7 @@ A rule's backward may run inside a compiled graph, whose operators take tensors 
 packs what it has at hand, the examples not grouped yet, and `unpack` makes the contribution of it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Factors:
 
     G: Tensor  # [n, T, o], gradient with respect to y
     A: Tensor  # [n, T, i], the layer's input
+    together = 1  # how many rows of the weight `restrict` cannot part
 
     @staticmethod
     def pack(g: Tensor, x: Tensor) -> Packed:
@@ -39,6 +40,19 @@ class Factors:
         """The gradients [c, o, i] of those examples."""
         return torch.bmm(self.G[examples].transpose(1, 2), self.A[examples])
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's [o, i]."""
+        return self.G.shape[2], self.A.shape[2]
+
+    def restrict(self, part: slice) -> "Factors":
+        """What it adds to those rows of the weight alone."""
+        return replace(self, G=self.G[:, :, part])
+
+    def along(self, v: Tensor) -> Tensor:
+        """The inner products [n] of the gradients with v [o, i], whose dtype they have."""
+        return ((self.A.to(v.dtype) @ v.t()) * self.G.to(v.dtype)).sum((1, 2))
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -47,6 +61,7 @@ class Rows:
     G: Tensor  # [n, T, d], gradient with respect to what was read
     tokens: Tensor  # [n, T], the rows read; entries outside 0 … v − 1 read nothing
     rows: int  # v
+    together = 1
 
     @staticmethod
     def pack(g: Tensor, tokens: Tensor, rows: int, padding: int) -> Packed:
@@ -72,6 +87,27 @@ class Rows:
         read = ((tokens >= 0) & (tokens < self.rows)).unsqueeze(-1)
         return block.scatter_add_(1, index, torch.where(read, G, 0))
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The table's [v, d]."""
+        return self.rows, self.G.shape[2]
+
+    def restrict(self, part: slice) -> "Rows":
+        """What it adds to those rows of the table alone."""
+        return replace(self, tokens=self.tokens - part.start, rows=part.stop - part.start)
+
+    def along(self, v: Tensor) -> Tensor:
+        """The inner products [n] of the gradients with v [v, d], whose dtype they have."""
+        tokens, read = self.flat_tokens()
+        products = torch.where(read, v[tokens] * self.G.flatten(0, 1).to(v.dtype), 0)
+        return products.view(self.G.shape).sum((1, 2))
+
+    def flat_tokens(self) -> tuple[Tensor, Tensor]:
+        """The rows read [nT], 0 in place of those outside the table, and which are inside [nT, 1]."""
+        tokens = self.tokens.flatten()
+        read = (tokens >= 0) & (tokens < self.rows)
+        return torch.where(read, tokens, 0), read.unsqueeze(1)
+
     def segments(self) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens that one example reads twice added up: example [u], row [u] and gradient [u, d], sorted by both."""
         n, T = self.tokens.shape
@@ -88,6 +124,7 @@ class Dense:
     """Per-example gradients that are no larger than the activations: biases, scales, positions."""
 
     block: Tensor  # [n, *weight]
+    together = 1
 
     @staticmethod
     def pack(block: Tensor) -> Packed:
@@ -109,6 +146,15 @@ class Dense:
         """The gradients [c, *weight] of those examples."""
         return self.block[examples]
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The weight's."""
+        return self.block.shape[1:]
+
+    def restrict(self, part: slice) -> "Dense":
+        """What it adds to those rows of the weight alone."""
+        return Dense(self.block[:, part])
+
 
 Contribution = Factors | Rows | Dense | Convolved
 _FORMS: dict[str, type[Contribution]] = {"linear": Factors, "rows": Rows, "dense": Dense, "convolution": Convolved}
@@ -128,6 +174,21 @@ def unpack(packed: Packed, group: int) -> Contribution:
 def examples_of(contribution: Contribution) -> int:
     """How many examples (or groups) the contribution holds."""
     return len(contribution.block if isinstance(contribution, Dense) else contribution.G)
+
+
+def scaled(contribution: Contribution, weights: Tensor) -> Contribution:
+    """The contribution of losses that are multiplied by weights [n]."""
+    field = "block" if isinstance(contribution, Dense) else "G"
+    value = getattr(contribution, field)
+    return replace(contribution, **{field: value * weights.view(-1, *[1] * (value.ndim - 1))})
+
+
+def sum_of_uses(contributions: list[Contribution], examples: slice) -> Tensor:
+    """The gradients [c, *weight] of a chunk of examples, added over the uses of one weight."""
+    total = contributions[0].chunk(examples)
+    for contribution in contributions[1:]:
+        total = total + contribution.chunk(examples)
+    return total
 
 
 def merge(contributions: list[Contribution]) -> list[Contribution]:

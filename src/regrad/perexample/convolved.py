@@ -1,7 +1,7 @@
 """Acts on: per-example gradients. A convolution's contribution, and three ways to its per-example gradients."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import torch
@@ -65,6 +65,20 @@ class Convolved:
         patches = inputs * prod((self.G.shape[1], *self.G.shape[3:]))
         room = _GRADIENTS // max(1, prod(self.shape)) if inputs > _NARROW else _PATCHES // max(1, patches)
         return max(1, min(_EXAMPLES, room))
+
+    @property
+    def together(self) -> int:
+        """How many rows of the weight `restrict` cannot part: those of a group of channels."""
+        return 1 if self.groups == 1 else self.shape[0] // self.groups
+
+    def restrict(self, part: slice) -> "Convolved":
+        """What it adds to those rows of the weight alone."""
+        G, shape = self.G[:, :, part], (part.stop - part.start, *self.shape[1:])
+        if self.groups == 1:
+            return replace(self, G=G, shape=shape)
+        first, last = part.start // self.together, part.stop // self.together
+        A = self.A[:, :, first * self.shape[1] : last * self.shape[1]]
+        return replace(self, G=G, A=A, shape=shape, groups=last - first)
 
     def _call(self, examples: slice) -> Tensor:
         G, A = (x[examples].transpose(0, 1).flatten(1, 2) for x in (self.G, self.A))

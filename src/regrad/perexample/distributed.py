@@ -70,12 +70,19 @@ def reduce_sums(sums: Sums, group: Any, rows: list[int]) -> None:
     for kind in (*sums.request.kinds, *sums.request.clips, *sums.request.functions):
         for name in sums.parameters:
             dist.all_reduce(sums.average(kind, name), group=group)
+    sums.squared_norms = _join(sums.squared_norms, group, rows)
+    for by_name in (sums.squares, sums.dots):
+        by_name.update({name: _join(values, group, rows) for name, values in by_name.items()})
+
+
+def _join(values: Tensor, group: Any, rows: list[int]) -> Tensor:
+    """A number for each example of every process, rank by rank."""
     # Collectives need equal shapes, and the last batches of an epoch differ.
-    padded = sums.squared_norms.new_zeros(max(rows))
-    padded[: sums.rows] = sums.squared_norms
+    padded = values.new_zeros(max(rows))
+    padded[: len(values)] = values
     everyone = [torch.empty_like(padded) for _ in rows]
     dist.all_gather(everyone, padded, group=group)
-    sums.squared_norms = torch.cat([norms[:count] for norms, count in zip(everyone, rows, strict=True)])
+    return torch.cat([joined[:count] for joined, count in zip(everyone, rows, strict=True)])
 
 
 def shard_like(answer: dict[str, Any], parameters: Mapping[str, Tensor]) -> dict[str, Any]:

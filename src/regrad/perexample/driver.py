@@ -37,9 +37,10 @@ def run_forward(
         ValueError: if the model does something that the surgery refuses.
     """
     size = batch_size(batch)
-    remembered = recall(model, losses, batch)
+    ledger = new_ledger()
+    remembered = recall(model, losses, batch, parameters=ledger.sums.parameters)
     if remembered is not None:
-        surgery = surgery_type(new_ledger(), size, remembered)
+        surgery = surgery_type(ledger, size, remembered)
         # The model may have changed since, in its mode or its layers; a fresh probe then tells, or refuses.
         with suppress(ValueError):
             return surgery, run_under(surgery, model, losses, batch)

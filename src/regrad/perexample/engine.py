@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_call
+from regrad.perexample.choosing import choose_parameters, only
 from regrad.perexample.distributed import (
     examples_per_process,
     group_of,
@@ -22,7 +24,7 @@ from regrad.perexample.distributed import (
 from regrad.perexample.elementwise import check_elementwise
 from regrad.perexample.graph import fold_by_graph
 from regrad.perexample.loop import fold_by_loop
-from regrad.perexample.refusals import Refused, refuse_dependent_examples, trainable_parameters
+from regrad.perexample.refusals import Refused, refuse_dependent_examples
 from regrad.perexample.remedies import with_remedy
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
@@ -44,6 +46,7 @@ def gradient_statistics(
     method: str = "graph",
     chunk_size: int | None = None,
     group_size: int = 1,
+    parameters: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """Statistics over the examples of a batch of the gradients g_i of each example's own loss.
 
@@ -55,18 +58,23 @@ def gradient_statistics(
         losses: called as `losses(model, batch)`; returns losses [B], one for each entry of the first axis.
         batch: a tensor, or a nest of lists, tuples and mappings of tensors that share their first axis [B, …]. A
             list without tensors has an entry for each example; a tuple, a number or a string is everybody's.
-        statistics: names, `clipped_mean(max_norm=…)` and elementwise functions, listed or as a mapping from
+        statistics: names, objects and elementwise functions, listed or as a mapping from
             the name wanted in the answer: "mean"; "mean_square"; "variance" (divided by B − 1); "mean_sign"
-            (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all trainable parameters); a function is
+            (sign(0) = 0); "mean_abs"; "norm" (Euclidean, over all parameters asked for); "gram" (all g_i · g_j);
+            `clipped_mean(max_norm=…)` and `weighted_mean(weight=…)`, for which an example counts by its norm;
+            `group_norms(by=…)`, norms layer by layer; `dot_product(direction=…)`, each g_i · v; a function is
             applied to a block of per-example gradients [c, *parameter], must act elementwise, and is averaged over
             the examples. `banded_sign(dead_band=…)` is one: "mean_sign" takes the rounding noise of a gradient
             that is zero on paper (the key bias of attention) for a sign, this does not.
         method: "graph" (surgery of the backward pass), "vmap" (torch.func) or "loop" (one backward per example).
         chunk_size: at most so many examples (of `group_size` each) go through the model at once; all if None.
         group_size: k >= 1: an "example" is then the mean over k consecutive examples, so B / k of them count.
+        parameters: names of the parameters whose statistics are wanted, or of modules for all that they hold; the
+            others are frozen meanwhile, which makes it cheaper. All that are trainable if None.
 
     Returns:
-        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B / group_size].
+        Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" and `dot_product` -> one tensor
+        [B / group_size], `group_norms` -> {group: tensor of that shape}, "gram" -> [B / group_size, B / group_size].
         Parameters in half precision have float32 statistics; one that no loss reaches has zeros. Under
         DistributedDataParallel (names as in the module inside) and `fully_shard` the batch is that of all processes
         together: each gets the same means and all norms, rank by rank; sharded parameters have sharded statistics.
@@ -78,23 +86,42 @@ def gradient_statistics(
     _check(method, chunk_size, group_size, size)
     check_call(losses, model, batch)
     refuse_dependent_examples(model)
-    inner, group, rows = original_module(model), group_of(model), size // group_size
+    options = {"group_size": group_size, "chunk_size": chunk_size or size // group_size}
+    return _answer(request, (model, losses, batch), options, method=method, parameters=parameters)
+
+
+def _answer(
+    request: Request,
+    asked: tuple[nn.Module, Losses, Any],
+    options: dict[str, int],
+    *,
+    method: str,
+    parameters: Iterable[str] | None,
+) -> dict[str, Any]:
+    model, losses, batch = asked
+    inner, group, rows = original_module(model), group_of(model), batch_size(batch) // options["group_size"]
     if sharded := is_sharded(inner):
         _prepare_sharded(inner, method)
-    trainable = trainable_parameters(inner)
-    sums, per_process = _new_sums(request, trainable, rows, group)
-    options = {"group_size": group_size, "chunk_size": chunk_size or rows}
+    chosen = choose_parameters(inner, parameters)
+    request.check_parameters(chosen)
+    _check_pairs(
+        request, alone=group is None, sharded=sharded, whole=method != "graph" or options["chunk_size"] >= rows
+    )
+    sums, per_process = _new_sums(request, chosen, rows, group)
 
     def fill(sums: Sums) -> None:
         # A compiled model is run compiled by the surgery; the others take the module as it was written.
         run = without_ddp(model) if method == "graph" else inner
-        with _turn(inner):
+        with _turn(inner), nullcontext() if parameters is None else only(chosen, inner):
             _fold(method, (run, losses, batch), sums, options, sharded=sharded)
         reduce_sums(sums, group, per_process)
 
     fill(sums)
     _mend_variances(answer := sums.finish(), sums, fill)
-    return shard_like(answer, trainable) if sharded else answer
+    if not sharded:
+        return answer
+    averages = {key: values for key, values in answer.items() if request.answer[key] not in request.groups}
+    return {**answer, **shard_like(averages, chosen)}
 
 
 def _new_sums(request: Request, trainable: dict[str, nn.Parameter], rows: int, group: Any) -> tuple[Sums, list[int]]:
@@ -188,3 +215,14 @@ def _check(method: str, chunk_size: int | None, group_size: int, size: int) -> N
 def _check_count(request: Request, count: int) -> None:
     if count < 2 and "variance" in request.answer.values():
         raise ValueError(f"variance divides by the number of examples less one, and there is {count}")
+
+
+def _check_pairs(request: Request, *, alone: bool, sharded: bool, whole: bool) -> None:
+    if request.needs_gram and not alone:
+        raise ValueError("gram: the examples of other processes have their gradients elsewhere; use one process")
+    if request.needs_gram and not whole:
+        raise ValueError(
+            "gram pairs all examples: leave chunk_size out, or use method='vmap', which holds all gradients"
+        )
+    if request.directions and sharded:
+        raise ValueError("dot_product: the parameters are sharded, and no process has a whole layer; use one process")

@@ -2,6 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from math import prod
 
 import torch
@@ -40,6 +41,9 @@ class Folder:
         self.sums, self.name, self.first, self.view = sums, name, first, view
         self.request, self.weight = sums.request, sums.weight
         self.dtype = sums.dtype(name)
+        # Of each direction what belongs to the weight as it was used, and where products with it are added [rows].
+        pairs = sums.directions.get(name, ())
+        self.directions = [(v if view is None else view(v), total) for v, total in pairs]
 
     def average(self, kind: str) -> Tensor:
         """The running average, seen as the forward pass saw the parameter; writing there writes to the sums."""
@@ -72,6 +76,8 @@ class Folder:
         if self.request.needs_norms:
             flat = block.reshape(len(block), -1).to(self.sums.squared_norms.dtype)
             self._add_norms(torch.linalg.vector_norm(flat, dim=1).square_(), start)
+        if self.directions:
+            self._add_dots(lambda v: block.reshape(len(block), -1).to(self.dtype) @ v.reshape(-1), start)
         # The squares last: where the block is the folder's own they are formed in its place.
         for kind in sorted(self.request.kinds, key="square".__eq__):
             function = torch.square_ if own and kind == "square" else KINDS[kind]
@@ -89,8 +95,12 @@ class Folder:
         total.addmv_(rows.t(), ones, alpha=self.weight, beta=0 if fresh else 1)
 
     def _add_norms(self, squares: Tensor, start: int = 0) -> None:
-        part = slice(self.first + start, self.first + start + len(squares))
-        self.sums.squared_norms[part] += squares.to(self.sums.squared_norms.dtype)
+        self.sums.add_squares(self.name, squares, self.first + start)
+
+    def _add_dots(self, along: Callable[[Tensor], Tensor], start: int = 0) -> None:
+        """Add the inner products [c] with each direction."""
+        for v, total in self.directions:
+            _add_rows(total, along(v), self.first + start)
 
     def fold_factors(self, factors: Factors, rows: Rows | None = None) -> None:
         """Add a linear layer's contribution, and with it that of a table tied to the same weight."""
@@ -99,7 +109,9 @@ class Folder:
         if simple and factors.G.shape[1] == 1:
             self._fold_rank_one(factors.G.squeeze(1), factors.A.squeeze(1))
         elif simple and self.request.kinds in ((), ("sum",)) and not self.request.needs_norms:
-            self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
+            if self.request.kinds:
+                self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
+            self._add_dots(factors.along)
         elif simple and factors.G.is_cuda:  # where a call for each example would cost more than its product
             self._fold_on_device(factors)
         else:
@@ -119,6 +131,7 @@ class Folder:
         fold_on_device(G, A, sums, norms=norms, weight=self.weight)
         if norms is not None:
             self._add_norms(norms)
+        self._add_dots(factors.along)
 
     def _why_no_kernel(self, G: Tensor) -> str:
         if self.view is not None:
@@ -146,6 +159,8 @@ class Folder:
             self._add_product(kind, function(G.to(self.dtype)), function(A.to(self.dtype)))
         if self.request.needs_norms:
             self._add_norms(G.to(self.dtype).square().sum(1) * A.to(self.dtype).square().sum(1))
+        if self.directions:
+            self._add_dots(Factors(G.unsqueeze(1), A.unsqueeze(1)).along)
 
     def _fold_products(self, factors: Factors, rows: Rows | None) -> None:
         G, A = factors.G, factors.A.to(factors.G.dtype)
@@ -157,6 +172,9 @@ class Folder:
         for start in range(0, out, step):
             part = slice(start, min(out, start + step))
             steps, squares = self._steps(part, n, G)
+            products = [torch.empty(n, dtype=self.dtype, device=G.device) for _ in self.directions]
+            # First: what makes signs of the block comes last.
+            steps = [*map(partial(_along, part), self.directions, products), *steps]
             extra = None if segments is None else _rows_of_block(segments, part, n)
             buffer = G.new_empty(part.stop - part.start, width)  # for all examples: not one made and freed for each
             for example, g in enumerate(G[:, :, part].transpose(1, 2).unbind(0)):
@@ -168,6 +186,8 @@ class Folder:
                     fold(block, example)
             if squares is not None:
                 self._add_norms(squares)
+            for (_, total), values in zip(self.directions, products, strict=True):
+                _add_rows(total, values, self.first)
 
     def _steps(self, part: slice, n: int, like: Tensor) -> tuple[list[Fold], Tensor | None]:
         """How one example's block [rows of `part`, i] is folded, step by step, and where its squared norms [n] go."""
@@ -206,6 +226,7 @@ class Folder:
         if self.request.needs_norms:
             squares = gradient.to(self.dtype).square().sum(1)
             self._add_norms(squares.new_zeros(len(contribution.G)).index_add_(0, example, squares))
+        self._add_dots(contribution.along)
 
 
 def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> None:
@@ -214,8 +235,13 @@ def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> Non
     joined = torch.cat([block.reshape(n, size) for (_, block), size in zip(blocks, sizes, strict=True)], 1)
     joined = joined.to(sums.dtype(blocks[0][0]))
     if sums.request.needs_norms:
-        squares = torch.linalg.vector_norm(joined, dim=1).square_()
-        sums.squared_norms[first : first + n] += squares.to(sums.squared_norms.dtype)
+        # One call for all of them, unless each one's own part is asked for.
+        parts = zip(blocks, joined.split(sizes, 1), strict=True) if sums.squares else [(blocks[0], joined)]
+        for (name, _), part in parts:
+            sums.add_squares(name, torch.linalg.vector_norm(part, dim=1).square_(), first)
+    for (name, _), part in zip(blocks, joined.split(sizes, 1), strict=True) if sums.directions else ():
+        for v, total in sums.directions.get(name, ()):
+            _add_rows(total, part @ v.reshape(-1), first)
     weights = joined.new_full((n,), sums.weight)
     for kind in sums.request.kinds:
         total = KINDS[kind](joined).t() @ weights
@@ -225,6 +251,16 @@ def fold_joined(sums: Sums, blocks: list[tuple[str, Tensor]], first: int) -> Non
                 sums.put(kind, name, average.clone())
             else:
                 sums.average(kind, name).add_(average)
+
+
+def _add_rows(total: Tensor, values: Tensor, first: int) -> None:
+    total[first : first + len(values)] += values.to(total.dtype)
+
+
+def _along(part: slice, direction: tuple[Tensor, Tensor], products: Tensor) -> Fold:
+    """A step that puts each block's inner product with those rows of a direction into `products` [n]."""
+    v, slots = direction[0][part].reshape(-1), products.unbind(0)
+    return lambda block, e: torch.dot(block.reshape(-1).to(v.dtype), v, out=slots[e])
 
 
 def _averaging(function: Callable[[Tensor], Tensor], total: Tensor, *, weight: float) -> Fold:

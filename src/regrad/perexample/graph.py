@@ -53,11 +53,15 @@ def fold_by_graph(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, o
 def _clip(surgery: Surgery, values: Tensor, part: slice) -> None:
     """A second backward, each example weighted by its factor: their sum is linear in the seeds of the losses."""
     ledger, whole = surgery.ledger, surgery.ledger.sums
-    norms = whole.squared_norms[part].sqrt()
     clips = list(whole.request.clips.items())
     for index, (key, clip) in enumerate(clips):
         ledger.sums = _only_mean(whole, key)
-        seeds = clip.factors(norms).repeat_interleave(ledger.group).to(values.dtype) / ledger.group
+        factors = whole.factors(clip, part)
+        if clip.by is None:
+            seeds = next(iter(factors.values())).repeat_interleave(ledger.group).to(values.dtype) / ledger.group
+        else:
+            # A seed is one for all parameters; the ledger has the factors of each.
+            seeds, ledger.sums.weights = torch.full_like(values, 1 / ledger.group), factors
         run_backward(surgery, values, seeds, keep=index + 1 < len(clips))
 
 

@@ -10,8 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from regrad.perexample.contributions import Contribution, Dense, Factors, Rows, examples_of, merge
+from regrad.perexample.contributions import (
+    Contribution,
+    Dense,
+    Factors,
+    Rows,
+    examples_of,
+    merge,
+    scaled,
+    sum_of_uses,
+)
 from regrad.perexample.folding import Folder, View, fold_joined
+from regrad.perexample.inner_products import add_gram_of_blocks, gram_of
 from regrad.perexample.sums import Sums
 
 # Elements of the small per-example gradients that wait to be folded together.
@@ -78,15 +88,22 @@ class Ledger:
 
     def _fold_alone(self, target: Target, contributions: list[Contribution]) -> None:
         assert target.view is not None
+        name, sums = target.names[0], self.sums
+        if sums.gram is not None:
+            sums.gram += gram_of(contributions, sums.gram.dtype)
+            if not sums.request.needs_folding:
+                return
+        if sums.weights is not None:
+            contributions = [scaled(c, sums.weights[name]) for c in contributions]
         view = None if target.view is identity else target.view
         only = contributions[0] if len(contributions) == 1 and view is None else None
         # Small ones only, and few of them at once: joining copies, and what waits is held.
         if isinstance(only, Dense) and only.block.numel() < JOINED // 4 and not self.sums.request.functions:
-            self.small.append((target.names[0], only.block))
+            self.small.append((name, only.block))
             if sum(block.numel() for _, block in self.small) >= JOINED:
                 self._fold_small()
             return
-        folder = Folder(self.sums, target.names[0], self.first, view=view)
+        folder = Folder(sums, name, self.first, view=view)
         contributions = merge(contributions)
         if len(contributions) == 1:
             folder.fold(contributions[0])
@@ -116,9 +133,14 @@ class Ledger:
             block = torch.zeros(size, dtype=parameter.dtype, device=parameter.device)
             for handle in handles:
                 self._pull_back(name, handle, examples=examples, block=block)
-            return block
+            return block if weights is None else block * weights[examples].view(-1, *[1] * parameter.ndim).to(block)
 
-        Folder(self.sums, name, self.first).fold_chunks(count, gradients)
+        sums, weights = self.sums, None if self.sums.weights is None else self.sums.weights[name]
+        if sums.gram is not None:
+            add_gram_of_blocks(sums.gram, gradients, parameter.numel())
+            if not sums.request.needs_folding:
+                return
+        Folder(sums, name, self.first).fold_chunks(count, gradients)
 
     def _pull_back(self, name: str, handle: int, *, examples: slice, block: Tensor) -> None:
         """Add one target's part to the gradients `block` [c, *parameter] of the parameter behind it."""
@@ -137,11 +159,3 @@ def _through_autograd(derived: Tensor, parameter: Tensor, gradient: Tensor) -> T
         derived, parameter, gradient.view_as(derived), retain_graph=True, allow_unused=True, materialize_grads=True
     )
     return pulled
-
-
-def sum_of_uses(contributions: list[Contribution], examples: slice) -> Tensor:
-    """The gradients [c, *weight] of a chunk of examples, added over the uses of one weight."""
-    total = contributions[0].chunk(examples)
-    for contribution in contributions[1:]:
-        total = total + contribution.chunk(examples)
-    return total

@@ -37,9 +37,9 @@ _NEAR, _NEAR_IN_HALF = 0.05, 0.3
 _NOISE = 1e-5
 
 
-def recall(model: nn.Module, losses: Losses, batch: Any) -> Seen | None:
-    """What an earlier probe of this model with batches of this shape saw."""
-    pair = _REMEMBERED.get(model, {}).get(_key(model, losses, batch))
+def recall(model: nn.Module, losses: Losses, batch: Any, *, parameters: Mapping[str, Tensor]) -> Seen | None:
+    """What an earlier probe of these parameters with batches of this shape saw."""
+    pair = _REMEMBERED.get(model, {}).get((*parameters, _key(model, losses, batch)))
     return None if pair is None else _other_than(pair, batch_size(batch))
 
 
@@ -60,7 +60,7 @@ def probe(model: nn.Module, losses: Losses, batch: Any, *, parameters: Mapping[s
         memory = _REMEMBERED.setdefault(model, {})
         while len(memory) >= _AT_MOST:
             memory.pop(next(iter(memory)))
-        memory[_key(model, losses, batch)] = pair
+        memory[(*parameters, _key(model, losses, batch))] = pair
         return _other_than(pair, batch_size(batch))
     assert first is not None
     raise first

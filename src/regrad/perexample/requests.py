@@ -9,6 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from regrad.perexample.inner_products import dot_product
+from regrad.perexample.weights import clipped_mean, group_norms, weighted_mean
+
 Elementwise = Callable[[Tensor], Tensor]
 
 # What can be averaged over the examples: kind -> function of a per-example gradient. Processes reduce in this order.
@@ -27,6 +30,7 @@ STATISTICS: dict[str, tuple[str, ...]] = {
     "mean_sign": ("sign",),
     "mean_abs": ("abs",),
     "norm": (),
+    "gram": (),
 }
 
 
@@ -34,23 +38,14 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-@dataclass(frozen=True)
-class clipped_mean:  # noqa: N801 (reads as the statistic's name at the call)
-    """The mean over examples of g_i · min(1, max_norm / ‖g_i‖), the norm taken over all trainable parameters.
-
-    Args:
-        max_norm: positive and finite; in the units of the gradient of one example's loss.
-    """
-
-    max_norm: float
-
-    def __post_init__(self):
-        if not _is_number(self.max_norm) or not 0 < self.max_norm < math.inf:
-            raise ValueError(f"max_norm={self.max_norm!r}: a positive finite number is required")
-
-    def factors(self, norms: Tensor) -> Tensor:
-        """What each example's gradient is multiplied by [B], given its norm [B]."""
-        return torch.clamp(self.max_norm / norms, max=1.0).nan_to_num(nan=1.0)
+# Statistics that need arguments: name -> how they are made.
+OBJECTS = {
+    "clipped_mean": "clipped_mean(max_norm=…)",
+    "weighted_mean": "weighted_mean(weight=…)",
+    "group_norms": "group_norms(by=…)",
+    "dot_product": "dot_product(direction=…)",
+    "banded_sign": "banded_sign(dead_band=…)",
+}
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,11 @@ class banded_sign:  # noqa: N801 (reads as the statistic's name at the call)
 class Request:
     """The statistics asked for."""
 
-    # name in the answer, in the order asked for -> built-in statistic, or a key of `clips` or `functions`
+    # name in the answer, in the order asked for -> built-in statistic, or a key of one of the others
     answer: dict[str, str] = field(default_factory=dict)
-    clips: dict[str, clipped_mean] = field(default_factory=dict)  # key -> the clipping
+    clips: dict[str, clipped_mean | weighted_mean] = field(default_factory=dict)
+    groups: dict[str, group_norms] = field(default_factory=dict)
+    directions: dict[str, dot_product] = field(default_factory=dict)
     # key -> an elementwise function of a per-example gradient, to be averaged
     functions: dict[str, Elementwise] = field(default_factory=dict)
 
@@ -94,16 +91,36 @@ class Request:
     @property
     def needs_norms(self) -> bool:
         """Whether per-example norms are needed."""
-        return bool(self.clips) or "norm" in self.answer.values()
+        return bool(self.clips or self.groups) or "norm" in self.answer.values()
+
+    @property
+    def needs_group_norms(self) -> bool:
+        """Whether the norm over all parameters is not enough."""
+        return bool(self.groups) or any(clip.by is not None for clip in self.clips.values())
+
+    @property
+    def needs_gram(self) -> bool:
+        """Whether pairs of examples are asked for."""
+        return "gram" in self.answer.values()
+
+    @property
+    def needs_folding(self) -> bool:
+        """Whether anything but pairs of examples is asked for."""
+        return bool(self.needs_norms or self.kinds or self.functions or self.directions)
+
+    def check_parameters(self, parameters: Mapping[str, Tensor]) -> None:
+        """Refuse groups and directions that do not fit the parameters."""
+        for asked in (*self.clips.values(), *self.groups.values(), *self.directions.values()):
+            asked.check(parameters)
 
 
 def parse_statistics(statistics: Iterable[Any] | Mapping[str, Any]) -> Request:
     """Sort the caller's statistics into a `Request`.
 
     Args:
-        statistics: names (the keys of `STATISTICS`), `clipped_mean(max_norm=…)` objects and elementwise
-            functions, either listed (an object is then called "clipped_mean", a function by its `__name__`)
-            or as a mapping from the name wanted in the answer.
+        statistics: names (the keys of `STATISTICS`), objects as `clipped_mean(max_norm=…)` and elementwise
+            functions, either listed (an object is then called by its class, "clipped_mean", a function by its
+            `__name__`) or as a mapping from the name wanted in the answer.
 
     Raises:
         ValueError: for a name that does not exist, a name used twice, or an empty request.
@@ -128,22 +145,26 @@ def _name(statistic: Any) -> str:
 
 
 def _place(request: Request, name: str, statistic: Any) -> str:
-    """Note a clip or a function, and return what stands for the statistic inside."""
+    """Note an object or a function, and return what stands for the statistic inside."""
     # A caller may call a statistic "sign" or "sum", torch.sign is called so by itself: no kind has parentheses.
     key = f"{name}()"
-    if isinstance(statistic, clipped_mean):
+    if isinstance(statistic, clipped_mean | weighted_mean):
         request.clips[key] = statistic
+    elif isinstance(statistic, group_norms):
+        request.groups[key] = statistic
+    elif isinstance(statistic, dot_product):
+        request.directions[key] = statistic
     elif isinstance(statistic, str) and statistic in STATISTICS:
         return statistic
-    elif statistic == "clipped_mean":
-        raise ValueError("statistics: 'clipped_mean' needs its norm; pass clipped_mean(max_norm=…)")
+    elif isinstance(statistic, str) and statistic in OBJECTS:
+        raise ValueError(f"statistics: {statistic!r} needs its arguments; pass {OBJECTS[statistic]}")
     elif isinstance(statistic, type):
-        call: dict[type, str] = {clipped_mean: "clipped_mean(max_norm=…)", banded_sign: "banded_sign(dead_band=…)"}
-        raise ValueError(f"statistics: {statistic.__name__} is a class; pass {call.get(statistic, 'a function')}")
+        remedy = OBJECTS.get(statistic.__name__, "a function")
+        raise ValueError(f"statistics: {statistic.__name__} is a class; pass {remedy}")
     elif callable(statistic):
         request.functions[key] = statistic
     else:
         raise ValueError(
-            f"statistics: {statistic!r} is not one of {', '.join(STATISTICS)}, clipped_mean(max_norm=…) or a function"
+            f"statistics: {statistic!r} is not one of {', '.join([*STATISTICS, *OBJECTS.values()])} or a function"
         )
     return key

@@ -4,7 +4,7 @@ A contribution is a rank-one matrix g aᵀ, one row of a table, or a vector. Fun
 the first: over all positions Σ f(g aᵀ) = f(G)ᵀ f(A), one product of the ordinary weight gradient's size.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -32,6 +32,8 @@ def positions_of(contribution: Any) -> int:
 class TokenLedger(Ledger):
     """A ledger whose unit is the position; squared norms grow in `sums.squared_norms`, which becomes [B, T]."""
 
+    mask: Tensor | None = None  # [B, T] of the whole batch, true where a token counts
+
     def deposit(self, handle: int, contribution: Contribution) -> None:
         """Take one use's contribution; fold the parameter if it was the last one."""
         target = self.targets[handle]
@@ -39,7 +41,7 @@ class TokenLedger(Ledger):
             names = ", ".join(target.names)
             raise ValueError(f"{names}: its layer's registered rule gives examples, not tokens; {REMEDY}")
         waiting = self.arrived.setdefault(handle, [])
-        waiting.append(contribution)
+        waiting.append(self._without_padding(contribution, target))
         if len(waiting) == self.expected.get(handle) and not set(target.names) & self.derived:
             self._fold_uses(target, self.arrived.pop(handle))
 
@@ -72,9 +74,29 @@ class TokenLedger(Ledger):
         if rows:
             self._fold_rows(target, rows[0], factors[0] if factors else None, scales)
 
+    def _without_padding(self, contribution: Any, target: Target) -> Any:
+        """Nothing at positions that do not count: every function that is averaged is zero at zero."""
+        if not self._is_masked(T := positions_of(contribution)):
+            if self.mask is not None and T > 1:
+                names, own = ", ".join(target.names), self.mask.shape[1]
+                raise ValueError(f"mask: it has {own} positions, the layer of {names} {T}; mask what the layers see")
+            return contribution
+        value = contribution.block if isinstance(contribution, Dense) else contribution.G
+        assert self.mask is not None
+        here = self.mask[self.first : self.first + len(value)].to(value.device)
+        masked = torch.where(here.view(*here.shape, *[1] * (value.ndim - 2)), value, 0)
+        return replace(contribution, **{"block" if isinstance(contribution, Dense) else "G": masked})
+
+    def _is_masked(self, T: int) -> bool:
+        return self.mask is not None and self.mask.shape[1] == T
+
     def _scales(self, T: int) -> dict[str, float]:
         """What the sums over all contributions c are multiplied by: the statistics are of T c, over B T tokens."""
         B = self.sums.count
+        if self._is_masked(T):
+            assert self.mask is not None
+            N = int(self.mask.sum())
+            return {"sum": 1 / B, "abs": 1 / B, "square": N / B**2, "sign": 1 / N, "norm": (N / B) ** 2}
         return {"sum": 1 / B, "abs": 1 / B, "square": T / B, "sign": 1 / (B * max(1, T)), "norm": float(T * T)}
 
     def _total(self, target: Target, kind: str) -> Tensor:

@@ -1,17 +1,19 @@
 """Acts on: per-example gradients. Statistics of tokens: one product of the weight gradient's size for each."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_call, chunks, take
+from regrad.perexample.choosing import choose_parameters, only
 from regrad.perexample.distributed import group_of, original_module
 from regrad.perexample.driver import run_forward
 from regrad.perexample.passes import run_backward
-from regrad.perexample.refusals import refuse_dependent_examples, trainable_parameters
+from regrad.perexample.refusals import refuse_dependent_examples
 from regrad.perexample.requests import Request, parse_statistics
 from regrad.perexample.sums import Sums
 from regrad.perexample.token_ledger import TokenLedger
@@ -27,6 +29,8 @@ def token_statistics(
     statistics: Iterable[str] | Mapping[str, str],
     *,
     chunk_size: int | None = None,
+    mask: Tensor | None = None,
+    parameters: Iterable[str] | None = None,
 ) -> dict[str, Any]:
     """Statistics over the tokens of a batch of what each contributes to the gradient.
 
@@ -54,6 +58,9 @@ def token_statistics(
             sign), "mean_abs" and "norm" (Euclidean, over all trainable parameters; needs the same T everywhere),
             listed or as a mapping from the name wanted in the answer.
         chunk_size: at most so many examples go through the model at once; all if None.
+        mask: bool [B, T], false at padding. The N true tokens are then all there are: g_et = N / B · c_et, averaged
+            over N ("mean" stays the ordinary gradient where padding has none). Not for layers with one position.
+        parameters: as for `gradient_statistics`.
 
     Returns:
         Each statistic's name -> {parameter name: tensor [*parameter]}, except "norm" -> one tensor [B, T].
@@ -67,17 +74,30 @@ def token_statistics(
         gradients, for dense layers and for single tokens.
     Departures: tables, scales and shifts too; tied weights are added for each token before the function.
     """
-    request = _parse(statistics)
-    size = batch_size(batch)
-    chunk = _chunk(chunk_size, size)
+    request, size = _parse(statistics), batch_size(batch)
+    options = {"chunk": _chunk(chunk_size, size), "mask": None if mask is None else _check_mask(mask, size)}
     check_call(losses, model, batch)
     refuse_dependent_examples(model)
+    return _answer(request, (model, losses, batch), parameters, **options)
+
+
+def _answer(
+    request: Request,
+    asked: tuple[nn.Module, Losses, Any],
+    parameters: Iterable[str] | None,
+    *,
+    chunk: int,
+    mask: Tensor | None,
+) -> dict[str, Any]:
+    model, losses, batch = asked
     if group_of(model) is not None:
         raise ValueError("model: token_statistics works in one process; use gradient_statistics, or the module inside")
-    inner = original_module(model)
-    sums = Sums(request, trainable_parameters(inner), size, size)
-    for part in chunks(size, chunk):
-        _add_examples(sums, inner, losses, take(batch, part), part.start)
+    inner, size = original_module(model), batch_size(batch)
+    chosen = choose_parameters(inner, parameters)
+    sums = Sums(request, chosen, size, size)
+    with nullcontext() if parameters is None else only(chosen, inner):
+        for part in chunks(size, chunk):
+            _add_examples(sums, inner, losses, take(batch, part), partial(TokenLedger, sums, part.start, 1, mask=mask))
     return _finish(sums, request)
 
 
@@ -88,6 +108,15 @@ def _chunk(asked: Any, size: int) -> int:
     return chunk
 
 
+def _check_mask(mask: Any, size: int) -> Tensor:
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or mask.ndim < 2 or len(mask) != size:
+        given = f"{mask.dtype} {list(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise ValueError(f"mask: {given}; a bool tensor [{size}, T], true where a token counts, is required")
+    if not bool(mask.any()):
+        raise ValueError("mask is false everywhere: there is no token to count")
+    return mask.flatten(1)
+
+
 def _finish(sums: Sums, request: Request) -> dict[str, Any]:
     if request.needs_norms and sums.squared_norms.ndim == 1:
         sums.squared_norms = sums.squared_norms.unsqueeze(1)
@@ -96,8 +125,7 @@ def _finish(sums: Sums, request: Request) -> dict[str, Any]:
     return sums.finish()
 
 
-def _add_examples(sums: Sums, model: nn.Module, losses: Losses, batch: Any, first: int) -> None:
-    ledger = partial(TokenLedger, sums, first, 1)
+def _add_examples(sums: Sums, model: nn.Module, losses: Losses, batch: Any, ledger: Callable[[], TokenLedger]) -> None:
     surgery, values = run_forward(model, losses, batch, new_ledger=ledger, surgery_type=TokenSurgery)
     if values.requires_grad:
         run_backward(surgery, values, torch.ones_like(values))
