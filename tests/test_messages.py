@@ -443,6 +443,11 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
                 refused(lambda: assign_grad(nn.Linear(1, 1), {"mean": {"weight": torch.ones(1, 1)}})), "'mean'",
                 "One statistic of the answer.",
             ),
+            Entry(
+                statistics(nn.Linear(3, 2), parameters=["head"]), "'head'",
+                "A name of `named_parameters` or `named_modules`.",
+            ),
+            Entry(statistics(nn.Linear(3, 2), wanted=["gram"], chunk_size=1), "chunk_size", "See the message."),
         ],
     ),
 }  # fmt: skip
