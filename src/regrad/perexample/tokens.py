@@ -75,10 +75,10 @@ def token_statistics(
     Departures: tables, scales and shifts too; tied weights are added for each token before the function.
     """
     request, size = _parse(statistics), batch_size(batch)
-    options = {"chunk": _chunk(chunk_size, size), "mask": None if mask is None else _check_mask(mask, size)}
+    chunk, real = _chunk(chunk_size, size), None if mask is None else _check_mask(mask, size)
     check_call(losses, model, batch)
     refuse_dependent_examples(model)
-    return _answer(request, (model, losses, batch), parameters, **options)
+    return _answer(request, (model, losses, batch), parameters, chunk=chunk, mask=real)
 
 
 def _answer(
