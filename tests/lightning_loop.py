@@ -1,7 +1,7 @@
 """Lightning's manual optimization, as far as a module of ours meets it, for where Lightning is not installed.
 
 What a module sees of Lightning 2.6.6: `optimizers()` is a wrapper, which has the optimizer inside and steps it under a
-closure of its own; nothing is differentiated, no gradient is set to zero. `docs/manual/howto/lightning.md` ran with both.
+closure of its own; nothing is differentiated, no gradient set to zero. `docs/manual/howto/lightning.md` ran with both.
 """
 
 import torch

@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import lightning_loop
 import pytest
+
+import lightning_loop
 
 ROOT = Path(__file__).parents[1]
 MANUAL = ROOT / "docs" / "manual"
