@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from regrad.results import Part
-from regrad.runner.ensure import Bench, RunsFailedError, collect, complete, ensure, missing
+from regrad.runner.ensure import Bench, RunsFailedError, collect, complete, ensure, missing, reached
 from regrad.store import Store
 from regrad.studies.grids import TUNING_SEED, tuning_then_fresh
 from tiny_runs import TOPICS, record, sgd, spec
@@ -280,6 +280,19 @@ def test_an_arm_that_diverges_everywhere_is_tried_lower_and_gets_no_fresh_runs(m
     assert min(lr for lr, _ in by["wild", "tune"]) == 1 / 32
     assert ("wild", "fresh") not in by
     assert len(by["tame", "fresh"]) == 3
+
+
+def test_an_arm_names_its_fresh_seeds_while_another_is_tuned_and_not_before_its_own_last_tuning_run(bench):
+    """What decides most can run first: "a" waits for nothing of "b"; of "b" the second seed of one rate is missing."""
+    plan = Landscape({"a": 1.1, "b": 1.1}, bench)
+    tuning = {r.spec.key(): r for r in plan.run(plan("smoke", []), bench, "landscape")}
+    last = next(k for k, r in tuning.items() if (r.spec.tags["arm"], r.spec.optimizer.lr) == ("b", 2.0))
+    del tuning[last]
+    here, missing = reached(plan, "smoke", lambda spec: tuning.get(spec.key()))
+    assert len(here) == 11
+    assert [(s.tags["arm"], s.tags["phase"], s.seed) for s in missing] == [
+        ("a", "fresh", 0), ("a", "fresh", 1), ("a", "fresh", 2), ("b", "tune", TUNING_SEED)
+    ]  # fmt: skip
 
 
 def test_tuning_seeds_and_fresh_seeds_never_meet(monkeypatch, bench):

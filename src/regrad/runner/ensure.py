@@ -192,10 +192,10 @@ def reached(plan: Plan, preset: str, find: Find) -> tuple[list[Record], list[Spe
     """Carry a plan as far as records are found; return those, and the specs, one a run, of which there is none."""
     records: list[Record] = []
     while True:
-        specs = plan(preset, records)
-        pairs = [(spec, find(spec)) for spec in specs]
+        pairs = [(spec, find(spec)) for spec in plan(preset, records)]
         here = [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
-        if len(here) < len(specs) or len(here) == len(records):
+        # An arm whose tuning is complete names its fresh seeds while others are still being tuned.
+        if len(here) == len(records):
             return here, list({spec.key(): spec for spec, record in pairs if record is None}.values())
         records = here
 

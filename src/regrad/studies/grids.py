@@ -44,7 +44,7 @@ def tuning_then_fresh(
         done[r["arm"]].setdefault(r["lr"], []).append(r)
     specs: list[Spec] = []
     for arm, first in grids.items():
-        grid, best = grown(first, done[arm], extensions)
+        grid, best = grown(first, done[arm], (tuning, extensions))
         # Named again even where they have run: a plan is the whole study, and the store knows which runs it has.
         specs += [make(arm, lr, TUNING_SEED + k, "tune") for lr in grid for k in range(tuning)]
         if best is not None:
@@ -53,13 +53,19 @@ def tuning_then_fresh(
 
 
 def grown(
-    first: list[float], done: Mapping[float, list[dict[str, Any]]], extensions: int
+    first: list[float], done: Mapping[float, list[dict[str, Any]]], counts: tuple[int, int]
 ) -> tuple[list[float], float | None]:
-    """Return an arm's grid so far and, once its tuning is complete, its best learning rate."""
-    grid = list(first)
+    """Return an arm's grid so far and, once its tuning is complete, its best learning rate.
+
+    Args:
+        first: Its first grid.
+        done: Rows of tuning runs by learning rate.
+        counts: Numbers of tuning seeds and of extensions.
+    """
+    (tuning, extensions), grid = counts, list(first)
     for extension in range(extensions + 1):
         # Half a grid chooses nothing: its best would depend on which run happened to end first.
-        if not all(lr in done for lr in grid):
+        if not all(len(done.get(lr, ())) >= tuning for lr in grid):
             return grid, None
         # Only what is on this grid: the store may hold rates of another plan.
         choice = next(iter(choose([r for lr in grid for r in done[lr]]).values()))
