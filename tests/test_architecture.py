@@ -82,7 +82,7 @@ MAY_IMPORT = {
     "cite": {"atomic", "bibliography", "exits", "studies"},
     "checking": {"exits", "optim", "perexample", "scaling"},
     "console": {"checking", "cite", "cli", "exits"},
-    "arguments": {"executors", "exits", "presets", "results"},
+    "arguments": {"executors", "exits", "presets", "published", "results"},
     "cli": {
         "archive",
         "arguments",
