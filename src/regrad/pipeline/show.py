@@ -1,5 +1,6 @@
 """What the command line prints before it works: targets, what they lack, how long it may take."""
 
+from regrad.pipeline.decided import so_far
 from regrad.pipeline.estimates import gpu_hours
 from regrad.pipeline.explain import History, State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
@@ -24,6 +25,8 @@ def listing(folders: Folders, order: Order, *, everything: bool) -> str:
     lines = [f"preset {order.preset}, device {order.device}", in_all([state for _, state in states])]
     for target, state in states:
         lines.append(in_a_line(target, state))
+        if state.missing and (found := so_far(folders, target, state.records, state.missing, preset=order.preset)):
+            lines.append(f"  its claims so far: {found}")
         if everything:
             lines += [f"  {figure}" for figure in exports(notebook_path(folders.notebooks, target))]
     return "\n".join([*lines, *order.documents]) + "\n"
