@@ -11,6 +11,7 @@ from regrad.pipeline import paper, proofread
 from regrad.published import SET
 from regrad.report import words
 from regrad.report.findings import list_of
+from regrad.report.latex import escape_tex, printed
 from regrad.report.ledger.load import load
 from regrad.report.ledger.tables import to_latex
 from regrad.report.reasons import capital, figure, interval, reason, waiting
@@ -151,6 +152,8 @@ def test_figures_have_a_true_minus_and_three_digits():
     assert (figure(-0.12345), figure(0.0000123), figure(0)) == ("−0.123", "1e−05", "0")
     assert interval(None, 0.5) == "[−∞,\N{NO-BREAK SPACE}0.5]"
     assert capital("a B") == "A B"
+    cells = printed(escape_tex("-0.1 [-0.2, 0.3] 8e-05 GPT-2"))
+    assert cells == r"\ensuremath{-}0.1 \mbox{[\ensuremath{-}0.2, 0.3]} 8e\ensuremath{-}5 GPT{-}2"
 
 
 @needs_tex

@@ -94,8 +94,8 @@ MEASURED = {
 def test_the_cost_table_has_ratios_to_sgd():
     lines = dgs_cost.cost_table(MEASURED).to_dict("records")
     assert lines[0]["SGD (ms)"] == "0.10"
-    assert (lines[0]["Adam"], lines[0]["E1"], lines[0]["S1"]) == ("4.00", "1.20", "1.90")
-    assert (lines[1]["weights (M)"], lines[1]["S1"]) == ("4.00", "2.50")
+    assert (lines[0]["Adam"], lines[0]["equation"], lines[0]["steps"]) == ("4.00", "1.20", "1.90")
+    assert (lines[1]["weights (M)"], lines[1]["steps"]) == ("4.00", "2.50")
 
 
 def test_the_rows_of_the_claim_on_cost_are_seconds():

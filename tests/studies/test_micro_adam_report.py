@@ -219,7 +219,7 @@ def test_the_tuning_table_covers_both_tasks():
 def test_the_scaling_table_ends_with_the_spreads():
     table = tables.scaling_table(RECORDS)
     assert list(table["B"]) == ["4", "8", "16", "spread"]
-    assert float(table["LR ~ B"].iloc[-1]) == pytest.approx(0.1875, abs=0.003)
+    assert float(table["LR as B"].iloc[-1]) == pytest.approx(0.1875, abs=0.003)
 
 
 def test_numbers_have_printable_keys_and_say_what_was_run():
@@ -245,7 +245,7 @@ def test_a_run_that_several_parts_share_is_counted_once():
 
 def test_a_rule_that_diverges_at_a_size_has_no_spread():
     lost = study_records(lambda s: (s.tags["arm"], s.batch_size) == ("lr~B^1", 16))
-    assert list(tables.scaling_table(lost)["LR ~ B"].iloc[-2:]) == ["diverged", "infinite"]
+    assert list(tables.scaling_table(lost)["LR as B"].iloc[-2:]) == ["diverged", "infinite"]
     assert numbers(lost)["adam/spread/1"] == "no finite spread"
 
 
@@ -294,7 +294,7 @@ def test_the_figure_of_stability_shows_rates_a_hair_apart_and_clipped_arms_dashe
 
 def test_the_figure_of_c_compares_every_other_plain_arm_with_adam():
     losses, gaps = figures.fig_coefficient(RECORDS).axes
-    assert [text.get_text() for text in losses.get_xticklabels()] == ["0", "1/B", "0.25", "1", "4", "∞"]
+    assert [text.get_text() for text in losses.get_xticklabels()] == ["0", "1/B", "¼", "1", "4", "∞"]
     assert (len(losses.containers), len(gaps.containers)) == (6, 5)
 
 

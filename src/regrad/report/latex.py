@@ -19,10 +19,11 @@ def escape_tex(text: str) -> str:
 
 def printed(tex: str) -> str:
     """Return LaTeX with a true minus before each negative number, and with intervals that no line breaks."""
-    signed = re.sub(r"(?<![\w{$\\.})\]-])-(?=\d)", r"\\ensuremath{-}", tex)
-    return re.sub(
-        r"\[(?:\\ensuremath\{-\})?[\d.e]+, (?:\\ensuremath\{-\})?[\d.e]+\]", lambda m: rf"\mbox{{{m[0]}}}", signed
-    )
+    # A hyphen that was escaped stands in braces of its own; powers of ten first, whose digit stands before it.
+    powers = re.sub(r"(?<=\d)e(?:\{-\}|-)0*(?=\d)", r"e\\ensuremath{-}", tex)
+    signed = re.sub(r"(?<![\w{$\\.})\]-])(?:\{-\}|-)(?=\d)", r"\\ensuremath{-}", powers)
+    number = r"(?:\\ensuremath\{-\})?[\d.]+(?:e(?:\\ensuremath\{-\})?\d+)?"
+    return re.sub(rf"\[{number}, {number}\]", lambda m: rf"\mbox{{{m[0]}}}", signed)
 
 
 def breakable(tex: str) -> str:

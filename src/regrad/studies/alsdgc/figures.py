@@ -32,7 +32,8 @@ def fig_theorems(curves: Mapping[str, Any]) -> Figure:
         for name, color, label in (("overflow", RED, "no interval"), ("overflow_interval", BLUE, "GradScaler's")):
             axes[3].plot(list(accumulate(curves[name])), color=color, label=label)
         axes[3].set(xlabel="step", ylabel="overflows so far", title="overflows pile up")
-        axes[3].legend(loc="center right")
+        axes[3].set_ylim(None, 1.6 * axes[3].get_ylim()[1])
+        axes[3].legend(loc="upper left")
     return figure
 
 
@@ -41,7 +42,7 @@ def draw_thresholds(axis: Axes, curves: Mapping[str, Any]) -> None:
         color = ramp(place + 2, 6)
         axis.plot(path, color=color, label=f"η = {lr:g}")
         axis.axhline(curves["rest"][lr], **DASHED | {"color": color})
-    axis.set(yscale="log", xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
+    axis.set(yscale="log", ylim=(1e-3, None), xlabel="step", ylabel="threshold θ", title="θ goes to median(g) / η")
     axis.legend(loc="lower right")
 
 
@@ -67,6 +68,7 @@ def fig_tasks(records: Iterable[Record]) -> Figure:
             axis.set_title(TITLES[task])
             axis.tick_params(axis="x", labelsize=7)
             axis.locator_params(axis="x", nbins=3)
+            axis.xaxis.set_major_formatter(lambda x, _: f"{x:.3g}".replace("-", "\N{MINUS SIGN}"))
             axis.set_xlabel("nats")
         axes[0].set(yticks=range(len(shown)), yticklabels=[ARMS[arm].label for arm in shown])
         axes[0].invert_yaxis()

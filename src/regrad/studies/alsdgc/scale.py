@@ -78,6 +78,7 @@ def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
     shown = lengthened(outcomes)
     lengths = sorted({length for task in shown for length in by_budget(outcomes, task, "clip-1")})
     texts = {"alsdgc/scale/lengths": ", ".join(f"{length:g}" for length in lengths)}
+    texts |= {"alsdgc/scale/longer": "yes"} if len(lengths) > 1 else {}
     for arm in SHOWN:
         changes = [f"{interval_text(change(outcomes, task, arm), NONE)} ({TITLES[task]})" for task in shown]
         texts[f"alsdgc/scale/{arm}"] = ", ".join(changes)

@@ -14,7 +14,7 @@ CLAIM_NETWORK = "ResNet-20"
 # Arms of the claim: name in the ledger, name in the record.
 CLAIM_ARMS = {"S1": "steps", "adam": "Adam"}
 # Columns over SGD: heading, name in the record.
-RATIOS = {"Adam": "Adam", "Adam (0, 0)": "Adam(0, 0)", "E1": "equation", "S1": "steps"}
+RATIOS = {"Adam": "Adam", "Adam (0, 0)": "Adam(0, 0)", "equation": "equation", "steps": "steps"}
 
 
 def benchmark(root: Path) -> dict[str, Any]:

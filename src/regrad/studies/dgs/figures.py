@@ -27,6 +27,7 @@ from regrad.studies.dgs.quantities import (
 )
 from regrad.studies.dgs.tables import PRINTED, spiking_task
 
+PREFIX = "DGS, "  # of the readings' labels, which a figure about nothing else leaves out
 # Step lengths by their name in the published curves: arm, label, line style.
 STEP_LENGTHS = {
     "E1": ("E1", "equation, γ = 1", "-"),
@@ -53,7 +54,8 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
     x = curves["magnitudes"]
     middle = min(range(len(x)), key=lambda k: abs(math.log(x[k])))
     looks: dict[str, dict[str, Any]] = {
-        ARMS[name].reading: {"color": ARMS[name].color, "label": ARMS[name].label} for name in ("E1", "E4", "S1")
+        ARMS[name].reading: {"color": ARMS[name].color, "label": ARMS[name].label.removeprefix(PREFIX)}
+        for name in ("E1", "E4", "S1")
     }
     # A sentence of the document describes this form, and no equation does.
     looks["inverse"] = {"color": COMPARED_WITH, "label": "the sentence (not printed)", "ls": ":"}
@@ -61,7 +63,8 @@ def draw_sizes(axis: Axes, curves: Mapping[str, Any]) -> None:
         y = curves["sizes"][form]
         axis.plot(x, [value / y[middle] for value in y], **look)
     axis.set(xscale="log", yscale="log", xlabel="|g| of an entry", ylabel="|Δ| of that entry, at |g| = 1: 1")
-    axis.legend()
+    axis.set_ylim(1e-13, None)  # room for the names under the lines
+    axis.legend(loc="lower left")
 
 
 def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
@@ -69,7 +72,7 @@ def draw_cosines(axis: Axes, outcomes: Outcomes) -> None:
     for place, (reading, arm) in enumerate(READINGS.items()):
         values = [y for of_run in curves if f"cosine/{reading}" in of_run for y in of_run[f"cosine/{reading}"].y]
         axis.scatter(values, [place] * len(values), color=arm.color, marker=arm.marker, s=10, alpha=0.6)
-    names = [arm.label for arm in READINGS.values()]
+    names = [arm.label.removeprefix(PREFIX) for arm in READINGS.values()]
     axis.set(yticks=range(len(names)), yticklabels=names, xlim=(0, 1.04), ylim=(len(names) - 0.5, -0.5))
     axis.set_xlabel("cosine of Δ and gradient, ResNet-20")
 
@@ -79,12 +82,14 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
     outcomes = Outcomes(records)
     images = outcomes.part("images")
     arms = [ARMS[name] for name in images.arms]
-    with canvas(width=PAGE_INCHES, height=2.6, ncols=3, sharey=True) as (figure, axes):
+    with canvas(width=PAGE_INCHES, height=3.0, ncols=3, sharey=True) as (figure, axes):
         panels = ([arm for arm in arms if not arm.reading], [arm for arm in arms if arm.reading])
         for axis, shown in zip(axes[:2], panels, strict=True):
             for arm in shown:
                 draw_tuning(axis, images, arm.name, arm.style | ({"ls": "--"} if arm.by_tensor else {}))
-            axis.legend(ncols=2)
+        named = [axis.get_legend_handles_labels() for axis in axes[:2]]
+        handles, texts = ([x for of_axis in named for x in of_axis[part]] for part in (0, 1))
+        figure.legend(handles, texts, loc="outside upper center", ncols=4)
         draw_curves(axes[2], outcomes)
         axes[0].set(ylabel="validation loss (nats, log scale)", yscale="log")
         untrained = max(run.curves["validation_loss"].y[0] for run in images if run.curves)
@@ -99,8 +104,6 @@ def draw_curves(axis: Axes, outcomes: Outcomes) -> None:
             axis.plot(steps, losses, **ARMS[name].style)
     axis.axhline(target(outcomes), **DASHED)
     axis.set(xlabel="steps; dashed: the target")
-    if axis.get_legend_handles_labels()[0]:  # tuning may leave no arm a fresh run
-        axis.legend()
 
 
 def fig_bars(records: Sequence[Record], tasks: Mapping[str, Task]) -> Figure:
@@ -128,15 +131,20 @@ def fig_bars(records: Sequence[Record], tasks: Mapping[str, Task]) -> Figure:
 
 
 def draw_means(axis: Axes, means: Sequence[Interval | None], base: DGSArm) -> None:
-    draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base, where="center")
+    draw_bars(axis, [mean.estimate if mean else math.nan for mean in means], base, where="foot")
     for place, mean in enumerate(means):
         if mean and (spread := error_bar(mean)):
             axis.errorbar(place, mean.estimate, yerr=spread, color="#303030", capsize=2, lw=0.8)
 
 
-def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: Literal["edge", "center"] = "edge") -> None:
+def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: Literal["edge", "foot"] = "edge") -> None:
     """Draw bars, every second one (DGS) in the colour of the four steps, with their values."""
     colors = [base.color, ARMS["S1"].color] * (len(values) // 2)
     bars = axis.bar(range(len(values)), values, color=colors, width=0.6)
-    axis.bar_label(bars, fmt="{:.4g}" if where == "edge" else "{:.3g}", padding=1, label_type=where)
+    if where == "edge":
+        axis.bar_label(bars, fmt="{:.4g}", padding=1)
+    else:  # at the foot, where no error bar reaches
+        for place, value in enumerate(values):
+            text = "" if math.isnan(value) else f"{value:.3g}"
+            axis.annotate(text, (place, 0), xytext=(0, 2), textcoords="offset points", ha="center")
     axis.margins(y=0.15)

@@ -52,7 +52,8 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
             for place, where in enumerate(shown):
                 if (gap := where.gap(control)) is not None:
                     draw_interval(axis, place + shift, gap, ARMS[control].style)
-            axis.plot([], [], ARMS[control].marker, color=ARMS[control].color, label=f"S1 minus {ARMS[control].label}")
+            arm = ARMS[control]
+            axis.plot([], [], arm.marker, color=arm.color, label=f"steps minus {arm.label}")
         axis.set(xticks=range(len(shown)), xticklabels=[where.name for where in shown], ylabel="accuracy (points)")
         axis.set_xlim(-0.5, len(shown) - 0.5)
         axis.legend()
@@ -65,6 +66,7 @@ def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
     first, *_, last = places(outcomes)
     longer = len(outcomes.part("budget")) > 0
     texts = {"dgs/scale/times": outcomes.part("budget").values("times")[0] if longer else "1"}
+    texts |= {"dgs/scale/longer": "yes"} if longer else {}
     for control in CONTROLS:
         moved = change(first.leads(control), last.leads(control)) if longer else None
         texts[f"dgs/scale/S1-{control}"] = interval_text(last.gap(control) if longer else None, NONE, 1)

@@ -48,7 +48,7 @@ ARMS: dict[str, AdamArm] = {
         AdamArm("micro_adam_msq", "MicroAdamMSQ", GREEN, "s", preconditioner="mean_square", c=0.0, tick="0",
                 statistic="variance", parts=TUNED),
         AdamArm("adam", "Adam", BLUE, "D", preconditioner="adam", c=None, tick="1/B", statistic=None, parts=ALL),
-        AdamArm("c=0.25", "c = 0.25", SKY, "^", preconditioner=0.25, c=0.25, tick="0.25", statistic="variance"),
+        AdamArm("c=0.25", "c = 0.25", SKY, "^", preconditioner=0.25, c=0.25, tick="¼", statistic="variance"),
         AdamArm("micro_adam", "MicroAdam", ORANGE, "v", preconditioner="micro", c=1.0, tick="1",
                 statistic="mean_square", parts=ALL),
         AdamArm("c=4", "c = 4", PINK, "<", preconditioner=4.0, c=4.0, tick="4", statistic="variance"),
@@ -72,8 +72,8 @@ RULES: dict[str, Rule] = {
     rule.name: rule
     for rule in (
         Rule("lr~B^0", "η ∝ B⁰", GREY, "v", exponent=0.0, tick="B⁰", heading="LR fixed"),
-        Rule("lr~B^0.5", "η ∝ √B", BLUE, "D", exponent=0.5, tick="√B", heading="LR ~ root of B"),
-        Rule("lr~B^1", "η ∝ B", ORANGE, "o", exponent=1.0, tick="B", heading="LR ~ B"),
+        Rule("lr~B^0.5", "η ∝ √B", BLUE, "D", exponent=0.5, tick="√B", heading="LR as √B"),
+        Rule("lr~B^1", "η ∝ B", ORANGE, "o", exponent=1.0, tick="B", heading="LR as B"),
     )
 }
 ROOT = RULES["lr~B^0.5"]  # the rule of claims C7 and C8, under which the split is measured

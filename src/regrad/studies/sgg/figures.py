@@ -113,13 +113,19 @@ def mean_loss(runs: SGGOutcomes) -> float:
 def draw_losses(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> ScalarMappable:
     """Draw a grid of losses as a heat map with its numbers; return what a colour bar needs."""
     drawn = axis.imshow(grid, aspect="auto", cmap="cividis", vmin=limits[0], vmax=limits[1])
-    axis.set(xticks=range(grid.shape[1]), xticklabels=[f"{lr:g}" for lr in grid], xlabel="learning rate")
+    axis.set(xticks=range(grid.shape[1]), xticklabels=[rate_text(lr) for lr in grid], xlabel="learning rate")
     axis.set(yticks=range(grid.shape[0]), yticklabels=list(grid.index))
     axis.grid(visible=False)
     for (row, column), loss in np.ndenumerate(grid.to_numpy()):
         text, color = (f"{loss:.2f}", "w" if loss < fmean(limits) else "k") if np.isfinite(loss) else ("div.", "r")
         axis.text(column, row, text, ha="center", va="center", color=color)
     return drawn
+
+
+def rate_text(lr: float) -> str:
+    """Return a rate as narrow as it can be said: a power of ten by its exponent."""
+    exponent = np.log10(lr)
+    return f"$10^{{{exponent:.0f}}}$" if np.isclose(exponent, round(exponent)) else f"{lr:g}"
 
 
 def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
@@ -154,5 +160,5 @@ def fig_ablations(records: Sequence[Record]) -> Figure:
     entries = [(a.label, outcomes.arm(a.name).gap(default), a.color, a.marker) for a in ABLATIONS.values()]
     with canvas(width=COLUMN_INCHES, height=0.16 * len(entries) + 0.8) as (figure, axis):
         draw_forest(axis, entries)
-        axis.set(xlabel="test loss minus the default's (nats per byte)")
+        axis.set(xlabel="test loss minus default's (nats)")
     return figure

@@ -64,7 +64,7 @@ def scale_numbers(outcomes: SGGOutcomes) -> dict[str, str]:
     """Return SGG's effect with more steps, and by how much it changes with steps and with the model, paired by seed."""
     found, factor = places(outcomes), outcomes.times
     models = found[:-1] if factor else found
-    texts = {"sgg/scale/times": str(factor or 1)}
+    texts = {"sgg/scale/times": str(factor or 1)} | ({"sgg/scale/longer": "yes"} if factor else {})
     for which in ("plain", "matched"):
         first, largest, longer = (
             place.differences(getattr(place.comparison, which)) for place in (models[0], models[-1], found[-1])
