@@ -279,7 +279,7 @@ def test_every_claim_has_one_of_five_verdicts_and_a_row_in_the_report(checkout):
     table = (checkout.generated / "tables" / "tab-claims.tex").read_text()
     for row in rows:
         assert row["verdict"] in VERDICTS
-        assert f"\n{escape_tex(row['id'])} & " in table
+        assert f"{{{escape_tex(row['id'])}}} & " in table
 
 
 def test_the_report_lists_the_verdicts_of_every_family_of_claims_and_cites_its_six_sentences():
@@ -320,7 +320,7 @@ def test_the_words_of_a_verdict_are_escaped():
     row = as_rows(evaluate_all(CLAIMS[:1], {}, preset="small", device="cpu"))[0]
     row |= {"verdict": "refuted by construction", "short": r"50 % of \input{x} & more_"}
     said = verdicts.words([row])["findings/sign-placement"]
-    assert said.startswith(rf"\finding{{refuted}}{{{escape_tex(row['short'])}}}")
+    assert said.startswith(rf"\finding{{refuted}}{{\hyperlink{{claim:C3}}{{{escape_tex(row['short'])}}}}}")
 
 
 def manifest_row(**fields):
