@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from sign_records import study_records
 
 from regrad.pipeline.decided import so_far, whole_arms
 from regrad.pipeline.folders import Folders
 from regrad.studies.engine.study import STUDY as ENGINE
 from regrad.studies.sign_placement.study import STUDY
+from sign_records import study_records
 
 FOLDERS = Folders(Path(__file__).parents[1], Path("unused"))
 
