@@ -1,11 +1,16 @@
-"""Headless Chromium, and pages in it that complain of nothing and ask no other host."""
+"""Headless Chromium, and pages in it that complain of nothing, ask no other host and keep nobody out."""
 
 import shutil
+import threading
 from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import product
 
 CHROMIUM = next((p for n in ("chromium", "chromium-browser", "google-chrome") if (p := shutil.which(n))), None)
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 QUIET += ["--disable-sync", "--no-first-run"]
+RULES = {"resultTypes": ["violations"], "preload": False}
 
 
 @contextmanager
@@ -37,3 +42,33 @@ def watched(browser, own, patience):
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+class Silent(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@contextmanager
+def served(folder):
+    """The address of a folder's files."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+
+
+def barriers(page, address, name):
+    """What keeps readers of a page out, by axe's rules and its width: in light and dark, on a phone and a desk."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page.goto(address + name)
+    for scheme, width in product(("light", "dark"), (390, 1280)):
+        page.emulate_media(color_scheme=scheme)
+        page.set_viewport_size({"width": width, "height": 900})
+        violations = Axe().run(page, options=RULES).response["violations"]
+        found = [v for v in violations if v["impact"] in ("serious", "critical")]
+        lines = [f"{v['id']}: {node['html'][:90]}" for v in found for node in v["nodes"]]
+        if (wide := page.evaluate("document.documentElement.scrollWidth")) > width:
+            lines.append(f"{wide} pixels wide")
+        yield from (f"{name} in {scheme} at {width}: {line}" for line in lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from browsing import CHROMIUM, barriers, chromium, served, watched
 from regrad import cli
 from regrad.pipeline.notebooks import LIVE
 from regrad.published import SET, VARIABLE
@@ -21,7 +22,8 @@ from tiny_runs import FINGERPRINT, record, spec
 
 pytestmark = pytest.mark.slow  # a minute for the report; what the records say is tested everywhere else too
 ROOT = Path(__file__).parents[1]
-PARTS = ("notebooks", "paper", "results/reference", "README.md", "CITATION.cff", "pyproject.toml")
+PATIENCE = 120_000  # milliseconds
+PARTS = ("notebooks", "paper", "docs", "examples", "results/reference", "README.md", "CITATION.cff", "pyproject.toml")
 
 
 def copied(root):
@@ -71,9 +73,19 @@ def test_a_stranger_stumbles_over_nothing_in_the_report_or_on_the_site(rebuilt):
     root = rebuilt[0]
     claims = json.loads((root / "results" / "claims.json").read_text())["claims"]
     assert proofread.report(root / "paper" / "report.pdf", claims) == []
-    # Of the manual, whose pages its generator writes and tests/test_manual.py reads, only what leads to it.
-    assert [line for line in proofread.links(root / "site") if not line.startswith("manual/")] == []
+    assert proofread.links(root / "site") == []
     assert len(proofread.main_text(proofread.pages(root / "paper" / "report.pdf"))) <= 20
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
+def test_no_page_of_the_site_keeps_anybody_out(rebuilt):
+    pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+    folder = rebuilt[0] / "site"
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
+    assert {"index.html", "manual/methods/sgg.html", "05_sgg.html", "sign.html", "train_one.html"} < set(names)
+    with served(folder) as address, chromium(PATIENCE) as browser, watched(browser, address, PATIENCE) as new_page:
+        page = new_page()
+        assert [line for name in names for line in barriers(page, address, name)] == []
 
 
 def test_every_figure_and_table_is_there_and_nothing_was_trained(rebuilt):

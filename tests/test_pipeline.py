@@ -249,15 +249,15 @@ def test_an_error_of_latex_is_a_failed_target(world, monkeypatch, capsys):
 
 
 def test_the_site_shows_the_notebooks_and_is_built_once(world, monkeypatch):
-    monkeypatch.setattr(MODULE, "STUDIES", (FIRST, STUDY))
+    monkeypatch.setattr("regrad.pipeline.documents.STUDIES", (FIRST, STUDY))
     hostile = json.loads(world.source(FIRST).read_text())
     text = "# A title\n<script>alert(1)</script><img src=x onerror=alert(1)>"
     hostile["cells"].insert(0, {"cell_type": "markdown", "id": "t", "metadata": {}, "source": text})
     world.source(FIRST).write_text(json.dumps(hostile))
     assert world.run(documents=("site",)) == DONE
-    index = (world.folders.site / "index.html").read_text()
-    assert "00_first.html" in index
-    assert "A title" in index
+    index, listed = ((world.folders.site / name).read_text() for name in ("index.html", "notebooks.html"))
+    assert "00_first.html" in listed
+    assert "A title" in listed
     assert "not tested" in index
     page = (world.folders.site / "00_first.html").read_text()
     assert "<script>alert(1)" not in page

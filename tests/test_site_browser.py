@@ -1,14 +1,11 @@
 """The site in headless Chromium: a small constructed site, or the one in the folder that ``REGRAD_SITE`` names."""
 
 import os
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from browsing import CHROMIUM, chromium, watched
+from browsing import CHROMIUM, barriers, chromium, served, watched
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
@@ -16,19 +13,16 @@ PATIENCE = 120_000
 ROWS = ".ledger tbody tr"
 
 
-class Silent(SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+@pytest.fixture(scope="module")
+def folder(request):
+    given = os.environ.get("REGRAD_SITE")
+    return Path(given) if given else request.getfixturevalue("small_site")
 
 
 @pytest.fixture(scope="module")
-def address(request):
-    given = os.environ.get("REGRAD_SITE")
-    folder = Path(given) if given else request.getfixturevalue("small_site")
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Silent, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/"
-    server.shutdown()
+def address(folder):
+    with served(folder) as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +42,6 @@ def opened(browser, address):
             return page
 
         yield show
-
-
-def names(page):
-    """The index and every page that it leads to in the site's own folder, one of each kind of deeper page."""
-    found = page.eval_on_selector_all("a[href]", "links => links.map(a => a.getAttribute('href').split('#')[0])")
-    html = sorted({name for name in found if name.endswith(".html") and not name.startswith("http")})
-    deep = [next((n for n in html if n.startswith(kind)), "index.html") for kind in ("code/", "records/")]
-    return ["index.html", *(n for n in html if "/" not in n and n != "index.html"), *deep]
 
 
 def visible(page):
@@ -93,80 +79,30 @@ def test_without_javascript_every_row_and_figure_is_there_and_no_dead_filter(ope
     page = opened(java_script_enabled=False)
     assert visible(page) == page.locator(ROWS).count() > 0
     assert page.locator(".filters").is_hidden()
+    page.goto(page.url.replace("index", "figures"))
     link = page.locator("a.enlarge").first
     assert link.get_attribute("href").endswith(".png")
     assert page.locator("figcaption .stamp").first.is_visible()
 
 
-def test_every_link_of_every_page_leads_somewhere(opened, address):
-    page = opened()
-    seen, queue, anchors = set(), ["index.html"], []
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        answer = page.request.get(address + name)
-        assert answer.status == 200, name
-        if not name.endswith(".html"):
-            continue
-        page.set_content(answer.text().replace("<script>", "<script type=none>"), wait_until="commit")
-        script = "nodes => nodes.map(n => n.getAttribute('href') || n.getAttribute('src'))"
-        links = page.eval_on_selector_all("body [href], body [src]", script)
-        ids = set(page.eval_on_selector_all("[id]", "nodes => nodes.map(n => n.id)"))
-        anchors.append((name, ids, set(links)))
-        for link in set(links):
-            path = link.split("#")[0]
-            if path and not path.startswith(("http", "data:")):
-                queue.append(os.path.normpath(os.path.join(os.path.dirname(name), path)))
-    known = {name: ids for name, ids, _ in anchors}
-    for name, _, links in anchors:
-        for link in (link for link in links if "#" in link and not link.startswith("http")):
-            path, _, anchor = link.partition("#")
-            target = os.path.normpath(os.path.join(os.path.dirname(name), path)) if path else name
-            assert anchor in known[target], (name, link)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_no_page_is_wider_than_a_phone(opened, scheme):
-    page = opened(viewport={"width": 360, "height": 740}, color_scheme=scheme)
-    root = page.url.rsplit("/", 1)[0]
-    for name in names(page):
-        page.goto(f"{root}/{name}")
-        width = page.evaluate("document.documentElement.scrollWidth")
-        assert width <= 360, (name, width)
-
-
-def contrast(page, selector):
-    """WCAG's contrast of an element's text with the page."""
-    script = """node => [getComputedStyle(node).color, getComputedStyle(document.body).backgroundColor]
-        .map(text => text.match(/[\\d.]+/g).slice(0, 3).map(v => v / 255)
-        .map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-        .map(([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b)"""
-    low, high = sorted(page.locator(selector).first.evaluate(script))
-    return (high + 0.05) / (low + 0.05)
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_is_legible_in_either_colour_scheme(opened, scheme):
-    page = opened(color_scheme=scheme)
-    kinds = ["body", "main a", ".stamp", ".why", *(f".{name}" for name in ("reproduced", "not-reproduced"))]
-    kinds += [".inconclusive", ".not-tested", ".refuted-by-construction"]
-    assert {kind: value for kind in kinds if (value := contrast(page, kind)) < 4.5} == {}
+def test_one_search_finds_claims_and_notebooks_from_any_page(opened, address):
+    page = opened("figures.html", viewport={"width": 1280, "height": 900})
+    for words, place in {"momentum": "index.html", "first study": "01_first.html"}.items():
+        page.fill(".sidebar-search", words)
+        page.press(".sidebar-search", "Enter")
+        page.wait_for_selector("#search-results .search li a")
+        assert place in page.eval_on_selector_all(
+            "#search-results li a", "links => links.map(a => a.pathname.slice(1))"
+        )
 
 
 def test_the_keyboard_reaches_the_filters_and_enlarges_a_figure_and_escape_closes_it(opened):
-    page = opened()
+    page = opened(viewport={"width": 1280, "height": 900})
     page.keyboard.press("Tab")
-    assert page.evaluate("document.activeElement.className") == "skip"
-    reached = set()
-    for _ in range(400):
-        page.keyboard.press("Tab")
-        where = page.evaluate("document.activeElement.name || document.activeElement.className")
-        reached.add(where)
-        if where == "enlarge":
-            break
-    assert {"paper", "verdict", "words", "scroll", "enlarge"} <= reached
+    assert "skip-to-content" in page.evaluate("document.activeElement.className")
+    assert {"paper", "verdict", "words", "table-wrapper"} <= reached(page, "table-wrapper docutils")
+    page.goto(page.url.replace("index", "figures"))
+    reached(page, "enlarge")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") == "solid"
     page.keyboard.press("Enter")
     page.wait_for_selector("dialog[open] img")
@@ -177,13 +113,30 @@ def test_the_keyboard_reaches_the_filters_and_enlarges_a_figure_and_escape_close
     assert page.evaluate("document.activeElement.className") == "enlarge"
 
 
-def test_every_page_has_a_language_a_title_landmarks_and_one_first_heading(opened):
+def reached(page, last):
+    """What has the focus from one press of Tab to the next, until a class is reached or the page ends."""
+    found = set()
+    for _ in range(200):
+        page.keyboard.press("Tab")
+        found.add(page.evaluate("document.activeElement.name || document.activeElement.className"))
+        if last in found:
+            break
+    return found
+
+
+def test_no_page_keeps_anybody_out(opened, folder, address):
+    """Of the whole site: ``tests/test_from_reference.py``."""
+    pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")
+    page, names = opened(), sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.html"))
+    assert [line for name in names for line in barriers(page, address, name)] == []
+
+
+def test_every_page_has_a_language_a_title_landmarks_and_one_first_heading(opened, folder, address):
     page = opened()
-    root = page.url.rsplit("/", 1)[0]
-    for name in names(page):
-        page.goto(f"{root}/{name}")
+    for name in ("index.html", "figures.html", "01_first.html"):
+        page.goto(f"{address}{name}")
         assert page.locator("html").get_attribute("lang") == "en"
         assert page.title()
-        counts = {part: page.locator(part).count() for part in ("main", "body > header", "body > footer", "h1")}
+        counts = {part: page.locator(part).count() for part in ("[role=main]", "header", "footer", "h1")}
         assert counts == dict.fromkeys(counts, 1), name
         assert page.locator("img:not([alt])").count() == 0

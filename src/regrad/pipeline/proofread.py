@@ -23,8 +23,8 @@ KEYS = tuple(
 )
 # What is nobody's word whether the map knows it or not: names of code, and settings.
 CODE = re.compile(r"(?<![\w./_-])[a-z]+(?:_[a-z\d]+)+(?![\w(])|(?<![\w./_-])[a-z]\w+=[\w.]+")
-LINK = re.compile(r"""(?:href|src|srcset)=["']([^"']*)["']""")
-NAMED = re.compile(r"""\b(?:id|name)=["']([^"']+)["']""")
+LINK = re.compile(r"""<[a-z][^<>]*?\s(?:href|src|srcset)=["']([^"']*)["']""")
+NAMED = re.compile(r"""<[a-z][^<>]*?\s(?:id|name)=["']([^"']+)["']""")
 OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?//|^(?:https?|mailto):", re.I)
 LOADED = re.compile(r"""(?:url\(|@import )\s*["']?((?:https?:)?//[^"')\s]+)""", re.I)
 

@@ -10,20 +10,17 @@ from typing import Any
 
 from rich.console import Console
 
-from regrad.atomic import write_atomically
 from regrad.executors.choice import ExecutorError
 from regrad.executors.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, TIME, USAGE
-from regrad.fingerprint import code_fingerprint
-from regrad.pipeline import manual, paper
+from regrad.pipeline.documents import MISTAKES, Document, report, site
 from regrad.pipeline.folders import Folders
-from regrad.pipeline.freshness import Freshness, inputs_hash
+from regrad.pipeline.freshness import Freshness
 from regrad.pipeline.inputs import ledger_parts, notebook_parts
 from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.order import Order
 from regrad.pipeline.partial import lacking
-from regrad.pipeline.site_sources import inputs as site_inputs
 from regrad.pipeline.sweep import Sweep, fetch_data
 from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
@@ -35,7 +32,6 @@ from regrad.runner import limits
 from regrad.runner.dependencies import entries
 from regrad.runner.ensure import Bench, RunsFailedError, complete
 from regrad.runner.progress import duration
-from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
 
 NOTEBOOK_SECONDS = {"smoke": 120.0, "small": 600.0, "medium": 1200.0, "full": 3600.0, "paper": 7200.0}
@@ -92,8 +88,10 @@ class Reproduction:
             for target in self.order.targets:
                 self.try_notebook(target)
         claims = self.make_ledger()
-        for document in self.order.documents:
-            {"paper": self.make_paper, "site": lambda: self.make_site(claims)}[document]()
+        facts = {"preset": self.order.preset, "device": self.order.device, "commit": commit()}
+        makers = {"paper": lambda: report(self.folders), "site": lambda: site(self.folders, claims, facts)}
+        for name in self.order.documents:  # one after the other: the site holds the report
+            self.make_document(makers[name]())
         self.say(self.summary(time.monotonic() - start))
         return FAILED if self.failed else ENVIRONMENT if self.environment_lacks else DONE
 
@@ -156,77 +154,25 @@ class Reproduction:
         files = [generated / row.name for row in read_manifest(generated, notebook)]
         return [manifest_path(generated, notebook), *files]
 
-    def make_paper(self) -> None:
-        """Bring ``paper/report.pdf`` up to date."""
-        folders = self.folders
-        paper.assemble(folders.generated)
-        report = folders.paper / "report.pdf"  # no source, though figures are PDF too
-        files = [p for p in sorted(folders.paper.rglob("*")) if p.suffix in (".tex", ".bib", ".pdf")]
-        sources = [p for p in files if p != report]
-        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.paper")}, sources)
-        if self.freshness.why_stale("paper", inputs) is None:
-            self.say("paper: up to date")
+    def make_document(self, document: Document) -> None:
+        """Bring the report or the site up to date, or say why that failed and go on."""
+        name = document.name
+        if self.freshness.why_stale(name, document.inputs) is None:
+            self.say(f"{name}: up to date")
             return
-        if not paper.tex_is_there():
-            self.environment_lacks.append("no LaTeX here: paper/report.pdf not made, all its sources are")
+        if document.lacks:
+            self.environment_lacks.append(document.lacks)
             return
-        self.say("paper: typesetting report.pdf")
+        self.say(f"{name}: building")
         try:
-            complaints = paper.typeset(folders.paper)
-        except paper.PaperError as error:
-            self.failed.append("paper")
-            self.say(f"paper: FAILED: {error}")
+            files, complaints = document.make()
+        except MISTAKES as error:
+            self.failed.append(name)
+            self.say(f"{name}: FAILED: {error}")
             return
         for complaint in complaints:
-            self.say(f"paper: {complaint}")
-        self.freshness.remember("paper", inputs, [report])
-
-    def make_site(self, claims: list[dict[str, Any]]) -> None:
-        """Bring the HTML site up to date."""
-        folders = self.folders
-        executed = [folders.executed / f"{t.notebook}.ipynb" for t in STUDIES]
-        executed = [path for path in executed if path.exists()]
-        has_manual = self.make_manual()
-        pdf = folders.paper / "report.pdf"
-        sources = [*executed, folders.claims, pdf, *site_inputs(folders)]
-        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.site"), "manual": str(has_manual)}, sources)
-        if self.freshness.why_stale("site", inputs) is None:
-            self.say("site: up to date")
-            return
-        from regrad.pipeline import site
-
-        self.say("site: converting notebooks")
-        facts = {"preset": self.order.preset, "device": self.order.device, "commit": commit()}
-        facts |= {"manual": "manual/index.html"} if has_manual else {}
-        pages: list[Path] = []
-        if pdf.exists():
-            facts["pdf"] = "report.pdf"
-            write_atomically(folders.site / "report.pdf", pdf.read_bytes())
-            pages.append(folders.site / "report.pdf")
-        pages += site.build(executed, folders.site, claims=claims, facts=facts, folders=folders)
-        self.freshness.remember("site", inputs, pages)
-
-    def make_manual(self) -> bool:
-        """Bring the manual up to date, in its folder of the site; return whether there is one."""
-        parts = manual.inputs(self.folders)
-        if not parts:
-            return False
-        if lacks := manual.missing():
-            self.say(f"manual: not made: {', '.join(lacks)} not installed; ./reproduce.sh installs requirements.lock")
-            return False
-        inputs = inputs_hash({"code": code_fingerprint("regrad.pipeline.manual")}, [*parts, self.folders.claims])
-        if self.freshness.why_stale("manual", inputs) is None:
-            self.say("manual: up to date")
-            return True
-        self.say("manual: building")
-        try:
-            pages = manual.build(self.folders)
-        except manual.ManualError as error:
-            self.failed.append("manual")
-            self.say(f"manual: FAILED: {error}")
-            return False
-        self.freshness.remember("manual", inputs, pages)
-        return True
+            self.say(f"{name}: {complaint}")
+        self.freshness.remember(name, document.inputs, files)
 
 
 def reproduce(folders: Folders, order: Order, *, fresh: bool = False) -> int:

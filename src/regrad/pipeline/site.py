@@ -1,6 +1,11 @@
-"""The HTML site: the ledger with filters, every figure with its way to notebook, code and records, every notebook."""
+"""The HTML site: board and ledger, figures with their way to notebook, code and records, notebooks, report and manual.
+
+Every page is a page of Sphinx, which gives all of them one navigation, one search and one look. What records say is
+HTML of our templates, handed over as it is; what people write is the Markdown of ``docs/manual``.
+"""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +13,11 @@ import nbformat
 from jinja2 import Environment, PackageLoader
 
 from regrad.atomic import write_atomically
-from regrad.pipeline import site_ledger, site_notebooks
+from regrad.pipeline import generator, site_ledger, site_notebooks
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.site_figures import Shown, shown
 from regrad.pipeline.site_sources import (
-    CLEAN,
+    COLUMNS,
     Shelf,
     caption,
     claim_pages,
@@ -20,7 +25,7 @@ from regrad.pipeline.site_sources import (
     digest,
     figure_rows,
     lines,
-    repository,
+    proof_at,
     source_at,
     table,
 )
@@ -28,38 +33,51 @@ from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.manifest import ManifestRow
 from regrad.studies.catalogue import PAPERS
 
-OURS = ("code", "figures", "records")  # folders of the site in which nothing else lies
-THEMES = (("light", LIGHT), ("dark", DARK))
+THEMES = {"light": LIGHT, "dark": DARK}
 UNKNOWN = "no export of this name: shown by the notebook only"
+TITLE = "Four papers that change a gradient between backward pass and update, reproduced"
+NOTEBOOKS = "Each study, executed: every figure, table and verdict of the report, and the code that made it."
 
 
 class Builder:
-    """Writes the pages of one site."""
+    """Writes what Sphinx makes one site from: pages into ``source``, files that pages lead to into ``site``."""
 
-    def __init__(self, site: Path, facts: dict[str, str], folders: Folders | None) -> None:
-        self.site, self.facts, self.folders = site, facts, folders
-        self.written: dict[Path, None] = {}
+    def __init__(self, source: Path, site: Path, facts: dict[str, str], folders: Folders | None) -> None:
+        self.source, self.site, self.facts, self.folders = source, site, facts, folders
+        self.written: set[str] = set()
         self.shelf = Shelf(folders.runs) if folders else None
-        self.remote = repository(folders.root) if folders else ""
         self.environment = Environment(loader=PackageLoader("regrad.pipeline"), autoescape=True)
 
-    def write(self, name: str, data: bytes) -> str:
-        """Write a file of the site, once; return its name."""
-        path = self.site / name
-        # Two figures may lead to one module or one set of records; pages are large and the same.
-        if path not in self.written:
-            write_atomically(path, data)
-            self.written[path] = None
+    def render(self, template: str, **values: Any) -> str:
+        return self.environment.get_template(template).render(values, facts=self.facts)
+
+    def file(self, name: str, data: bytes) -> str:
+        write_atomically(self.site / name, data)
         return name
 
-    def page(self, name: str, template: str, title: str, **values: Any) -> str:
-        values |= {"up": "../" * name.count("/"), "facts": self.facts, "title": title}
-        return self.write(name, self.environment.get_template(template).render(**values).encode())
+    def page(self, name: str, template: str, title: str, *, children: tuple[str, ...] = (), **values: Any) -> str:
+        """Write a page, once: two figures may lead to one module or one set of records.
+
+        Args:
+            name: Its path below the site without a suffix.
+            template: Of its HTML.
+            title: Its heading, as it stands.
+            children: Pages below it in the navigation; a page in a folder is in neither navigation nor search.
+            values: What the template prints.
+        """
+        if name not in self.written:
+            self.written.add(name)
+            body, page = self.source / f"{name}.html", self.source / f"{name}.md"
+            write_atomically(body, self.render(template, **values).encode())
+            # Its HTML is escaped by the template, as everywhere.
+            words = {"listed": "/" not in name, "title": re.sub(r"([\\`*_{}\[\]])", r"\\\1", title)}
+            write_atomically(page, self.render("page.md", body=body.name, children=children, **words).encode())
+        return f"{name}.html"
 
     def figure(self, picture: Shown, row: ManifestRow | None, otherwise: str) -> dict[str, Any]:
         item = {
             "name": picture.name,
-            "src": self.write(f"figures/{picture.name}.png", picture.png),
+            "src": self.file(f"figures/{picture.name}.png", picture.png),
             "width": picture.size[0],
             "height": picture.size[1],
             "caption": f"Figure {picture.name}",
@@ -79,47 +97,87 @@ class Builder:
         path, text, note = source
         line, docstring = definition(text, function)
         # By commit: figures of one site may come from several, each with its own text of the module.
-        name = f"code/{row.commit.replace('+', '-changed')}/{module}.html"
-        values = {"module": module, "path": path, "note": note, "lines": text.splitlines()}
-        links = {"code": self.page(name, "code.html", module, **values) + f"#L{line}"}
-        # A commit with changes on top is nowhere but here: a link to the remote would show other code.
-        if self.remote and CLEAN.fullmatch(row.commit):
-            links["remote"] = f"{self.remote}/blob/{row.commit}/{path}#L{line}"
-        return links | {"caption": caption(docstring, figure)}
+        name = f"code/{row.commit.replace('+', '-changed')}/{module}"
+        page = self.page(name, "code.html", module, path=path, note=note, lines=text.splitlines())
+        return {"code": f"{page}#L{line}", "caption": caption(docstring, figure)}
+
+    def proof(self, test: str) -> str:
+        """Return where a test that proves a claim is shown; nothing where it is not."""
+        found = proof_at(self.folders.root, test) if self.folders else None
+        if found is None:
+            return ""
+        path, text, line = found
+        name = f"code/{path.removesuffix('.py')}"
+        values = {"path": path, "note": "a proof: a test that runs wherever verdicts are computed"}
+        return self.page(name, "code.html", Path(path).stem, lines=text.splitlines(), **values) + f"#L{line}"
 
     def records(self, row: ManifestRow) -> dict[str, Any]:
         assert self.shelf is not None
         records = [record for record in self.shelf.records(row.runs) if record]
         name, data = row.run_set, lines(records)
-        self.write(f"records/{name}.jsonl", data)
+        self.file(f"records/{name}.jsonl", data)
         values = {"set": name, "rows": table(records), "digest": digest(data), "missing": len(row.runs) - len(records)}
-        page = self.page(f"records/{name}.html", "records.html", f"Run set {name}", **values)
+        title = f"Run set {name}: {len(records)} runs"
+        page = self.page(f"records/{name}", "records.html", title, heads=COLUMNS, **values)
         return {"stamp": row.stamp, "records": [{"href": page, "text": f"{len(records)} records"}]}
 
-    def chapter(self, path: Path) -> dict[str, Any]:
+    def chapter(self, path: Path, pages: set[str]) -> dict[str, Any]:
+        """Write the page of a study's executed notebook; ``pages`` are those that it may lead to."""
         notebook = nbformat.read(path, as_version=4)
-        title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
-        rows = figure_rows(self.folders, path.stem) if self.folders else {}
+        pictures, rows = shown(notebook, path.stem), figure_rows(self.folders, path.stem) if self.folders else {}
         items = [self.figure(picture, rows.get(picture.name), last_stamp(notebook)) for _, picture in pictures]
         # A figure made from no runs shows a benchmark: the files that its notebook names.
         items = [item | {"records": item["records"] or self.benchmarks(notebook)} for item in items]
+        title = self.notebook(path.stem, notebook, items, pages)
+        return {"name": path.stem, "title": title, "figures": items}
+
+    def playground(self, path: Path, pages: set[str], children: tuple[str, ...]) -> None:
+        """Write the page of a playground, with the picture of its starting values and the text under it."""
+        notebook = nbformat.read(path, as_version=4)
+        said = {"caption": f"{site_notebooks.title_of(notebook)}: the picture that it starts with", "stamp": ""}
+        items = [
+            self.figure(picture, None, "") | said | {"text": output.data.get("text/plain", "")}
+            for output, picture in shown(notebook, path.stem)
+        ]
+        self.notebook(path.stem, notebook, items, pages, children)
+
+    def notebook(
+        self,
+        name: str,
+        notebook: nbformat.NotebookNode,
+        items: list[dict[str, Any]],
+        pages: set[str],
+        children: tuple[str, ...] = (),
+    ) -> str:
+        """Write the page of a notebook, figures in the place of its pictures; return its title."""
+        title, outputs = site_notebooks.title_of(notebook), [output for output, _ in shown(notebook, name)]
         macro = getattr(self.environment.get_template("_figure.html").module, "figure")  # noqa: B009
         figures = [str(macro(item, item["name"])) for item in items]
-        body = site_notebooks.body(notebook, [output for output, _ in pictures], figures)
-        page = self.page(f"{path.stem}.html", "notebook.html", title, body=body)
-        return {"href": page, "title": title, "figures": items}
+        body = site_notebooks.body(notebook, outputs, figures, pages)
+        self.page(name, "notebook.html", title, children=children, body=body)
+        return title
 
     def benchmarks(self, notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
         source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
         folder = self.folders.benchmarks if self.folders else None
         files = [p for p in sorted(folder.glob("*.json")) if f'"{p.name}"' in source] if folder else []
-        return [{"href": self.write(f"records/{p.name}", p.read_bytes()), "text": p.name} for p in files]
+        return [{"href": self.file(f"records/{p.name}", p.read_bytes()), "text": p.name} for p in files]
 
-    def sweep(self) -> None:
-        """Remove pages of earlier builds from the folders that are the site's own."""
-        for path in [p for name in OURS for p in (self.site / name).rglob("*") if p.is_file()]:
-            if path not in self.written:
-                path.unlink()
+    def index(self, claims: list[dict[str, Any]], pages: dict[str, str], children: tuple[str, ...]) -> None:
+        body = json.dumps({"claims": claims}, indent=1, sort_keys=True, ensure_ascii=False)
+        self.file("claims.json", (body + "\n").encode())
+        for name, theme in THEMES.items() if claims else ():
+            self.file(f"board-{name}.svg", picture(claims, PAPERS, theme))
+        self.page(
+            "index",
+            "index.html",
+            TITLE,
+            children=children,
+            claims=site_ledger.shown(claims, pages, self.proof),
+            papers=site_ledger.papers(claims),
+            verdicts=site_ledger.verdicts(),
+            boards=list(THEMES) if claims else [],
+        )
 
 
 def last_stamp(notebook: nbformat.NotebookNode) -> str:
@@ -136,23 +194,37 @@ def build(
     claims: list[dict[str, Any]],
     facts: dict[str, str],
     folders: Folders | None = None,
+    played: list[Path] = [],  # noqa: B006 - read only
 ) -> list[Path]:
-    builder = Builder(site, facts, folders)
-    chapters = [builder.chapter(path) for path in executed]
-    pages = claim_pages(folders, [path.stem for path in executed]) if folders else {}
-    body = json.dumps({"claims": claims}, indent=1, sort_keys=True, ensure_ascii=False)
-    builder.write("claims.json", (body + "\n").encode())
-    builder.page(
-        "index.html",
-        "index.html",
-        "regrad: four papers about the gradient, reproduced",
-        chapters=chapters,
-        claims=site_ledger.shown(claims, pages),
-        papers=site_ledger.papers(claims),
-        verdicts=site_ledger.verdicts(),
-        boards=[builder.write(f"board-{n}.svg", picture(claims, PAPERS, theme)) for n, theme in THEMES]
-        if claims
-        else [],
-    )
-    builder.sweep()
-    return list(builder.written)
+    """Write the site over an earlier one; return its files.
+
+    Args:
+        executed: Executed notebooks of the studies.
+        site: Where to.
+        claims: Rows of ``results/claims.json``.
+        facts: Preset, device and commit; ``pdf`` where there is a report.
+        folders: The checkout that figures lead into, and whose manual is part of the site.
+        played: Executed playgrounds, the first of which leads to the others.
+
+    Raises:
+        generator.SiteError: If a page has a mistake: a broken link, a directive that does not exist.
+    """
+    with generator.workplace(folders) as (source, made):
+        builder = Builder(source, made, facts, folders)
+        pages = {path.stem for path in [*executed, *played]}
+        chapters = [builder.chapter(path, pages) for path in executed]
+        names = [path.stem for path in played]
+        for path in played:
+            builder.playground(path, pages, tuple(names[1:]) if path == played[0] else ())
+        builder.page("figures", "figures.html", "Figures", chapters=chapters)
+        builder.page("report", "report.html", "The report")
+        listed = tuple(chapter["name"] for chapter in chapters)
+        builder.page("notebooks", "list.html", "Notebooks", lead=NOTEBOOKS, items=chapters, children=listed)
+        lab = [f"Playgrounds <{name}>" for name in names[:1]]
+        manual = ["The manual <manual/index>"] if (source / "manual").is_dir() else []
+        proven = claim_pages(folders, list(listed)) if folders else {}
+        builder.index(claims, proven, ("Verdicts <self>", "figures", "report", "notebooks", *lab, *manual))
+        if folders and facts.get("pdf"):
+            builder.file("report.pdf", (folders.paper / "report.pdf").read_bytes())
+        colours = {name: site_ledger.colours(theme.verdicts) for name, theme in THEMES.items()}
+        return generator.run(source, made, site, {"facts": facts, "claims": claims, "colours": colours})

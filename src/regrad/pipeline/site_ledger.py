@@ -1,7 +1,7 @@
 """The ledger as the site shows it: what a claim's cells say, and how many claims got which verdict."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from regrad.report.ledger.kinds.outcome import (
@@ -29,6 +29,11 @@ def slug(verdict: str) -> str:
     return verdict.replace(" ", "-")
 
 
+def colours(verdicts: Mapping[str, str]) -> dict[str, str]:
+    """Return the board's colours of the verdicts as variables of a style sheet."""
+    return {f"verdict-{slug(verdict)}": colour for verdict, colour in verdicts.items()}
+
+
 def figures(claim: Mapping[str, Any]) -> str:
     """Return estimate and interval with the digits of report and README; a dash where there is none."""
     if claim["estimate"] is None:
@@ -45,7 +50,10 @@ def p_text(value: float | None) -> str:
     return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list[dict[str, Any]]:
+def shown(
+    claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str], proof: Callable[[str], str]
+) -> list[dict[str, Any]]:
+    """Return the claims with what their cells say; ``proof`` says where a test that decides one is shown."""
     return [
         dict(claim)
         | {
@@ -56,6 +64,7 @@ def shown(claims: Sequence[Mapping[str, Any]], pages: Mapping[str, str]) -> list
             "p_text": p_text(claim.get("p_holm")),
             "label": claim.get("label", "") if claim["verdict"] != NOT_TESTED else "",
             "page": pages.get(claim["id"], ""),
+            "proof": proof(claim["test"]["proof"]) if claim["test"].get("proof") else "",
         }
         for claim in claims
     ]

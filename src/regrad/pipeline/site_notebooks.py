@@ -1,6 +1,8 @@
 """An executed notebook as HTML that runs nothing: what may stand in it is listed, all else is shown as text."""
 
 import re
+from collections.abc import Collection
+from functools import partial
 
 import bleach
 import nbformat
@@ -48,15 +50,31 @@ def harmless(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return notebook
 
 
-def body(notebook: nbformat.NotebookNode, pictures: list[nbformat.NotebookNode], figures: list[str]) -> str:
-    """Return the cells of an executed notebook as HTML; changes the notebook."""
+def body(
+    notebook: nbformat.NotebookNode, pictures: list[nbformat.NotebookNode], figures: list[str], pages: Collection[str]
+) -> str:
+    """Return the cells of an executed notebook as HTML; changes the notebook.
+
+    Args:
+        notebook: Its heading is the page's, and left out.
+        pictures: Outputs that are pictures.
+        figures: HTML in their place.
+        pages: Stems of notebooks with a page; a link to another file is words.
+    """
     for number, output in enumerate(pictures):
         output.data = nbformat.NotebookNode({"text/html": place(number)})
     exporter = HTMLExporter(template_name="basic", sanitize_html=True, exclude_anchor_links=True)
     exporter.register_filter("clean_html", clean)
     html = exporter.from_notebook_node(harmless(notebook))[0]
-    html = re.sub(r'href="([\w.-]+)\.ipynb"', r'href="\1.html"', html)
+    html = re.sub(r"<h1[^>]*>.*?</h1>", "", html, count=1, flags=re.S)
+    html = re.sub(r'<a href="(?!#|https?:)([^"]*)">(.*?)</a>', partial(linked, pages), html, flags=re.S)
     for number, figure in enumerate(figures):
         before, _, after = html.partition(place(number))
         html = before + figure + after
     return html
+
+
+def linked(pages: Collection[str], link: re.Match[str]) -> str:
+    """Return a link to a notebook as one to its page, and words where it has none."""
+    name = link[1].rpartition("/")[2].removesuffix(".ipynb")
+    return f'<a href="{name}.html">{link[2]}</a>' if name in pages else link[2]

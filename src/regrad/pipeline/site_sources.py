@@ -5,7 +5,6 @@ import hashlib
 import json
 import re
 import subprocess
-import tomllib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -17,13 +16,7 @@ from regrad.report.ledger.kinds.outcome import number
 from regrad.report.manifest import ManifestRow, read_manifest
 from regrad.results import Record, canonical
 
-TEMPLATES = Path(__file__).parent / "templates"
 CLEAN = re.compile(r"[0-9a-f]{7,40}")  # a commit without changes on top
-
-
-def inputs(folders: Folders) -> list[Path]:
-    exports = [*folders.generated.glob("manifest/*.json"), *folders.generated.glob("claims/*.json")]
-    return sorted([*exports, *TEMPLATES.glob("*.html"), folders.root / "CITATION.cff", folders.root / "pyproject.toml"])
 
 
 def figure_rows(folders: Folders, notebook: str) -> dict[str, ManifestRow]:
@@ -34,18 +27,6 @@ def figure_rows(folders: Folders, notebook: str) -> dict[str, ManifestRow]:
 def claim_pages(folders: Folders, stems: list[str]) -> dict[str, str]:
     paths = [folders.generated / "claims" / f"{stem}.json" for stem in stems]
     return {row["id"]: f"{p.stem}.html" for p in paths if p.exists() for row in json.loads(p.read_text())}
-
-
-def repository(root: Path) -> str:
-    """Return the repository's address from ``CITATION.cff`` or ``pyproject.toml``; empty if neither names one."""
-    citation, project = root / "CITATION.cff", root / "pyproject.toml"
-    text = citation.read_text(encoding="utf-8") if citation.exists() else ""
-    if match := re.search(r"^repository-code: *[\"']?(https://[^\s\"']+)", text, re.M):
-        return match[1].rstrip("/")
-    urls = tomllib.loads(project.read_text()).get("project", {}).get("urls", {}) if project.exists() else {}
-    addresses = {key.lower(): url for key, url in urls.items()}
-    address = addresses.get("repository") or addresses.get("source") or ""
-    return str(address).rstrip("/") if str(address).startswith("https://") else ""
 
 
 @cache
@@ -65,6 +46,15 @@ def source_at(root: Path, commit: str, module: str) -> tuple[str, str, str] | No
         except (OSError, subprocess.CalledProcessError):
             pass  # no git here, or a copy without that commit
     return path, here.read_text(encoding="utf-8"), f"as in the working tree (stamped {commit})"
+
+
+def proof_at(root: Path, test: str) -> tuple[str, str, int] | None:
+    """Return path, text and line of a test, ``tests/….py::test_…``; None where its file is not there."""
+    path, _, function = test.partition("::")
+    if not (root / path).is_file():
+        return None
+    text = (root / path).read_text(encoding="utf-8")
+    return path, text, definition(text, function)[0]
 
 
 def definition(source: str, function: str) -> tuple[int, str]:
@@ -104,18 +94,21 @@ def plain_first(metrics: dict[str, float]) -> list[str]:
     return sorted(metrics, key=lambda name: ("/" in name, name))
 
 
-def table(records: list[Record]) -> list[dict[str, str]]:
+COLUMNS = ("Run", "Problem", "Optimizer", "Learning rate", "Steps", "Seed", "Status", "Results")
+
+
+def table(records: list[Record]) -> list[tuple[str, ...]]:
     return [
-        {
-            "run": r.run_id,
-            "problem": r.spec.problem.name,
-            "optimizer": r.spec.optimizer.name,
-            "lr": str(r.spec.optimizer.options.get("lr", "")),
-            "steps": str(r.spec.steps),
-            "seed": str(r.spec.seed),
-            "status": r.status,
-            "results": ", ".join(f"{key} {number(r.metrics[key])}" for key in plain_first(r.metrics)[:3]),
-        }
+        (
+            r.run_id[:12],
+            r.spec.problem.name,
+            r.spec.optimizer.name,
+            str(r.spec.optimizer.options.get("lr", "")),
+            str(r.spec.steps),
+            str(r.spec.seed),
+            r.status,
+            ", ".join(f"{key} {number(r.metrics[key])}" for key in plain_first(r.metrics)[:3]),
+        )
         for r in records
     ]
 

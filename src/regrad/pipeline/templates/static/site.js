@@ -42,3 +42,11 @@ for (const link of document.querySelectorAll("a.enlarge")) {
     dialog.showModal();
   });
 }
+// What can be scrolled can be reached by keyboard.
+const wide = () => {
+  for (const box of document.querySelectorAll("article pre, article .table-wrapper, .output_subarea")) {
+    if (box.scrollWidth > box.clientWidth) { box.tabIndex = 0; }
+  }
+};
+addEventListener("resize", wide);
+wide();

@@ -1,0 +1,61 @@
+"""Playgrounds as they stand before anybody moves anything: executed notebooks, for the site.
+
+    python -m regrad.playground.stills FOLDER notebooks/playground/sign.ipynb …
+
+No kernel: their cells are short, and what a cell ends with is what it shows. ``results/reference/playground/`` holds
+those that compute with torch; the others read records, and are drawn wherever the site is made.
+"""
+
+import ast
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from regrad.atomic import write_atomically
+
+
+def shown(source: str, space: dict[str, Any]) -> Any:
+    """Execute a cell and return what it ends with; None where that is no expression."""
+    tree = ast.parse(source)
+    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    exec(compile(tree, "cell", "exec"), space)  # noqa: S102 - a notebook of this repository
+    return None if last is None else eval(compile(last, "cell", "eval"), space)  # noqa: S307 - the same cell
+
+
+def bundle(value: Any) -> dict[str, Any]:
+    """Return what a notebook shows of a value: its picture and the text under it."""
+    if hasattr(value, "_repr_mimebundle_"):
+        return value._repr_mimebundle_()
+    return {"image/png": value._repr_png_()[0]} if hasattr(value, "_repr_png_") else {"text/plain": repr(value)}
+
+
+def still(path: Path) -> nbformat.NotebookNode:
+    """Return a playground with the figures of its starting values."""
+    import base64
+
+    notebook, space = nbformat.read(path, as_version=4), {"__name__": "still"}
+    before = Path.cwd()
+    os.chdir(path.parent)  # as a kernel's
+    try:
+        for number, cell in enumerate((c for c in notebook.cells if c.cell_type == "code"), start=1):
+            cell.execution_count = number
+            if (value := shown(cell.source, space)) is not None:
+                data = bundle(value)
+                if "image/png" in data:
+                    data["image/png"] = base64.b64encode(data["image/png"]).decode()
+                cell.outputs = [nbformat.v4.new_output("display_data", data=data)]
+    finally:
+        os.chdir(before)
+    return notebook
+
+
+def main(folder: str, *paths: str) -> None:
+    for path in map(Path, paths):
+        write_atomically(Path(folder) / path.name, (nbformat.writes(still(path)) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
