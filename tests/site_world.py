@@ -86,6 +86,7 @@ def claim(number, verdict):
         "interval": [-0.5, None if number == 2 else 0.25] if decided else None,
         "unit": "nats",
         "n": 5,
+        "p": 0.0004 if decided else None,
         "p_holm": 0.0004 if decided else None,
     }
 

@@ -72,7 +72,7 @@ def playgrounds(folders: Folders) -> list[Path]:
     return sorted((folders.notebooks / "playground").glob("*.ipynb"), key=lambda path: (path.stem != FIRST, path.stem))
 
 
-def draw(played: list[Path], stills: list[Path], folder: Path) -> list[Path]:
+def draw(played: list[Path], stills: list[Path], folder: Path) -> tuple[Path, ...]:
     """Return the playgrounds with their figures: stills where there are, else drawn into ``folder`` from records.
 
     Raises:
@@ -85,4 +85,4 @@ def draw(played: list[Path], stills: list[Path], folder: Path) -> list[Path]:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             raise generator.SiteError((done.stderr.strip().splitlines() or ["a playground failed"])[-1])
-    return [there.get(path.name, folder / path.name) for path in played]
+    return tuple(there.get(path.name, folder / path.name) for path in played)

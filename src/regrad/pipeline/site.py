@@ -121,41 +121,25 @@ class Builder:
         page = self.page(f"records/{name}", "records.html", title, heads=COLUMNS, **values)
         return {"stamp": row.stamp, "records": [{"href": page, "text": f"{len(records)} records"}]}
 
-    def chapter(self, path: Path, pages: set[str]) -> dict[str, Any]:
-        """Write the page of a study's executed notebook; ``pages`` are those that it may lead to."""
+    def chapter(
+        self, path: Path, pages: set[str], children: tuple[str, ...] = (), *, played: bool = False
+    ) -> dict[str, Any]:
+        """Write the page of an executed notebook, a study's or a playground; it may lead to ``pages``."""
         notebook = nbformat.read(path, as_version=4)
-        pictures, rows = shown(notebook, path.stem), figure_rows(self.folders, path.stem) if self.folders else {}
+        title, pictures = site_notebooks.title_of(notebook), shown(notebook, path.stem)
+        rows = figure_rows(self.folders, path.stem) if self.folders else {}
         items = [self.figure(picture, rows.get(picture.name), last_stamp(notebook)) for _, picture in pictures]
         # A figure made from no runs shows a benchmark: the files that its notebook names.
         items = [item | {"records": item["records"] or self.benchmarks(notebook)} for item in items]
-        title = self.notebook(path.stem, notebook, items, pages)
-        return {"name": path.stem, "title": title, "figures": items}
-
-    def playground(self, path: Path, pages: set[str], children: tuple[str, ...]) -> None:
-        """Write the page of a playground, with the picture of its starting values and the text under it."""
-        notebook = nbformat.read(path, as_version=4)
-        said = {"caption": f"{site_notebooks.title_of(notebook)}: the picture that it starts with", "stamp": ""}
-        items = [
-            self.figure(picture, None, "") | said | {"text": output.data.get("text/plain", "")}
-            for output, picture in shown(notebook, path.stem)
-        ]
-        self.notebook(path.stem, notebook, items, pages, children)
-
-    def notebook(
-        self,
-        name: str,
-        notebook: nbformat.NotebookNode,
-        items: list[dict[str, Any]],
-        pages: set[str],
-        children: tuple[str, ...] = (),
-    ) -> str:
-        """Write the page of a notebook, figures in the place of its pictures; return its title."""
-        title, outputs = site_notebooks.title_of(notebook), [output for output, _ in shown(notebook, name)]
+        if played:
+            about = {"caption": f"{title}: the picture that it starts with", "stamp": ""}
+            said = [{"text": output.data.get("text/plain", "")} for output, _ in pictures]
+            items = [item | about | text for item, text in zip(items, said, strict=True)]
         macro = getattr(self.environment.get_template("_figure.html").module, "figure")  # noqa: B009
         figures = [str(macro(item, item["name"])) for item in items]
-        body = site_notebooks.body(notebook, outputs, figures, pages)
-        self.page(name, "notebook.html", title, children=children, body=body)
-        return title
+        body = site_notebooks.body(notebook, [output for output, _ in pictures], figures, pages)
+        self.page(path.stem, "notebook.html", title, children=children, body=body)
+        return {"name": path.stem, "title": title, "figures": items}
 
     def benchmarks(self, notebook: nbformat.NotebookNode) -> list[dict[str, str]]:
         source = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
@@ -194,36 +178,31 @@ def build(
     claims: list[dict[str, Any]],
     facts: dict[str, str],
     folders: Folders | None = None,
-    played: list[Path] = [],  # noqa: B006 - read only
+    played: tuple[Path, ...] = (),
 ) -> list[Path]:
     """Write the site over an earlier one; return its files.
 
     Args:
-        executed: Executed notebooks of the studies.
+        executed: The studies' notebooks.
         site: Where to.
         claims: Rows of ``results/claims.json``.
         facts: Preset, device and commit; ``pdf`` where there is a report.
         folders: The checkout that figures lead into, and whose manual is part of the site.
         played: Executed playgrounds, the first of which leads to the others.
-
-    Raises:
-        generator.SiteError: If a page has a mistake: a broken link, a directive that does not exist.
     """
     with generator.workplace(folders) as (source, made):
         builder = Builder(source, made, facts, folders)
-        pages = {path.stem for path in [*executed, *played]}
+        pages, lab = {path.stem for path in (*executed, *played)}, [path.stem for path in played]
         chapters = [builder.chapter(path, pages) for path in executed]
-        names = [path.stem for path in played]
         for path in played:
-            builder.playground(path, pages, tuple(names[1:]) if path == played[0] else ())
+            builder.chapter(path, pages, tuple(lab[1:]) if path == played[0] else (), played=True)
+        studies = tuple(chapter["name"] for chapter in chapters)
         builder.page("figures", "figures.html", "Figures", chapters=chapters)
         builder.page("report", "report.html", "The report")
-        listed = tuple(chapter["name"] for chapter in chapters)
-        builder.page("notebooks", "list.html", "Notebooks", lead=NOTEBOOKS, items=chapters, children=listed)
-        lab = [f"Playgrounds <{name}>" for name in names[:1]]
-        manual = ["The manual <manual/index>"] if (source / "manual").is_dir() else []
-        proven = claim_pages(folders, list(listed)) if folders else {}
-        builder.index(claims, proven, ("Verdicts <self>", "figures", "report", "notebooks", *lab, *manual))
+        builder.page("notebooks", "list.html", "Notebooks", lead=NOTEBOOKS, items=chapters, children=studies)
+        parts = ["Verdicts <self>", "figures", "report", "notebooks", *(f"Playgrounds <{name}>" for name in lab[:1])]
+        parts += ["The manual <manual/index>"] if (source / "manual").is_dir() else []
+        builder.index(claims, claim_pages(folders, list(studies)) if folders else {}, tuple(parts))
         if folders and facts.get("pdf"):
             builder.file("report.pdf", (folders.paper / "report.pdf").read_bytes())
         colours = {name: site_ledger.colours(theme.verdicts) for name, theme in THEMES.items()}
