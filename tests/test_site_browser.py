@@ -124,6 +124,7 @@ def reached(page, last):
     return found
 
 
+@pytest.mark.slow
 def test_no_page_keeps_anybody_out(opened, folder, address):
     """Of the whole site: ``tests/test_from_reference.py``."""
     pytest.importorskip("axe_playwright_python", reason="needs axe-playwright-python")

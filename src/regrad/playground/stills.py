@@ -7,6 +7,7 @@ those that compute with torch; the others read records, and are drawn wherever t
 """
 
 import ast
+import base64
 import os
 import sys
 from pathlib import Path
@@ -20,9 +21,13 @@ from regrad.atomic import write_atomically
 def shown(source: str, space: dict[str, Any]) -> Any:
     """Execute a cell and return what it ends with; None where that is no expression."""
     tree = ast.parse(source)
-    last = ast.Expression(tree.body.pop().value) if isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body.pop()
+    if not isinstance(last, ast.Expr):
+        tree.body.append(last)
     exec(compile(tree, "cell", "exec"), space)  # noqa: S102 - a notebook of this repository
-    return None if last is None else eval(compile(last, "cell", "eval"), space)  # noqa: S307 - the same cell
+    if not isinstance(last, ast.Expr):
+        return None
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), space)  # noqa: S307 - the same cell
 
 
 def bundle(value: Any) -> dict[str, Any]:
@@ -34,8 +39,6 @@ def bundle(value: Any) -> dict[str, Any]:
 
 def still(path: Path) -> nbformat.NotebookNode:
     """Return a playground with the figures of its starting values."""
-    import base64
-
     notebook, space = nbformat.read(path, as_version=4), {"__name__": "still"}
     before = Path.cwd()
     os.chdir(path.parent)  # as a kernel's

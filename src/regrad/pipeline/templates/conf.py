@@ -15,7 +15,7 @@ GIVEN = json.loads((SOURCE / "given.json").read_text(encoding="utf-8"))
 
 project = html_title = "regrad"
 author = "The regrad authors"
-version = release = re.search(r'__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text())[1]
+version = release = re.findall(r'__version__ = "(.+)"', (PACKAGE / "__init__.py").read_text())[0]
 
 extensions = ["myst_parser", "sphinx.ext.napoleon"]
 exclude_patterns = ["per_example.md", "messages.md"]  # pages of the manual hold them
