@@ -35,6 +35,7 @@ from regrad.studies.catalogue import PAPERS
 
 THEMES = {"light": LIGHT, "dark": DARK}
 UNKNOWN = "no export of this name: shown by the notebook only"
+PROOF = "a proof: a test that runs wherever verdicts are computed"
 TITLE = "Four papers that change a gradient between backward pass and update, reproduced"
 NOTEBOOKS = "Each study, executed: every figure, table and verdict of the report, and the code that made it."
 
@@ -108,17 +109,24 @@ class Builder:
             return ""
         path, text, line = found
         name = f"code/{path.removesuffix('.py')}"
-        values = {"path": path, "note": "a proof: a test that runs wherever verdicts are computed"}
-        return self.page(name, "code.html", Path(path).stem, lines=text.splitlines(), **values) + f"#L{line}"
+        page = self.page(name, "code.html", Path(path).stem, path=path, note=PROOF, lines=text.splitlines())
+        return f"{page}#L{line}"
 
     def records(self, row: ManifestRow) -> dict[str, Any]:
         assert self.shelf is not None
         records = [record for record in self.shelf.records(row.runs) if record]
         name, data = row.run_set, lines(records)
         self.file(f"records/{name}.jsonl", data)
-        values = {"set": name, "rows": table(records), "digest": digest(data), "missing": len(row.runs) - len(records)}
-        title = f"Run set {name}: {len(records)} runs"
-        page = self.page(f"records/{name}", "records.html", title, heads=COLUMNS, **values)
+        page = self.page(
+            f"records/{name}",
+            "records.html",
+            f"Run set {name}: {len(records)} runs",
+            set=name,
+            heads=COLUMNS,
+            rows=table(records),
+            digest=digest(data),
+            missing=len(row.runs) - len(records),
+        )
         return {"stamp": row.stamp, "records": [{"href": page, "text": f"{len(records)} records"}]}
 
     def chapter(
