@@ -15,8 +15,6 @@ from typing import Any
 
 import nbformat
 
-from regrad.atomic import write_atomically
-
 
 def shown(source: str, space: dict[str, Any]) -> Any:
     """Execute a cell and return what it ends with; None where that is no expression."""
@@ -56,8 +54,9 @@ def still(path: Path) -> nbformat.NotebookNode:
 
 
 def main(folder: str, *paths: str) -> None:
+    Path(folder).mkdir(parents=True, exist_ok=True)
     for path in map(Path, paths):
-        write_atomically(Path(folder) / path.name, (nbformat.writes(still(path)) + "\n").encode())
+        (Path(folder) / path.name).write_text(nbformat.writes(still(path)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
