@@ -1,57 +1,80 @@
 """Architectures of other libraries, made small from their configurations: no weights are downloaded.
 
 A case is a name and how to make its model and its batch; all of them are in train mode with every rate of dropout 0,
-since the engine refuses noise.
+since the engine refuses noise, and with fixed statistics in batch normalisation, under which examples see each other.
 """
+
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
 
-VOCABULARY, LENGTH, BATCH = 31, 9, 4
+from coverage_sizes import VOCABULARY, shrink
 
-_SIZES = {
-    "vocab_size": VOCABULARY, "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2,
-    "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8, "max_position_embeddings": 32,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "d_model": 16, "encoder_layers": 2, "decoder_layers": 2,
-    "encoder_attention_heads": 2, "decoder_attention_heads": 2, "encoder_ffn_dim": 24, "decoder_ffn_dim": 24,
-    "embedding_size": 16, "ffn_dim": 24, "num_layers": 2, "num_heads": 2,
-}  # fmt: skip
-_GPT = {"n_embd": 16, "n_layer": 2, "n_head": 2, "n_positions": 32}
-_EXPERTS = {"num_local_experts": 4, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 8}
-_IMAGE = {"image_size": 16, "patch_size": 4, "num_channels": 3}
+LENGTH, BATCH, SIDE = 9, 4, 32
+Losses = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
-# Of Hugging Face, by the name of the configuration: what its sizes need beside the common ones.
-DECODERS = {
-    "gpt2": _GPT, "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 4}, "gpt_neox": {},
-    "gptj": _GPT | {"rotary_dim": 4}, "gpt_bigcode": _GPT,
-    "opt": {"word_embed_proj_dim": 16}, "bloom": {}, "falcon": {}, "llama": {}, "mistral": {}, "qwen2": {}, "qwen3": {},
-    "gemma": {}, "gemma2": {}, "phi": {}, "phi3": {}, "stablelm": {}, "starcoder2": {}, "cohere": {}, "olmo": {},
-    "olmo2": {}, "granite": {}, "glm": {}, "nemotron": {}, "persimmon": {}, "mamba": {"state_size": 4}, "biogpt": {},
-    "xglm": {"attention_heads": 2, "d_model": 16}, "helium": {}, "ernie4_5": {}, "smollm3": {},
-    "mixtral": _EXPERTS, "qwen2_moe": _EXPERTS | {"shared_expert_intermediate_size": 8}, "qwen3_moe": _EXPERTS,
-    "olmoe": _EXPERTS, "granitemoe": _EXPERTS,
-}  # fmt: skip
-ENCODERS = {
-    "bert": {}, "roberta": {}, "electra": {}, "albert": {}, "mpnet": {}, "modernbert": {}, "convbert": {},
-    "squeezebert": {}, "ernie": {}, "roformer": {}, "fnet": {}, "xlm-roberta": {}, "camembert": {},
-    "distilbert": {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2},
+# Of Hugging Face, by the name of the configuration.
+DECODERS = """
+afmoe apertus arcee aria_text axk1 bailing_hybrid bamba beam biogpt bitnet bloom codegen cohere cohere2 cohere2_moe
+cpmant ctrl cwm deepseek_v2 deepseek_v3 deepseek_v4 diffllama doge dots1 emu3 ernie4_5 ernie4_5_moe exaone4
+exaone_moe falcon falcon_mamba flex_olmo flint gemma gemma2 gemma3_text git glm glm4 glm4_moe glm4_moe_lite
+gpt-sw3 gpt2 gpt_bigcode gpt_neo gpt_neox gpt_neox_japanese gpt_oss gptj granite granite_swa granitemoe granitemoe_swa
+granitemoehybrid granitemoeshared helium hrm_text hunyuan_v1_dense hunyuan_v1_moe hy_v3 hy_v4 hyperclovax inkling_text
+internlm3 iquestcoder jais2 jamba jetmoe kolibri1 laguna lfm2 lfm3 llama llama4_text longcat_flash mamba mamba2
+mellum mimo_v2_flash minicpm3 minimax minimax_m2 minimax_m3_vl_text ministral ministral3 mistral mixtral mllama
+modernbert-decoder mpt nanochat nemotron olmo olmo2 olmo3 olmo_hybrid olmoe openai-gpt opt persimmon phi phi3 phimoe
+qwen2 qwen2_moe qwen3 qwen3_5_moe_text qwen3_5_text qwen3_moe qwen3_next qwen4_exp_text recurrent_gemma rwkv seed_oss
+smollm3 solar_open stablelm starcoder2 vaultgemma xglm xlnet xlstm youtu
+""".split()  # noqa: SIM905
+ENCODERS = """
+albert bert big_bird camembert convbert data2vec-text deberta deberta-v2 distilbert electra ernie esm eurobert flaubert
+fnet funnel gte ibert jina_embeddings_v3 layoutlm longformer luke megatron-bert mobilebert modernbert modernvbert mpnet
+mra nomic_bert nystromformer rembert roberta roberta-prelayernorm roc_bert roformer squeezebert tapas ultrabert
+ultravbert xlm xlm-roberta xlm-roberta-xl xmod yoso
+""".split()  # noqa: SIM905
+PAIRS = """
+bart bigbird_pegasus blenderbot blenderbot-small encoder-decoder fsmt led longt5 m2m_100 marian mbart mt5 mvp nllb-moe
+pegasus pegasus_x plbart prophetnet seamless_m4t seamless_m4t_v2 switch_transformers t5 t5gemma t5gemma2 umt5
+""".split()  # noqa: SIM905
+IMAGES = """
+beit bit clip convnext convnextv2 data2vec-vision dinov2 dinov2_with_registers donut-swin focalnet ijepa metaclip_2
+mobilevit poolformer pvt pvt_v2 regnet resnet segformer siglip swiftformer swin swinv2 vit vit_msn
+""".split()  # noqa: SIM905
+SOUNDS = "data2vec-audio hubert sew sew-d unispeech unispeech-sat wav2vec2 wav2vec2-conformer wavlm".split()  # noqa: SIM905
+
+_WINDOWS = {"depths": [2, 2], "num_heads": [2, 2], "window_size": 2}
+_PYRAMID = {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4, "num_attention_heads": [1, 2, 2, 2]}
+_STAGES = {"hidden_sizes": [8, 16], "depths": [1, 1]}
+_LATENT = {"head_dim": 4}
+# What the sizes of a few need beside the common ones.
+EXTRA: dict[str, dict[str, Any]] = {
+    "axk1": _LATENT, "deepseek_v3": _LATENT,
+    "longcat_flash": _LATENT, "youtu": _LATENT,
+    "big_bird": {"attention_type": "original_full"}, "bigbird_pegasus": {"attention_type": "original_full"},
+    "codegen": {"n_head": 4}, "diffllama": {"num_key_value_heads": 2},
+    "gpt_neo": {"attention_types": [[["global", "local"], 1]], "window_size": 4},
+    "mamba2": {"num_heads": 4, "head_dim": 8, "n_groups": 1, "chunk_size": 4},
     "deberta-v2": {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_buckets": 4},
+    "luke": {"entity_vocab_size": VOCABULARY, "entity_emb_size": 8},
     "nystromformer": {"num_landmarks": 3, "segment_means_seq_len": 9},
-}  # fmt: skip
-PAIRS = {
-    "t5": {"d_kv": 8, "d_ff": 24},
-    "mt5": {"d_kv": 8, "d_ff": 24},
-    "bart": {},
-    "marian": {},
-    "pegasus": {},
-    "m2m_100": {},
-}
-IMAGES = {
-    "vit": _IMAGE, "beit": _IMAGE | {"use_relative_position_bias": True}, "dinov2": _IMAGE,
-    "convnext": {"num_stages": 2, "hidden_sizes": [8, 16], "depths": [1, 1]},
-    "swin": _IMAGE | {"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 2},
-    "swinv2": _IMAGE | {"embed_dim": 8, "depths": [2, 2], "num_heads": [2, 2], "window_size": 2},
+    "roc_bert": {
+        "pronunciation_embed_dim": 8, "pronunciation_vocab_size": VOCABULARY,
+        "shape_embed_dim": 8, "shape_vocab_size": VOCABULARY,
+    },
+    "xmod": {"default_language": "en_XX"},
+    "beit": {"use_relative_position_bias": True}, "data2vec-vision": {"use_relative_position_bias": True},
+    "bit": _STAGES | {"embedding_size": 8, "num_groups": 4, "embed_dim": 8},
+    "convnext": _STAGES | {"num_stages": 2}, "convnextv2": _STAGES | {"num_stages": 2},
+    "donut-swin": _WINDOWS, "swin": _WINDOWS, "swinv2": _WINDOWS,
+    "mobilevit": {"hidden_sizes": [8, 8, 8], "neck_hidden_sizes": [8] * 7},
+    "poolformer": {"hidden_sizes": [8, 8, 16, 16], "depths": [1] * 4},
+    "pvt": _PYRAMID, "pvt_v2": _PYRAMID, "segformer": _PYRAMID,
+    "regnet": _STAGES | {"embedding_size": 8, "groups_width": 4}, "resnet": _STAGES | {"embedding_size": 8},
+    "swiftformer": {"embed_dims": [8, 8, 16, 16], "depths": [1] * 4},
 }  # fmt: skip
 # Of timm, by model name, with arguments that make it small.
 TIMM = {
@@ -65,58 +88,53 @@ TIMM = {
 }  # fmt: skip
 
 NAMES = [
-    *(f"hf/{name}" for name in (*DECODERS, *ENCODERS, *PAIRS, *IMAGES)),
+    *(f"hf/{name}" for name in (*DECODERS, *ENCODERS, *PAIRS, *IMAGES, *SOUNDS)),
     *(f"timm/{name}" for name in TIMM),
 ]
 
 
-def make(name: str) -> tuple[nn.Module, object, torch.Tensor]:
+def make(name: str) -> tuple[nn.Module, Losses, torch.Tensor]:
     """The model, its losses and a batch."""
     torch.manual_seed(0)
     library, _, kind = name.partition("/")
     if library == "timm":
         import timm
 
-        model = timm.create_model(kind, pretrained=False, num_classes=5, **TIMM[kind])
-        return model, class_losses, torch.randn(BATCH, 3, 32, 32)
-    model = _hugging_face(kind)
+        model, losses = timm.create_model(kind, pretrained=False, num_classes=5, **TIMM[kind]), class_losses
+    else:
+        model, losses = _hugging_face(kind)
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-    if kind in IMAGES:
-        return model, class_losses, torch.randn(BATCH, 3, 16, 16)
-    losses = pair_losses if kind in PAIRS else next_token_losses if kind in DECODERS else masked_losses
+        if isinstance(module, _BatchNorm):
+            module.eval()
+    if library == "timm" or kind in IMAGES:
+        return model, losses, torch.randn(BATCH, 3, SIDE, SIDE)
+    if kind in SOUNDS:
+        return model, losses, torch.randn(BATCH, 64)
     return model, losses, torch.randint(3, VOCABULARY, (BATCH, LENGTH))
 
 
-def _hugging_face(kind: str) -> nn.Module:
+def _hugging_face(kind: str) -> tuple[nn.Module, Losses]:
     import transformers
-    from transformers import CONFIG_MAPPING
 
-    auto, extra = next(
-        (auto, table[kind])
-        for table, auto in (
-            (DECODERS, transformers.AutoModelForCausalLM),
-            (ENCODERS, transformers.AutoModelForMaskedLM),
-            (PAIRS, transformers.AutoModelForSeq2SeqLM),
-            (IMAGES, transformers.AutoModelForImageClassification),
+    auto, losses = next(
+        (auto, losses)
+        for kinds, auto, losses in (
+            (DECODERS, transformers.AutoModelForCausalLM, next_token_losses),
+            (ENCODERS, transformers.AutoModelForMaskedLM, masked_losses),
+            (PAIRS, transformers.AutoModelForSeq2SeqLM, pair_losses),
+            (IMAGES, transformers.AutoModelForImageClassification, class_losses),
+            (SOUNDS, transformers.AutoModelForAudioClassification, class_losses),
         )
-        if kind in table
+        if kind in kinds
     )
-    own = CONFIG_MAPPING[kind]()
-    names = own.to_dict() if kind in IMAGES else {**own.to_dict(), **getattr(own, "attribute_map", {})}
-    sizes = {key: value for key, value in _SIZES.items() if key in names} if kind not in IMAGES else _image_sizes(names)
-    still = {key: 0.0 for key in names if "drop" in key and isinstance(getattr(own, key, None), float)}
-    labels = {"id2label": {i: str(i) for i in range(5)}} if kind in IMAGES else {}
-    config = CONFIG_MAPPING[kind](**(sizes | still | extra | labels))
-    if "num_local_experts" in extra:
-        config._experts_implementation = "eager"
-    return auto.from_config(config).train()
-
-
-def _image_sizes(names: dict[str, object]) -> dict[str, int]:
-    wanted = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
-    return {key: _SIZES[key] for key in wanted if key in names}
+    config = shrink(transformers.CONFIG_MAPPING[kind](), EXTRA.get(kind, {}))
+    if losses is class_losses:
+        config.num_labels = 5
+    # The experts one after the other; what multiplies the stacked weights of all at once has no rule.
+    config._experts_implementation = "eager"
+    return auto.from_config(config).train(), losses
 
 
 def class_losses(model: nn.Module, images: torch.Tensor) -> torch.Tensor:

@@ -185,6 +185,55 @@ class Recurrent(nn.Module):
         return torch.cat([y.flatten(1), last.transpose(0, 1).flatten(1)], 1)
 
 
+class Started(nn.Module):
+    """Recurrent layers of every kind, folded, from states of their own; what comes out is changed in place."""
+
+    def __init__(self):
+        super().__init__()
+        self.gru = nn.GRU(4, 3, batch_first=True, bidirectional=True)
+        self.lstm, self.rnn = nn.LSTM(6, 3, batch_first=True), nn.RNN(3, 3, batch_first=True, bias=False)
+        self.h, self.c = nn.Parameter(torch.randn(3)), nn.Parameter(torch.randn(3))
+
+    def forward(self, x):
+        windows = x.reshape(-1, 3, 4)  # [B·2, 3, 4]
+        y = self.gru(windows)[0].reshape(len(x), -1, 6)
+        start = x[:, 0, :3] * self.h, x.sum(1)[:, :3] + self.c
+        y, (h, c) = self.lstm(y, tuple(state.unsqueeze(0) for state in start))
+        y.mul_(2).tanh_()
+        return torch.cat([self.rnn(y, h)[0].flatten(1), c[0]], 1)
+
+
+class Read(nn.Module):
+    """Tables read by an index, also folded, of negative rows and of rows that are matrices."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.matrices = nn.Parameter(torch.randn(5, 3)), nn.Parameter(torch.randn(5, 2, 3))
+
+    def forward(self, tokens):
+        y = self.table[tokens - 5] + self.matrices[tokens].sum(-2)
+        y = y + torch.index_select(self.table, 0, tokens[:, 0])[:, None]
+        return y * self.table[tokens.flatten()].view(len(tokens), -1, 3)
+
+
+class Biased(nn.Module):
+    """Fused attention with trainable position biases: of each head, of all, of windows."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.table = nn.Linear(4, 12, bias=False), nn.Embedding(7, 2)
+        self.plain, self.windows = nn.Parameter(torch.randn(6, 6)), nn.Parameter(torch.randn(1, 1, 3, 3))
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).unflatten(-1, (6, 2)).transpose(1, 2).chunk(3, 1)
+        distance = torch.arange(6)[:, None] - torch.arange(6)
+        bias = self.table(distance.clamp(-3, 3) + 3).permute(2, 0, 1).unsqueeze(0)
+        y = functional.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        y = functional.scaled_dot_product_attention(y, k, v, attn_mask=self.plain, scale=0.3).transpose(1, 2)
+        w = y.flatten(2).reshape(-1, 1, 3, 4)  # [B·2, 1, 3, 4]
+        return functional.scaled_dot_product_attention(w, w, w, attn_mask=self.windows).reshape(len(x), -1)
+
+
 class Cells(nn.Module):
     def __init__(self):
         super().__init__()
@@ -255,6 +304,10 @@ LAYERS = {
     "lstm, packed": (lambda: Recurrent(nn.LSTM, packed=True, bidirectional=True), lambda: sequences(6)),
     "gru": (lambda: Recurrent(nn.GRU, num_layers=2), sequences),
     "gru, packed": (lambda: Recurrent(nn.GRU, packed=True), lambda: sequences(6)),
+    "gru, packed, both ways": (lambda: Recurrent(nn.GRU, packed=True, bidirectional=True), lambda: sequences(6)),
+    "recurrent layers from states of their own": (Started, sequences),
+    "tables read by an index": (Read, lambda: torch.randint(0, 5, (4, 6))),
+    "position biases in fused attention": (Biased, sequences),
     "rnn": (lambda: Recurrent(nn.RNN, bias=False, nonlinearity="relu"), sequences),
     "cells": (Cells, sequences),
     "a batch of one": (Twice, lambda: sequences(1)),
@@ -262,7 +315,8 @@ LAYERS = {
 }
 
 
-NOT_FOR_VMAP = [name for name in LAYERS if name.startswith(("lstm", "gru", "rnn", "cells", "bags", "copies"))]
+_UNTAKEN = ("lstm", "gru", "rnn", "cells", "bags", "copies", "recurrent")
+NOT_FOR_VMAP = [name for name in LAYERS if name.startswith(_UNTAKEN)]
 
 
 def losses_of(x):
@@ -280,7 +334,9 @@ def test_every_layer_equals_the_loop(layer, method):
     check_against_the_loop(model, losses_of(x), x, method=method, statistics=statistics)
 
 
-@pytest.mark.parametrize("layer", [name for name in LAYERS if name not in ("a batch of one", "no positions", "bags")])
+@pytest.mark.parametrize(
+    "layer", [x for x in LAYERS if x not in ("a batch of one", "no positions", "bags", "tables read by an index")]
+)
 def test_groups_and_micro_batches_change_nothing_else(layer):
     make, data = LAYERS[layer]
     x = data()

@@ -1,9 +1,11 @@
 """What models of strangers do: each case answered wrongly, or with a message that led nowhere, before it stood here."""
 
+import random
 from collections import UserDict
 from functools import partial
 from threading import Thread
 
+import numpy
 import pytest
 import torch
 from perexample_agreement import assert_same, check_against_the_loop
@@ -157,6 +159,19 @@ class FunctionalDropout(nn.Linear):
         return functional.dropout(super().forward(x), 0.5, self.training)
 
 
+class Masked(nn.Linear):
+    """Masked by a stream that is not torch's, as wav2vec 2.0 and its kin are by numpy's."""
+
+    stream = numpy.random
+
+    def forward(self, x):
+        return super().forward(x) * self.stream.random()
+
+
+class Skipped(Masked):
+    stream = random
+
+
 class Following(nn.Linear):
     def __init__(self):
         super().__init__(4, 4)
@@ -168,13 +183,15 @@ class Following(nn.Linear):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("rate", [FunctionalDropout, Following])
+@pytest.mark.parametrize("rate", [FunctionalDropout, Masked, Skipped, Following])
 def test_a_forward_pass_with_noise_or_a_state_is_refused(method, rate):
-    model = rate(4, 4) if rate is FunctionalDropout else rate()
+    model = rate() if rate is Following else rate(4, 4)
     before = {name: buffer.clone() for name, buffer in model.named_buffers()}
     stream = torch.get_rng_state()
+    others = random.getstate(), numpy.random.get_state(legacy=False)["state"]["pos"]
     with pytest.raises((Refused, RuntimeError), match=r"draws random|changes this buffer|random|in-?place"):
         norms(model, square_losses, torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), method)
+    assert others == (random.getstate(), numpy.random.get_state(legacy=False)["state"]["pos"])
     if method != "vmap":
         assert torch.equal(stream, torch.get_rng_state())
         assert all(torch.equal(before[name], buffer) for name, buffer in model.named_buffers())

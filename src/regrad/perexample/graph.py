@@ -44,6 +44,8 @@ def fold_by_graph(model: nn.Module, losses: Losses, batch: Any, *, sums: Sums, o
             continue
         reached = True
         run_backward(surgery, values, torch.full_like(values, 1 / k), keep=bool(sums.request.clips))
+        if values.device.type == "cpu":  # elsewhere calls return before they are done
+            surgery.ledger.watch.tell()
         if sums.request.clips:
             _clip(surgery, values, part)
     if not reached:

@@ -22,6 +22,7 @@ from regrad.perexample.contributions import (
 )
 from regrad.perexample.folding import Folder, View, fold_joined
 from regrad.perexample.inner_products import add_gram_of_blocks, gram_of
+from regrad.perexample.slow_paths import IN_PARTS, Stopwatch
 from regrad.perexample.sums import Sums
 
 # Elements of the small per-example gradients that wait to be folded together.
@@ -57,6 +58,7 @@ class Ledger:
     derived: set[str] = field(default_factory=set)  # parameters that other targets are made of
     # per-example gradients of small parameters, folded together: calls cost more than they do
     small: list[tuple[str, Tensor]] = field(default_factory=list)
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def __post_init__(self):
         self.parameters = dict(self.sums.parameters)
@@ -136,11 +138,12 @@ class Ledger:
             return block if weights is None else block * weights[examples].view(-1, *[1] * parameter.ndim).to(block)
 
         sums, weights = self.sums, None if self.sums.weights is None else self.sums.weights[name]
-        if sums.gram is not None:
-            add_gram_of_blocks(sums.gram, gradients, parameter.numel())
-            if not sums.request.needs_folding:
-                return
-        Folder(sums, name, self.first).fold_chunks(count, gradients)
+        # The ordinary way goes back once.
+        with self.watch.slow(name, IN_PARTS, share=1 - 1 / count):
+            if sums.gram is not None:
+                add_gram_of_blocks(sums.gram, gradients, parameter.numel())
+            if sums.gram is None or sums.request.needs_folding:
+                Folder(sums, name, self.first).fold_chunks(count, gradients)
 
     def _pull_back(self, name: str, handle: int, *, examples: slice, block: Tensor) -> None:
         """Add one target's part to the gradients `block` [c, *parameter] of the parameter behind it."""

@@ -20,7 +20,7 @@ def run_under(surgery: Surgery, model: nn.Module, losses: Losses, batch: object)
         ValueError: if they are not one for each example, or the calls differ in number from the probe's.
     """
     surgery.model = model
-    with torch.enable_grad(), install(surgery, model, sharded=is_sharded(model)), surgery:
+    with surgery.ledger.watch.step(), torch.enable_grad(), install(surgery, model, sharded=is_sharded(model)), surgery:
         values = check_losses(losses(model, batch), surgery.size)
     if surgery.probe is not None and len(surgery.call_shapes) not in (0, len(surgery.probe.calls)):
         raise Refused("losses: the forward pass calls other functions for another number of examples")
@@ -50,7 +50,7 @@ def run_backward(surgery: Surgery, values: Tensor, seeds: Tensor, *, keep: bool 
     # Checkpointing computes blocks again, by the forward passes that they had.
     again = install(surgery, surgery.model, sharded=False) if surgery.ruled else nullcontext()
     # The rules have cast what autocast would cast; deposits are summed in the dtypes they come in.
-    with again, collect_into(ledger), surgery, torch.autocast(values.device.type, enabled=False):
+    with ledger.watch.step(), again, collect_into(ledger), surgery, torch.autocast(values.device.type, enabled=False):
         # torch.autograd.grad would set the surgery aside, and checkpointing computes its forward again in here.
         run = torch.autograd.Variable._execution_engine.run_backward  # type: ignore[attr-defined]
         gradients = run((values,), (seeds,), keep, False, inputs, allow_unreachable=True, accumulate_grad=False)
@@ -58,5 +58,5 @@ def run_backward(surgery: Surgery, values: Tensor, seeds: Tensor, *, keep: bool 
         # Rules work on detached weights, so an ordinary gradient shows a use that none of them has seen.
         if gradient is not None:
             raise Refused(f"{name}: reaches the losses by a way no torch function shows (an autograd.Function?)")
-    with torch.no_grad():
+    with ledger.watch.step(), torch.no_grad():
         ledger.finish()

@@ -1,13 +1,16 @@
 """Acts on: per-example gradients. A forward pass must be a function: no fresh noise, no state that follows the data.
 
 Where it is not, the methods differ among themselves, and from one call to the next. One pass of each method is
-watched, at the price of comparing the random stream and the buffers before and after.
+watched, at the price of comparing the random streams and the buffers before and after.
 """
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -55,24 +58,38 @@ def _restore(model: nn.Module, buffers: dict[str, Tensor]) -> None:
 
 @contextmanager
 def _no_draws(model: nn.Module) -> Iterator[None]:
-    """Refuse what moves the random stream of the CPU or of the model's device."""
+    """Refuse what moves a random stream: torch's on the CPU or the model's device, numpy's, or Python's."""
     device = next(model.parameters()).device
-    on_device = device.type == "cuda"
-    stream = torch.get_rng_state()
-    others = torch.cuda.get_rng_state(device) if on_device else stream
+    # Some models draw their masks by numpy (SpecAugment of wav2vec 2.0 and its kin), some drop layers by Python.
+    streams: list[tuple[Callable[[], Any], Callable[[Any], Any]]] = [
+        (torch.get_rng_state, torch.set_rng_state),
+        (partial(numpy.random.get_state, legacy=False), numpy.random.set_state),
+        (random.getstate, random.setstate),
+    ]
+    if device.type == "cuda":
+        on_device = partial(torch.cuda.get_rng_state, device), partial(torch.cuda.set_rng_state, device=device)
+        streams.append(on_device)
+    before = [read() for read, _ in streams]
     yield
-    moved = not torch.equal(stream, torch.get_rng_state())
-    moved |= on_device and not torch.equal(others, torch.cuda.get_rng_state(device))
-    if moved:
-        torch.set_rng_state(stream)
-        if on_device:
-            torch.cuda.set_rng_state(others, device)
-        raise Refused(
-            "model or losses: the forward pass draws random numbers, so the methods would draw different masks, and a "
-            "statistic would mix that noise with the data's; set dropout to 0, call eval(), or hand the noise over "
-            "as a part of the batch",
-            final=True,
-        )
+    if all(_same(state, read()) for state, (read, _) in zip(before, streams, strict=True)):
+        return
+    for state, (_, restore) in zip(before, streams, strict=True):
+        restore(state)
+    raise Refused(
+        "model or losses: the forward pass draws random numbers, so the methods would draw different masks, and a "
+        "statistic would mix that noise with the data's; set dropout (or masking) to 0, call eval(), or hand the noise "
+        "over as a part of the batch",
+        final=True,
+    )
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two states of a stream are equal: tensors, numbers in tuples, or a mapping that holds an array."""
+    if isinstance(one, Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    return bool(numpy.array_equal(one, other)) if isinstance(one, numpy.ndarray) else bool(one == other)
 
 
 def _refuse_reentry(values: Tensor) -> None:

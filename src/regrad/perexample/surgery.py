@@ -106,6 +106,10 @@ class Surgery(TorchFunctionMode):
 
     def refusal(self, call: Call, why: str, *, final: bool = False) -> ValueError:
         """An error naming function and parameter; `final` as for `Refused`."""
+        return Refused(f"{self.describe(call)}: {why}", final=final)
+
+    def describe(self, call: Call) -> str:
+        """A call by its function and its parameters."""
         names = {
             name
             for x in tensors_of(call.args, call.kwargs)
@@ -113,7 +117,7 @@ class Surgery(TorchFunctionMode):
             for name in self.ledger.targets[self.handles[id(x)]].names
         }
         shown = ", ".join(sorted(names)[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-        return Refused(f"{name_of(call.func)} of {shown}: {why}", final=final)
+        return f"{name_of(call.func)} of {shown}"
 
     def meets_examples(self, call: Call) -> bool:
         """Whether the call joins parameters with something of the batch (or of parameters and constants alone)."""

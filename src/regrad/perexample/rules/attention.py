@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from regrad.perexample.rules.broadcast import per_example
+
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
     from regrad.perexample.surgery import Surgery
@@ -66,6 +68,20 @@ def attention_rule(call: "Call") -> Any:
     if weights is not None and arguments["average_attn_weights"] is not False:
         weights = weights.mean(1)
     return y.transpose(0, 1), weights
+
+
+def position_bias_rule(call: "Call") -> Any:
+    """functional.scaled_dot_product_attention of examples, whose mask is made of parameters (as T5's and Swin's)."""
+    q, k, v, mask, rate, causal, scale, grouped = call.bind(
+        "query", "key", "value", "attn_mask", "dropout_p", "is_causal", "scale", "enable_gqa"
+    )
+    surgery = call.surgery
+    if any(map(surgery.is_tracked, (q, k, v))) or mask.ndim > q.ndim or (mask.ndim == q.ndim and len(mask) != 1):
+        return NotImplemented
+    rest: Any = {"dropout_p": rate or 0.0, "is_causal": bool(causal), "scale": scale}
+    rest |= {"enable_gqa": True} if grouped else {}
+    bias = per_example(surgery, mask, q.ndim)
+    return functional.scaled_dot_product_attention(q, k, v, attn_mask=bias.to(q.dtype), **rest)
 
 
 def _refuse_unsupported(call: "Call", arguments: dict[str, Any]) -> None:

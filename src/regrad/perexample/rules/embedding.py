@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from regrad.perexample.contributions import Rows
@@ -36,6 +37,23 @@ def embedding_rule(call: "Call") -> Any:
     row = -1 if padding is None else padding % weight.shape[0]
     surgery = call.surgery
     return _Embedding.apply(surgery.anchor, surgery.use(weight), tokens, weight.detach(), row)
+
+
+def index_rule(call: "Call") -> Any:
+    """A weight [v, …] read by the numbers of rows [B, …]: table[index], index_select."""
+    weight, *where = call.args
+    surgery = call.surgery
+    index = where[-1] if where else call.kwargs.get("index")
+    axis = where[0] if len(where) > 1 else call.kwargs.get("dim", 0)
+    if call.kwargs.keys() - {"index", "dim"} or axis != 0 or not surgery.is_tracked(weight) or weight.ndim < 2:
+        return NotImplemented
+    if not isinstance(index, Tensor) or index.dtype not in (torch.int64, torch.int32) or surgery.is_tracked(index):
+        return NotImplemented
+    with surgery:
+        flat = weight.flatten(1) if weight.ndim > 2 else weight
+    rows = torch.where(index < 0, index + len(weight), index)
+    read = _Embedding.apply(surgery.anchor, surgery.use(flat), rows, flat.detach(), -1)
+    return read.unflatten(-1, weight.shape[1:]) if weight.ndim > 2 else read
 
 
 def embedding_bag_rule(call: "Call") -> Any:

@@ -1,5 +1,6 @@
 """Acts on: per-example gradients. A function without a rule, by vmap over its examples, if it treats each alone."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,6 +10,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.slow_paths import NO_RULE
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -19,6 +21,7 @@ class _OneFunction:
 
     def __init__(self, call: "Call"):
         self.func, self.size = call.func, call.surgery.size
+        self.name, self.watch, self.seconds = call.surgery.describe(call), call.surgery.ledger.watch, 0.0
         self.leaves, self.spec = tree_flatten((call.args, call.kwargs))
         self.weights = [i for i, x in enumerate(self.leaves) if call.surgery.is_tracked(x)]
         self.examples = [i for i, x in enumerate(self.leaves) if id(x) in call.folds]
@@ -50,12 +53,25 @@ class _Fallback(torch.autograd.Function):
         device = tensors[0].device.type
         ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.save_for_backward(*tensors)
+        if torch.compiler.is_compiling():
+            return function(tensors[:split], tensors[split:]).clone()
+        start = time.perf_counter()
+        answer = function(tensors[:split], tensors[split:])
+        function.seconds = time.perf_counter() - start
         # A view of an input could not be changed in place afterwards, as models do (`relu_`).
-        return function(tensors[:split], tensors[split:]).clone()
+        return answer.clone()
 
     @staticmethod
     @rule_backward
     def backward(ctx, saved, g):
+        if torch.compiler.is_compiling():
+            return _Fallback._backward(ctx, saved, g)
+        # A plain backward pass takes about twice as long as the forward pass.
+        with ctx.function.watch.slow(ctx.function.name, NO_RULE, ordinary=2 * ctx.function.seconds):
+            return _Fallback._backward(ctx, saved, g)
+
+    @staticmethod
+    def _backward(ctx, saved, g):
         weights, examples = saved[: ctx.split], [ctx.function.apart(x) for x in saved[ctx.split :]]
         smooth = [x.is_floating_point() or x.is_complex() for x in examples]
 

@@ -1,6 +1,7 @@
-"""Acts on: per-example gradients. nn.LSTM, nn.GRU and nn.RNN, their cells, and packed sequences, step by step.
+"""Acts on: per-example gradients. nn.LSTM, nn.GRU and nn.RNN, their cells, and packed sequences.
 
-A recurrent weight acts once a step: its uses are laid side by side as the positions of one linear layer.
+A recurrent weight acts once a step: its uses are laid side by side as the positions of one linear layer. A layer is
+one function whose steps `scans.py` takes; where another precision or a projection is asked for, cell after cell.
 """
 
 from collections.abc import Callable
@@ -10,7 +11,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from regrad.perexample.contributions import Dense, Factors
+from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
 from regrad.perexample.rules.linear import linear
+from regrad.perexample.rules.scans import SCANS
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -66,6 +70,41 @@ def cell_rule(cell: Cell) -> Callable[["Call"], Any]:
 lstm_cell_rule, gru_cell_rule, tanh_cell_rule, relu_cell_rule = map(cell_rule, (_lstm, _gru, _tanh, _relu))
 
 
+class _Recurrence(torch.autograd.Function):
+    """One direction of one layer, [B·k, T, d] -> each state [B·k, T, n] after each step; `own` is (kind, k)."""
+
+    @staticmethod
+    def forward(ctx, anchor, handles, own, x, w_ih, w_hh, b_ih, b_hh, *states):
+        # The steps are nobody's business: one function for the surgery, and for autograd.
+        with torch._C.DisableTorchFunction():
+            zx = torch.nn.functional.linear(x.transpose(0, 1), w_ih, b_ih)
+            outputs, kept = SCANS[own[0]].forwards(zx, states, w_hh, b_hh)
+        ctx.save_for_backward(x, w_ih, w_hh, *states, *kept)
+        ctx.handles, ctx.own, ctx.count = handles, own, len(states)
+        # Copies: what follows may change them in place.
+        return tuple(y.transpose(0, 1).clone(memory_format=torch.contiguous_format) for y in outputs)
+
+    @staticmethod
+    @rule_backward
+    def backward(ctx, saved, *gradients):
+        x, w_ih, w_hh, states, kept = *saved[:3], saved[3 : 3 + ctx.count], saved[3 + ctx.count :]
+        kind, rows = ctx.own
+        gradients = tuple(g.transpose(0, 1) for g in gradients)
+        dzx, dzh, into_states = SCANS[kind].backwards(gradients, kept, states, w_hh)
+        # The output is what was kept last, but for an LSTM's cells.
+        hs = kept[-2] if kind == "LSTM" else kept[-1]
+        before = torch.cat([states[0].unsqueeze(0), hs[:-1]]).transpose(0, 1)
+        gx, gh = (dz.transpose(0, 1).contiguous() for dz in (dzx, dzh))
+        apart = lambda v: v if rows == 1 else v.unflatten(0, (-1, rows))  # noqa: E731
+        zeros = [
+            deposit(ctx.handles[0], Factors.pack(apart(gx), apart(x))),
+            deposit(ctx.handles[1], Factors.pack(apart(gh), apart(before))),
+            *(deposit(h, Dense.of_rows(g.sum(1), rows)) for h, g in zip(ctx.handles[2:], (gx, gh), strict=True)),
+        ]
+        into = gx @ w_ih if ctx.needs_input_grad[3] else None
+        return anchor_gradient(*zeros), None, None, into, None, None, None, None, *into_states
+
+
 def recurrent_forward(surgery: "Surgery", module: Any) -> Callable[..., Any]:
     """What to put in place of the module's forward: the same answer, whose weights the surgery sees."""
 
@@ -107,15 +146,41 @@ def _layers(surgery: "Surgery", module: Any, x: Tensor, start: State, lengths: T
 
 def _direction(surgery: "Surgery", module: Any, x: Tensor, state: State, *, names: Any) -> tuple[Tensor, State]:
     suffix, lengths = names
-    weights: Any = (
+    weights = [
         getattr(module, f"{name}_{suffix}", None)
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-    )
-    w_ih, w_hh, b_ih, b_hh, w_hr = weights
+    ]
+    if not state:
+        sizes = (weights[1].shape[1], module.hidden_size)[: 1 + isinstance(module, nn.LSTM)]
+        state = tuple(x.new_zeros(len(x), size) for size in sizes)
+    narrow = torch.is_autocast_enabled(x.device.type) or x.dtype not in (torch.float32, torch.float64)
+    if narrow or weights[-1] is not None or torch.compiler.is_compiling():
+        return _cell_by_cell(surgery, module, x, state, names=(weights, *names))
+    backwards = suffix.endswith("reverse")
+    x = _turn(x, lengths) if backwards else x
+    own = (module.mode, len(x) // surgery.size)
+    detached = (None if w is None else w.detach() for w in weights[:4])
+    states = _Recurrence.apply(surgery.anchor, [surgery.use(w) for w in weights[:4]], own, x, *detached, *state)
+    # Packed sequences end where each of them does.
+    last = x.shape[1] - 1 if lengths is None else (lengths - 1).to(x.device)
+    ends = tuple(y[torch.arange(len(y), device=y.device), last] for y in states)
+    return _turn(states[0], lengths) if backwards else states[0], ends
+
+
+def _turn(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each sequence from its end to its beginning; what lies behind the end stays there."""
+    if lengths is None:
+        return x.flip(1)
+    steps, ends = torch.arange(x.shape[1], device=x.device), lengths.to(x.device).unsqueeze(1)
+    order = torch.where(steps < ends, ends - 1 - steps, steps)
+    return x[torch.arange(len(x), device=x.device).unsqueeze(1), order]
+
+
+def _cell_by_cell(surgery: "Surgery", module: Any, x: Tensor, state: State, *, names: Any) -> tuple[Tensor, State]:
+    (w_ih, w_hh, b_ih, b_hh, w_hr), suffix, lengths = names
     cell = _CELLS[module.mode]
     zx = linear(surgery, x, weight=w_ih, bias=b_ih)
-    if not state:
-        state = (zx.new_zeros(len(x), w_hh.shape[1]), zx.new_zeros(len(x), module.hidden_size))[: 1 + (cell is _lstm)]
+    state = tuple(s.to(zx.dtype) for s in state)
     steps, outputs = range(x.shape[1]), [zx] * x.shape[1]
     for t in reversed(steps) if suffix.endswith("reverse") else steps:
         new = cell(zx[:, t], linear(surgery, state[0], weight=w_hh, bias=b_hh), state)

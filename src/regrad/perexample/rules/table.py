@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from regrad.perexample.rules.attention import attention_rule
+from regrad.perexample.rules.attention import attention_rule, position_bias_rule
 from regrad.perexample.rules.broadcast import ELEMENTWISE, elementwise_rule, expand_rule, prelu_rule
 from regrad.perexample.rules.convolution import convolution_rule, transposed_convolution_rule
-from regrad.perexample.rules.embedding import embedding_bag_rule, embedding_rule
+from regrad.perexample.rules.embedding import embedding_bag_rule, embedding_rule, index_rule
 from regrad.perexample.rules.group_norm import batch_norm_rule, group_norm_rule, instance_norm_rule
 from regrad.perexample.rules.linear import linear_rule, matmul_rule
 from regrad.perexample.rules.normalization import layer_norm_rule, rms_norm_rule
@@ -38,7 +38,9 @@ _FUNCTIONS: dict[Callable[["Call"], Any], tuple[Any, ...]] = {
     ),
     embedding_rule: (functional.embedding,),
     embedding_bag_rule: (functional.embedding_bag,),
+    index_rule: (Tensor.__getitem__, torch.index_select, Tensor.index_select),
     attention_rule: (functional.multi_head_attention_forward,),
+    position_bias_rule: (functional.scaled_dot_product_attention,),
     layer_norm_rule: (functional.layer_norm,),
     rms_norm_rule: (functional.rms_norm, torch.rms_norm),
     group_norm_rule: (functional.group_norm,),
@@ -56,7 +58,10 @@ RULES: dict[Any, Callable[["Call"], Any]] = {
 }
 
 # Rules that meet any axes between examples and features alike: [B·k, …] is given to them as [B, k, …].
-POSITIONWISE = {linear_rule, matmul_rule, addmm_rule, embedding_rule, layer_norm_rule, rms_norm_rule, elementwise_rule}
+POSITIONWISE = {
+    linear_rule, matmul_rule, addmm_rule, embedding_rule, index_rule, position_bias_rule, layer_norm_rule,
+    rms_norm_rule, elementwise_rule,
+}  # fmt: skip
 
 # Functions that hold the examples on another axis than the first; their rule looks for them itself.
 OWN_LAYOUT = {functional.multi_head_attention_forward}
