@@ -16,11 +16,22 @@ try:
 finally:
     sys.path.remove(str(BENCHMARKS))
 
-# What is refused, and why: attention scaled by the largest entry of the batch.
-REFUSED = {"hf/nystromformer": "gradient through others"}
+# What is refused, and why.
+MOVED = "does not keep the"  # examples on another axis, or none: experts stacked, blocks of diagonals, windows in front
+HIDDEN = "neither an example's nor made of parameters"  # tokens sorted by the expert that they go to
+REFUSED = {
+    "hf/aria_text": "experts meet their tokens by linear layers only",
+    "hf/gpt_oss": HIDDEN, "hf/jetmoe": HIDDEN,
+    "hf/deepseek_v4": MOVED, "hf/inkling_text": MOVED, "hf/llama4_text": MOVED, "hf/recurrent_gemma": MOVED,
+    "hf/xlnet": MOVED, "hf/longformer": MOVED, "hf/led": MOVED, "hf/fsmt": MOVED,
+    "hf/t5gemma2": "returns a NoneType",
+    "hf/phimoe": "draws random numbers",
+    "hf/ibert": "changes this buffer",
+    "hf/nystromformer": "gradient through others",  # attention scaled by the largest entry of the batch
+}  # fmt: skip
 FIVE = ["hf/gpt2", "hf/bert", "hf/t5", "hf/swin", "hf/mixtral"]
-# Computed in float32 inside, or initialised with a number that float64 alone can hold.
-NOT_IN_FLOAT64 = ("hf/xglm",)
+# The others are the command's, `python benchmarks/coverage.py`.
+SAMPLE = [name for name in models.NAMES if "hf/" in name][::4]
 
 needs_timm = pytest.mark.skipif(importlib.util.find_spec("timm") is None, reason="timm is not installed")
 
@@ -33,8 +44,9 @@ def offline(monkeypatch):
 
 def check(name, verdict):
     if name in REFUSED:
-        assert verdict.startswith("refused: ")
+        assert verdict.startswith("refused")
         assert REFUSED[name] in verdict
+        assert "WRONG" not in verdict
     else:
         assert verdict.startswith("exact"), verdict
 
@@ -45,10 +57,8 @@ def test_five_architectures_are_exact_or_refused_with_the_reason(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name in models.NAMES if name not in (*FIVE, *NOT_IN_FLOAT64) and "hf/" in name]
-)
-def test_every_architecture_is_exact_or_refused_with_the_reason(name):
+@pytest.mark.parametrize("name", [name for name in SAMPLE if name not in FIVE])
+def test_every_fourth_architecture_is_exact_or_refused_with_the_reason(name):
     check(name, examine(name))
 
 
@@ -65,6 +75,6 @@ def test_two_architectures_are_as_accurate_as_the_loop_under_autocast(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in models.NAMES if "hf/" in name])
-def test_every_architecture_is_as_accurate_as_the_loop_under_autocast(name):
+@pytest.mark.parametrize("name", SAMPLE)
+def test_every_fourth_architecture_is_as_accurate_as_the_loop_under_autocast(name):
     check(name, examine_autocast(name))

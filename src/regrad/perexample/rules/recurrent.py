@@ -87,7 +87,8 @@ class _Recurrence(torch.autograd.Function):
     @staticmethod
     @rule_backward
     def backward(ctx, saved, *gradients):
-        x, w_ih, w_hh, states, kept = *saved[:3], saved[3 : 3 + ctx.count], saved[3 + ctx.count :]
+        (x, w_ih, w_hh), rest = saved[:3], saved[3:]
+        states, kept = rest[: ctx.count], rest[ctx.count :]
         kind, rows = ctx.own
         gradients = tuple(g.transpose(0, 1) for g in gradients)
         dzx, dzh, into_states = SCANS[kind].backwards(gradients, kept, states, w_hh)
@@ -146,7 +147,7 @@ def _layers(surgery: "Surgery", module: Any, x: Tensor, start: State, lengths: T
 
 def _direction(surgery: "Surgery", module: Any, x: Tensor, state: State, *, names: Any) -> tuple[Tensor, State]:
     suffix, lengths = names
-    weights = [
+    weights: list[Any] = [
         getattr(module, f"{name}_{suffix}", None)
         for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
     ]
