@@ -15,6 +15,7 @@ from torch.nn.utils import parametrizations
 from regrad.perexample import (
     clipped_mean,
     dot_product,
+    folding,
     gradient_statistics,
     group_norms,
     inner_products,
@@ -107,6 +108,16 @@ def test_every_method_answers_as_the_loop(name):
     for key in ("along", "along some"):
         check_against_the_loop(model, losses, batch, statistics={key: statistics[key]})
         check_against_the_loop(model, losses, batch, statistics={key: statistics[key], "mean": "mean"})
+
+
+@pytest.mark.parametrize("name", ["positions", "tied table"])
+def test_directions_are_cut_as_the_blocks_of_a_layer_are(monkeypatch, name):
+    model, losses, batch = case(name)
+    monkeypatch.setattr(folding, "BLOCK", 12)
+    # Signs are formed in the place of a block.
+    sign = ["mean_sign"] if name == "positions" else []
+    statistics = {"along": dot_product(direction(model)), **{key: key for key in ("norm", "mean_abs", *sign)}}
+    check_against_the_loop(model, losses, batch, statistics=statistics)
 
 
 @pytest.mark.parametrize("positions", [True, False, None])
