@@ -11,12 +11,15 @@ import nbformat
 import pytest
 
 from regrad.pipeline import documents, generator, proofread, site
+from regrad.pipeline.folders import Folders
 from regrad.pipeline.site_figures import shown
 from regrad.pipeline.site_sources import caption, source_at
+from regrad.published import SET
 from regrad.results import run_set
 from regrad.studies.catalogue import PAPERS
 from site_world import CLAIMS, FACTS, STAMP, picture, png, world
 
+ROOT = Path(__file__).parents[1]
 ARTICLE = re.compile(r"<article.*</article>", re.S)
 SCRIPTS = {"documentation_options.js", "doctools.js", "sphinx_highlight.js", "furo.js", "site.js", "searchtools.js",
            "language_data.js", "english-stemmer.js", "base-stemmer.js", "searchindex.js"}  # fmt: skip
@@ -124,6 +127,18 @@ def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(small
     assert "[-0.5, ∞]" in text
     assert "&lt;b&gt;more" in row
     assert [text.count(f'data-verdict="{claim["verdict"]}"') for claim in CLAIMS] == [1] * len(CLAIMS)
+
+
+def test_a_claim_decided_by_reading_leads_to_the_line_of_its_proof(tmp_path):
+    builder = site.Builder(tmp_path / "pages", tmp_path / "site", FACTS, Folders(ROOT, tmp_path))
+    claims = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
+    proofs = [claim["test"]["proof"] for claim in claims if claim["verdict"] == "refuted by construction"]
+    assert proofs
+    for test in proofs:
+        page, _, line = builder.proof(test).partition("#L")
+        text = (tmp_path / "pages" / page).read_text(encoding="utf-8")
+        assert f'<span id="L{line}">def {test.partition("::")[2]}(' in text
+    assert builder.proof("tests/gone.py::test_x") == ""
 
 
 def test_a_picture_s_name_is_what_the_exporter_said_beside_it_and_no_other_name_gets_into_a_page():
