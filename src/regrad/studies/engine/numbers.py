@@ -7,13 +7,13 @@ from regrad.studies.engine.arms import Benchmark, workload_timings
 
 
 def numbers(benchmark: Benchmark) -> dict[str, str]:
-    values = {"engine/machine": source(benchmark)}
-    for workload in benchmark["workloads"]:
-        if (ours := workload_timings(benchmark, workload).get("surgery")) is not None:
-            key = workload.replace(" ", "-")
-            values[f"engine/{key}/time"] = f"{ours['ratio']:.2f}"
-            values[f"engine/{key}/memory"] = f"{ours['memory_ratio']:.2f}"
-    return values
+    timings = (workload_timings(benchmark, workload).get("surgery") for workload in benchmark["workloads"])
+    ratios = [timing["ratio"] for timing in timings if timing]
+    return {
+        "engine/machine": source(benchmark),
+        "engine/workloads": str(len(benchmark["workloads"])),
+        "engine/range": f"{min(ratios):.2f} to {max(ratios):.2f}",
+    }
 
 
 def source(benchmark: Benchmark) -> str:
