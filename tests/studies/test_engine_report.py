@@ -150,7 +150,7 @@ def test_the_committed_record_has_every_workload_of_the_issue_and_ratios_that_ar
         arms = workload_timings(benchmark, name)
         assert all(math.isfinite(r["ratio"]) and r["memory_ratio"] >= 0 for r in arms.values())
         assert {"ordinary", "surgery", "vmap", "ExpandedWeights"} <= set(arms)
-    assert set(numbers.numbers(benchmark)) >= {"engine/machine", "engine/MLP-B64/time"}
+    assert numbers.numbers(benchmark)["engine/workloads"] == str(len(benchmark["workloads"]))
     assert len(figures.fig_cost(benchmark).axes[0].get_yticks()) == len(benchmark["workloads"])
 
 
