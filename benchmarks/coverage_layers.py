@@ -1,11 +1,21 @@
-"""Layers and idioms whose price matters: each alone, at a size at which its arithmetic counts."""
+"""Layers and idioms whose price matters, each alone: OMP_NUM_THREADS=1 python benchmarks/coverage_layers.py [NAME …].
 
+One line a layer: the CPU time of a step with mean and mean square beside an ordinary one, for 8 and for 32 examples,
+and what it may cost. Nothing stands before the layer, so an ordinary step does not compute its input's gradient either.
+"""
+
+import argparse
+import time
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrizations
+
+from regrad.perexample import gradient_statistics
 
 Case = tuple[nn.Module, Callable[[nn.Module, Tensor], Tensor], Tensor]
 
@@ -77,7 +87,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], float]] = {
     "linear": (lambda: nn.Linear(256, 256), (128, 256), 1.5),
     "bilinear": (lambda: Twice(nn.Bilinear(128, 128, 128)), (128,), 1.5),
     "mm": (lambda: Function(torch.mm, 1024, 1024), (1024,), 1.5),
-    "addmm": (lambda: Function(lambda x, w: torch.addmm(w[0], x, w), 1024, 1024), (1024,), 1.5),
+    "addmm": (lambda: Function(lambda x, w: torch.addmm(x.new_zeros(1024), x, w), 1024, 1024), (1024,), 1.5),
     "einsum": (lambda: Function(lambda x, w: torch.einsum("btd,dhe->bthe", x, w), 256, 4, 64), (128, 256), 1.5),
     "embedding bag": (lambda: nn.EmbeddingBag(1000, 256), (32,), 1.5),
     "transposed convolution": (lambda: nn.ConvTranspose2d(64, 64, 3), (64, 16, 16), 1.5),
@@ -105,3 +115,31 @@ def losses(model: nn.Module, x: Tensor) -> Tensor:
     y = model(x)
     y = y[0] if isinstance(y, tuple) else y
     return 0.5 * y.flatten(1).square().sum(1)
+
+
+def ratio(name: str, size: int) -> float:
+    """The time of a step with statistics, in ordinary steps; medians of interleaved ones."""
+    model, losses, batch = make(name, size)
+    step = partial(gradient_statistics, model, losses, batch, ["mean", "mean_square"])
+    pairs = [(_seconds(step), _seconds(lambda: losses(model, batch).mean().backward())) for _ in range(12)]
+    ours, ordinary = (sorted(times)[len(times) // 2] for times in zip(*pairs[1:], strict=True))
+    return ours / ordinary
+
+
+def _seconds(run: Callable[[], Any]) -> float:
+    start = time.process_time()
+    run()
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(LAYERS))
+    for name in parser.parse_args().names:
+        few, many = ratio(name, 8), ratio(name, 32)
+        print(f"| {name} | {few:.2f} | {many:.2f} | {LAYERS[name][2]} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -352,6 +352,17 @@ def test_rms_norm_without_eps_is_as_accurate_as_the_loop_in_half_precision(dtype
     torch.testing.assert_close(norms(model, losses, x).double(), exact, rtol=0.02, atol=0)
 
 
+def test_group_norm_after_a_layer_in_half_precision_is_as_accurate_as_the_loop_under_autocast():
+    model = nn.Sequential(nn.Conv1d(4, 6, 3), nn.GroupNorm(2, 6), nn.Tanh()).float()
+
+    def losses(model, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            return square_losses(model, x).float()
+
+    x = torch.randn(5, 4, 9).float()
+    torch.testing.assert_close(norms(model, losses, x), norms(model, square_losses, x, "loop"), rtol=0.05, atol=0)
+
+
 def test_what_works_in_place_after_a_linear_layer_agrees():
     model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(inplace=True), nn.Linear(4, 4))
     check_against_the_loop(model, square_losses, torch.randn(5, 3, 4), statistics=SAFE)

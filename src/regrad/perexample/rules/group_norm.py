@@ -33,7 +33,8 @@ class _GroupNorm(torch.autograd.Function):
         B, C = x.shape[:2]
         positions = prod(x.shape[2:])
         one = (1, B * C, positions)
-        scale = x.new_ones(C) if weight is None else weight.to(g.dtype)
+        # Statistics and scale are of one dtype, be it wider than the activations'.
+        scale = mean.new_ones(C) if weight is None else weight.to(mean.dtype)
         into, by_scale, by_shift = torch.ops.aten.native_group_norm_backward.default(
             # The kernel reads its tensors as contiguous, whatever they are.
             g.reshape(one).contiguous(), x.to(g.dtype).reshape(one).contiguous(), mean.view(1, -1), rstd.view(1, -1),
