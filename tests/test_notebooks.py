@@ -133,4 +133,6 @@ def test_git_has_the_notebooks_and_not_their_executed_copies():
     done = subprocess.run(["git", "ls-files", "*.ipynb"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode == 0 and done.stdout:
         assert all(Path(name).parent.name in ("notebooks", "playground") for name in done.stdout.split())
-        assert not any(name.startswith("results/") for name in done.stdout.split())
+        # What the site shows of the playgrounds that need torch is published with the records.
+        others = [name for name in done.stdout.split() if not name.startswith("results/reference/playground/")]
+        assert not any(name.startswith("results/") for name in others)

@@ -99,10 +99,11 @@ def _answer(
     parameters: Iterable[str] | None,
 ) -> dict[str, Any]:
     model, losses, batch = asked
-    inner, group, rows = original_module(model), group_of(model), batch_size(batch) // options["group_size"]
+    inner, rows = original_module(model), batch_size(batch) // options["group_size"]
     if sharded := is_sharded(inner):
         _prepare_sharded(inner, method)
-    chosen = choose_parameters(inner, parameters)
+    # Asked now: of a model that an evaluation left whole nothing tells the processes that share it.
+    group, chosen = group_of(model), choose_parameters(inner, parameters)
     request.check_parameters(chosen)
     _check_pairs(
         request, alone=group is None, sharded=sharded, whole=method != "graph" or options["chunk_size"] >= rows
