@@ -45,7 +45,8 @@ losses = run(spec, tiny_runs.FINGERPRINT, cache=Path("none")).curves["validation
 folders, records = Folders(Path.cwd(), Path.cwd()), dgs_records.study_records()
 exporter = Exporter(folders.generated, notebook="07_dgs", preset="small", records=records)
 figure = figures.fig_learning_rates(records)
-labels = [text.get_text() for axes in figure.axes for text in axes.get_legend().get_texts() if axes.get_legend()]
+legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes if axes.get_legend())]
+labels = [text.get_text() for legend in legends for text in legend.get_texts()]
 exporter.figure("fig-dgs-lr", figures.fig_learning_rates, records)
 exporter.table("tab-dgs-images", to_latex(tables.images_table(records)))
 exporter.table("tab-dgs-tuning", to_latex(tables.tuning_table(records), columns="llrrrrrr"))

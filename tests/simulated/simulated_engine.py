@@ -55,8 +55,29 @@ class Called(nn.Module):
         return self.call(self.inner, x)
 
 
+class Table(nn.Module):
+    """A function of one parameter and the batch."""
+
+    def __init__(self, table: nn.Parameter, call: Any) -> None:
+        super().__init__()
+        self.table, self.call = table, call
+
+    def forward(self, x: Any) -> Any:
+        return self.call(self.table, x)
+
+
 def weight(*shape: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(shape))
+
+
+def rows_read(table: nn.Parameter, x: Any) -> Any:
+    """The rows of a table that the numbers [B, T] name."""
+    return table[(x.abs() * 9).long().clamp(max=10)]
+
+
+def biased(bias: nn.Parameter, x: Any) -> Any:
+    """Attention of positions to each other, with a bias for each pair of them."""
+    return nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=bias)
 
 
 def weights() -> nn.ParameterList:
@@ -95,6 +116,8 @@ LAYERS: dict[str, Any] = {
     "prelu": (lambda: nn.PReLU(4), (5, 4, 6)),
     "transposed convolution": (lambda: nn.ConvTranspose1d(6, 3, 3, stride=2), (5, 6, 7)),
     "bag": (lambda: Called(nn.EmbeddingBag(11, 6), lambda bag, x: bag((x.abs() * 9).long().clamp(max=10))), (5, 4)),
+    "rows by index": (lambda: Table(weight(11, 6), rows_read), (5, 4)),
+    "position bias": (lambda: Table(weight(1, 4, 4), biased), (5, 2, 4, 6)),
     "lstm cell": (lambda: Called(nn.LSTMCell(6, 3), last), (5, 4, 6)),
     "gru cell": (lambda: Called(nn.GRUCell(6, 3), last), (5, 4, 6)),
     "tanh cell": (lambda: Called(nn.RNNCell(6, 3), last), (5, 4, 6)),

@@ -15,21 +15,26 @@ _PICKED = (4, 1, 3)
 def check_elementwise(functions: Mapping[str, Callable[[Tensor], Tensor]], device: torch.device) -> None:
     """Try each function on six numbers, all at once and three of them alone.
 
+    On the CPU, so that no device is waited for; one that fails there, and is for another device, is taken on trust.
+
     Raises:
         ValueError: for one that mixes entries, changes its argument or returns another shape; methods hand it pieces
             of different shapes, so their answers would be wrong, and differently so.
     """
     for key, function in functions.items():
         if not isinstance(function, banded_sign):
-            _check(key.removesuffix("()"), function, torch.tensor(_ENTRIES, device=device))
+            _check(key.removesuffix("()"), function, trusted=device.type != "cpu")
 
 
-def _check(name: str, function: Callable[[Tensor], Tensor], entries: Tensor) -> None:
-    given, picked = entries.clone(), torch.tensor(_PICKED, device=entries.device)
+def _check(name: str, function: Callable[[Tensor], Tensor], *, trusted: bool) -> None:
+    entries, picked = torch.tensor(_ENTRIES), torch.tensor(_PICKED)
+    given = entries.clone()
     try:
         whole, again = function(given), function(entries.clone())
         part = function(entries.flatten()[picked])
     except Exception as error:
+        if trusted:  # it may hold a tensor of the device
+            return
         what = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
         raise ValueError(_sentence(name, f"on [2, 3] or [3] it raised {what}")) from error
     if not isinstance(whole, Tensor) or whole.shape != entries.shape:
