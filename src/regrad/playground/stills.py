@@ -22,10 +22,10 @@ def shown(source: str, space: dict[str, Any]) -> Any:
     last = tree.body.pop()
     if not isinstance(last, ast.Expr):
         tree.body.append(last)
-    exec(compile(tree, "cell", "exec"), space)  # noqa: S102 - a notebook of this repository
+    exec(compile(tree, "cell", "exec"), space)  # noqa: S102 # nosec B102 - of this repository
     if not isinstance(last, ast.Expr):
         return None
-    return eval(compile(ast.Expression(last.value), "cell", "eval"), space)  # noqa: S307 - the same cell
+    return eval(compile(ast.Expression(last.value), "cell", "eval"), space)  # noqa: S307 # nosec B307
 
 
 def bundle(value: Any) -> dict[str, Any]:
