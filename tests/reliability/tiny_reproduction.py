@@ -11,6 +11,7 @@ from pathlib import Path
 import regrad.provenance
 import regrad.runner.train  # before a fork, not after it
 from regrad.atomic import write_atomically
+from regrad.pipeline import paper
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.reproduce import Order
 from regrad.report.export import Exporter
@@ -63,7 +64,7 @@ def install(folders: Folders, planned: list[Spec] | None = None) -> None:
         return PERFORM(task)
 
     MODULE.execute, MODULE.plan_of = execute, lambda target: lambda preset, records: chosen
-    MODULE.paper.tex_is_there, MODULE.paper.typeset = lambda: True, typeset
+    paper.tex_is_there, paper.typeset = lambda: True, typeset
     if planned is None:  # with several workers a run must be importable by name
         ENSURE.perform = perform
 
