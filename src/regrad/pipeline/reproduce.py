@@ -21,7 +21,7 @@ from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.notebooks import NotebookError, check_parameters, execute
 from regrad.pipeline.order import Order
 from regrad.pipeline.partial import lacking
-from regrad.pipeline.sweep import Sweep, fetch_data
+from regrad.pipeline.sweep import Sweep, fetch_data, take_rates
 from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.provenance import commit
@@ -74,6 +74,8 @@ class Reproduction:
     def run(self) -> int:
         """Make everything that was asked for; return the exit code."""
         start = time.monotonic()
+        if not self.folders.published and (taken := take_rates(self.folders, self.order)):
+            self.say(f"learning rates: {taken} published tuning runs of a larger preset taken over")
         if self.order.minutes is not None and (code := Sweep(self.folders, self.order).run()) == TIME:
             return code
         if self.folders.published:  # nothing to train: notebooks one a core

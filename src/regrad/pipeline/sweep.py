@@ -18,6 +18,7 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.lock import BusyError, only_one
 from regrad.pipeline.order import Order
 from regrad.pipeline.targets import plan_of
+from regrad.presets import RATES_OF
 from regrad.problems.data.errors import DataError
 from regrad.problems.data.fetching import fetch
 from regrad.problems.data.sources import find
@@ -28,6 +29,7 @@ from regrad.runner.ensure import Bench, Plan, Task, carry_out, known
 from regrad.runner.progress import duration
 from regrad.runner.timing import Times
 from regrad.store import Store
+from regrad.studies.grids import TUNING_SEED
 
 RANKS = {"tune": 0, "fresh": 1}  # by phase, where a plan gives no rank
 
@@ -151,7 +153,7 @@ def sweep(folders: Folders, order: Order) -> int:
         return USAGE
     try:
         with only_one(folders.root):
-            restored = restore(folders, f"{order.preset}-{order.device}")
+            restored = restore(folders, f"{order.preset}-{order.device}") + take_rates(folders, order)
             sys.stderr.write(f"regrad: {restored} published runs taken over\n" if restored else "")
             return Sweep(folders, order).run()
     except BusyError as error:
@@ -159,12 +161,24 @@ def sweep(folders: Folders, order: Order) -> int:
         return ENVIRONMENT
 
 
-def restore(folders: Folders, name: str) -> int:
-    """Put those runs of a published set into the run store that it lacks; return how many."""
-    published = opened(folders.root / "results" / "reference" / name / "runs")
+def take_rates(folders: Folders, order: Order) -> int:
+    """Take over the published tuning of a preset that is part of a larger one; return how many runs that are."""
+    larger = RATES_OF.get(order.preset)
+    return restore(folders, f"{larger}-{order.device}", least_seed=TUNING_SEED) if larger else 0
+
+
+def restore(folders: Folders, name: str, *, least_seed: int = 0) -> int:
+    """Put those runs of a published set into the run store that it lacks; return how many.
+
+    Args:
+        folders: The checkout.
+        name: Of the set.
+        least_seed: Runs of smaller seeds stay where they are; those of tuning have `TUNING_SEED` and more.
+    """
+    published, restored = opened(folders.root / "results" / "reference" / name / "runs"), 0
     store = Store(folders.runs)
-    lacking = [run for run in published.names() if not store.holds(run)]
-    for run in lacking:
-        if (record := published.get(run)) is not None:
+    for run in published.names():
+        if not store.holds(run) and (record := published.get(run)) is not None and record.spec.seed >= least_seed:
             store.put(record, published.circumstances(run))
-    return len(lacking)
+            restored += 1
+    return restored

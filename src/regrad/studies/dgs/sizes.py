@@ -109,13 +109,6 @@ PRESETS: dict[str, Sizes] = {
         beyond=beyond((4, 2), 2, examples=40, text=Task(language("0.1M", 16, 8), 4, 2)),
         points=2, seeds=(1, 1), extensions=0, multiples=(0.1, 10.0), evaluations=2, spike_examples=20,
     ),
-    "small": Sizes(
-        images=residual((20, 32), (32, 50), width=4, examples=500),
-        spiking=neurons((20, 32), (16, 100), examples=300, width=8, halved=True), cells=TABLE,
-        beyond=beyond((32, 40), 4, examples=500, text=Task(language("0.1M", 32, 64), 16, 60)),
-        points=4, seeds=(1, 5), extensions=1, multiples=(0.1, NOTCH, 10.0), evaluations=5,
-        spike_examples=100,
-    ),
 }  # fmt: skip
 
 # -- preset medium: networks that are trained, on the processor of a desk
@@ -166,6 +159,7 @@ PRESETS["medium"] = Sizes(
         "language": ("adam", "E1", "S1"), "transfer": ("adam", "S1"), "own": ("adam", "S1"),
     },
 )  # fmt: skip
+PRESETS["small"] = PRESETS["medium"]  # of which it is a part: the runs of rank 0, at the first look
 
 # -- presets full and paper, by the same rules
 
