@@ -66,6 +66,8 @@ def claim(number, verdict):
         "preset": "small",
         "presets": {"small": 5} if decided else {"paper": 5},
         "gates": [],
+        "waits": "",
+        "absent": False,
         "parameters": [1000] if decided else [],
         "metric": "test_loss",
         "arms": ["robust-sgg", "robust-adamw"],

@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from regrad.pipeline.decided import so_far, whole_arms
+from regrad.pipeline.decided import so_far
 from regrad.pipeline.folders import Folders
+from regrad.results import Part, Spec
+from regrad.runner.ensure import reached, whole_arms
 from regrad.studies.engine.study import STUDY as ENGINE
 from regrad.studies.sign_placement.study import STUDY
 from sign_records import study_records
@@ -13,16 +15,17 @@ from sign_records import study_records
 FOLDERS = Folders(Path(__file__).parents[1], Path("unused"))
 
 
+def whole(records, missing):
+    here = {r.spec.key(): r for r in records if not missing(r.spec)}
+    return whole_arms(lambda preset, known: [r.spec for r in records], "small", lambda spec: here.get(spec.key()))
+
+
 def said(seeds, missing):
-    records = study_records(seeds=seeds)
-    gone = [r for r in records if missing(r.spec)]
-    here = [r for r in records if not missing(r.spec)]
-    return so_far(FOLDERS, STUDY, here, [r.spec for r in gone], preset="small")
+    return so_far(FOLDERS, STUDY, whole(study_records(seeds=seeds), missing), preset="small")
 
 
 def test_claims_are_judged_as_soon_as_their_arms_are_whole_and_not_before():
-    whole = said(8, lambda spec: False)
-    assert whole == "2 reproduced, 1 inconclusive"
+    assert said(8, lambda spec: False) == "2 reproduced, 1 inconclusive"
     # One tuning run of the arm that every claim reads is enough to wait for it.
     late = [r.spec for r in study_records(seeds=8) if r.spec.tags["arm"] == "ema" and r.spec.tags["phase"] == "tune"]
     assert said(8, lambda spec: spec == late[0]) == "3 not tested"
@@ -31,14 +34,21 @@ def test_claims_are_judged_as_soon_as_their_arms_are_whole_and_not_before():
 
 def test_arms_with_a_missing_run_are_left_out_whole():
     records = study_records(seeds=2)
-    left = whole_arms(records, [records[0].spec])
+    left = whole(records, lambda spec: spec == records[0].spec)
     assert {r.spec.tags["arm"] for r in records} - {r.spec.tags["arm"] for r in left} == {records[0].spec.tags["arm"]}
 
 
+def test_a_missing_run_that_two_arms_share_leaves_out_both_and_has_the_rank_of_the_first():
+    shared = {"problem": Part(name="p"), "optimizer": Part(name="sgd"), "steps": 1, "batch_size": 1, "seed": 0}
+    specs = [Spec(**shared, tags={"arm": arm, "rank": rank}) for arm, rank in (("headline", "0"), ("stability", "1"))]
+    records, missing = reached(lambda preset, known: specs, "small", lambda spec: None)
+    assert (records, [spec.tags["rank"] for spec in missing]) == ([], ["0"])
+
+
 def test_a_study_without_runs_has_nothing_to_say():
-    assert so_far(FOLDERS, ENGINE, [], [], preset="small") == ""
+    assert so_far(FOLDERS, ENGINE, [], preset="small") == ""
 
 
 @pytest.mark.parametrize("preset", ["smoke", "medium"])
 def test_every_preset_can_be_asked(preset):
-    assert so_far(FOLDERS, STUDY, study_records(seeds=3), [], preset=preset) == "3 not tested"
+    assert so_far(FOLDERS, STUDY, study_records(seeds=3), preset=preset) == "3 not tested"

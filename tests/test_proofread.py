@@ -140,12 +140,16 @@ def test_a_reading_links_its_proof_which_the_ledger_names():
 
 def test_a_claim_that_was_not_tested_says_what_it_lacks():
     gate = {"arm": "adam", "open": False, "value": 2.66, "bar": 2.34, "floor": 2.533, "unit": "nats"}
-    row = {"preset": "small", "presets": {"small": 5}, "gates": [gate]}
+    row = {"preset": "small", "presets": {"small": 5}, "gates": [gate], "waits": "", "absent": False}
     assert waiting(row) == (
         "Its base, Adam, reaches 2.66 nats; it counts as trained from 2.34 (a trivial predictor has 2.53)."
     )
     assert waiting(row | {"presets": {"paper": 5, "medium": 5}}) == "It needs preset medium."
-    assert waiting(row | {"gates": []}).startswith("The runs or the hardware")
+    assert waiting(row | {"gates": []}).startswith("The hardware")
+    assert waiting(row | {"absent": True}) == "Runs that would decide it are missing."
+    assert waiting(row | {"absent": True, "waits": "3 of 4 runs are missing"}) == (
+        "Its runs are not all published yet: of its study, 3 of 4 runs are missing."
+    )
 
 
 def test_figures_have_a_true_minus_and_three_digits():

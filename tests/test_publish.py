@@ -16,6 +16,7 @@ from regrad.pipeline.reference import publish
 from regrad.published import standing_in
 from regrad.results import Circumstances, run_id
 from regrad.runner.dependencies import fingerprint
+from regrad.runner.ensure import Bench, complete
 from regrad.store import Store
 from regrad.studies.study import Study
 from tiny_runs import record, spec
@@ -177,18 +178,35 @@ def test_blessings_go_with_a_set_that_grows_and_are_dropped_with_the_runs_that_t
     assert blessing.read(set_of(folders)).links == ()
 
 
-def test_a_study_that_waits_for_runs_has_no_verdict_and_the_others_have(folders, monkeypatch):
+def test_what_a_set_lacks_is_counted_and_waited_for_by_the_claims_that_read_it(folders, monkeypatch):
     runs(folders, 0, 1, 2)
     publish(folders, "smoke-cpu")
     with standing_in("smoke-cpu"):
-        assert partial.unpublished(folders, "smoke", "cpu") == {"b": "3 of 4 runs are not published yet"}
-        claims = [type("Claim", (), {"id": name, "study": name}) for name in "ab"]
-        rows = {name: {"id": name, "preset": "smoke", "why": "decided"} for name in "ab"}
+        assert partial.unpublished(folders, "smoke", "cpu") == {"b": "3 of 4 runs are missing"}
+        names = ["whole", "decided", "gate", "absent", "ladder"]
+        claims = [type("Claim", (), {"id": name}) for name in names]
+        plain = {"preset": "smoke", "study": "b", "why": "decided", "test": {}, "arms": [], "absent": False}
+        rows = {name: {"id": name} | plain for name in names}
+        rows["whole"]["study"] = "a"
+        rows["absent"]["absent"] = True
+        rows["ladder"] |= {"test": {"ladder": ["x", "y", "z"]}, "arms": ["x", "z"]}
         monkeypatch.setattr(verdicts, "load", lambda path: claims)
         monkeypatch.setattr(verdicts, "exported", lambda folder: rows)
-        untested = [row | {"why": "no rows"} for row in rows.values()]
+        untested = [row | {"why": "no rows", "absent": True} for row in rows.values()]
         monkeypatch.setattr(verdicts, "as_rows", lambda found: untested)
         monkeypatch.setattr(verdicts, "evaluate_all", lambda *_, **__: [])
         found = verdicts.gather(folders, preset="smoke", device="cpu")
-        assert [row["why"] for row in found] == ["decided", "3 of 4 runs are not published yet"]
+        late = "3 of 4 runs are missing"
+        assert [row["why"] for row in found] == ["decided", "decided", "decided", late, late]
+        assert [row.get("waits", "") for row in found] == ["", "", "", late, late]
     assert partial.unpublished(folders, "smoke", "cpu") == {}, "one's own runs are simply made"
+
+
+def test_of_a_published_set_whole_arms_are_returned_and_nothing_runs(folders):
+    runs(folders, 0, 1, 2)
+    publish(folders, "smoke-cpu")
+    specs = [record(spec(seed=seed, tags={"arm": arm})).spec for arm, seed in (("x", 0), ("x", 1), ("y", 2), ("y", 9))]
+    with standing_in("smoke-cpu"):
+        bench = Bench(set_of(folders) / "runs", folders.cache, "cpu")
+        found = complete(lambda preset, records: specs, "smoke", bench)
+    assert [(r.spec.tags["arm"], r.spec.seed) for r in found] == [("x", 0), ("x", 1)]

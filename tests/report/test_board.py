@@ -22,7 +22,7 @@ def row(name="C", verdict="reproduced", **fields):
     plain = {
         "id": name, "paper": "sgg", "short": "a sentence", "verdict": verdict, "estimate": -0.02, "preset": "small",
         "interval": [-0.03, -0.01], "detectable": 0.005, "test": PAIRED, "parameters": [13_392, 115_008],
-        "presets": {"small": 5}, "gates": [],
+        "presets": {"small": 5}, "gates": [], "waits": "",
     }  # fmt: skip
     return plain | fields
 
@@ -52,9 +52,13 @@ def test_a_cost_shows_how_far_it_stays_inside_its_range():
 def test_what_was_not_tested_is_one_paragraph_that_says_what_it_needs():
     shut = row("D", "not tested", estimate=None, gates=[{"open": False}])
     larger = row("E", "not tested", estimate=None, presets={"paper": 5})
-    items = block("SGG", "1 B", [row(), shut, larger, larger], 3.3)
+    late = row("F", "not tested", estimate=None, gates=[{"open": False}], waits="3 of 4 runs are missing")
+    items = block("SGG", "1 B", [row(), shut, late, late, late, larger, larger], 3.3)
     said = " ".join(items[-1].lines)
-    assert said == "not tested (3): 2 need a larger preset than this; 1 needs a base that beats its floor"
+    assert said == (
+        "not tested (6): 3 need runs that are not published yet; 2 need a larger preset than this; "
+        "1 needs a base that beats its floor"
+    )
     assert items[0].lines == ["SGG", "ours: 13 k to 115 k parameters; theirs: 1 B"]
 
 

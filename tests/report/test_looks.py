@@ -62,6 +62,14 @@ def test_a_claim_stops_at_the_look_that_decides_it():
     assert found["clear"].p_holm == pytest.approx(3 * found["clear"].outcome.p * 0.05 / 0.0051)
 
 
+@pytest.mark.parametrize("seeds", [5, 7])
+def test_a_claim_whose_next_seeds_have_not_all_run_stays_as_the_first_look_left_it(seeds):
+    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(seeds), OBRIEN_FLEMING, **ABOUT)}
+    assert {name: v.at.n for name, v in found.items()} == dict.fromkeys(EFFECTS, 5)
+    assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "inconclusive", "inconclusive"]
+    assert [name for name, v in found.items() if "next look have not all run" in v.why] == ["open"]
+
+
 def test_later_seeds_change_nothing_that_was_decided_before_them():
     claim_rows = rows_of({"clear": (1.0, 0.05)})
 

@@ -1,4 +1,4 @@
-"""A published set that is not complete: which studies wait for runs. Their claims are not tested, the others stand."""
+"""A published set that is not complete: which studies wait for runs. What whole arms decide stands, the rest waits."""
 
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of
@@ -13,7 +13,7 @@ def lacking(folders: Folders, study: Study, preset: str, device: str) -> str:
     if plan is None:
         return ""
     here, missing = known(plan, preset, Bench(folders.runs, folders.cache, device))
-    return f"{len(missing)} of {len(here) + len(missing)} runs are not published yet" if missing else ""
+    return f"{len(missing)} of {len(here) + len(missing)} runs are missing" if missing else ""
 
 
 def unpublished(folders: Folders, preset: str, device: str) -> dict[str, str]:

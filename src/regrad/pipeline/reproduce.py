@@ -100,8 +100,7 @@ class Reproduction:
     def try_notebook(self, target: Study) -> None:
         """Bring one notebook up to date, or say why that failed and go on."""
         if words := lacking(self.folders, target, self.order.preset, self.order.device):
-            self.say(f"{target.name}: {words}: its claims are not tested")
-            return
+            self.say(f"{target.name}: {words}: claims that need them are not tested")
         try:
             self.make_notebook(target)
         except (NotebookError, RunsFailedError, DataError, ExecutorError) as error:

@@ -5,8 +5,8 @@ from regrad.pipeline.estimates import gpu_hours
 from regrad.pipeline.explain import History, State, explained, in_a_line, standing
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.order import Order
-from regrad.pipeline.targets import exports, notebook_path
-from regrad.runner.ensure import Bench
+from regrad.pipeline.targets import exports, notebook_path, plan_of
+from regrad.runner.ensure import Bench, finder, whole_arms
 from regrad.runner.progress import duration
 from regrad.studies.study import Study
 
@@ -25,8 +25,10 @@ def listing(folders: Folders, order: Order, *, everything: bool) -> str:
     lines = [f"preset {order.preset}, device {order.device}", in_all([state for _, state in states])]
     for target, state in states:
         lines.append(in_a_line(target, state))
-        if state.missing and (found := so_far(folders, target, state.records, state.missing, preset=order.preset)):
-            lines.append(f"  its claims so far: {found}")
+        if state.missing and (plan := plan_of(target)):
+            bench = Bench(folders.runs, folders.cache, order.device)
+            found = so_far(folders, target, whole_arms(plan, order.preset, finder(bench)), preset=order.preset)
+            lines += [f"  its claims so far: {found}"] if found else []
         if everything:
             lines += [f"  {figure}" for figure in exports(notebook_path(folders.notebooks, target))]
     return "\n".join([*lines, *order.documents]) + "\n"

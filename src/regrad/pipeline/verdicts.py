@@ -51,12 +51,16 @@ def gather(folders: Folders, *, preset: str, device: str) -> list[dict[str, Any]
     # An export of another preset lies there until its notebook runs again: it must not pass for this one's.
     here = {name: row for name, row in exported(folders.generated).items() if row["preset"] == preset}
     waiting = unpublished(folders, preset, device)
-    return [
-        unrun[claim.id] | {"why": waiting[claim.study]}
-        if claim.study in waiting
-        else here.get(claim.id) or unrun[claim.id]
-        for claim in claims
-    ]
+    found = [here.get(claim.id) or unrun[claim.id] for claim in claims]
+    return [said_to_wait(row, unrun[row["id"]], waiting.get(row["study"], "")) for row in found]
+
+
+def said_to_wait(row: dict[str, Any], unrun: dict[str, Any], lacking: str) -> dict[str, Any]:
+    """Return a verdict from a study that lacks runs: not tested, with that reason, where it is those that it reads."""
+    # A ladder is judged on the rungs that there are: half of it is another claim.
+    if lacking and not set(row["test"].get("ladder", ())) <= set(row["arms"]):
+        row = unrun
+    return row | {"why": lacking, "waits": lacking} if lacking and row["absent"] else row
 
 
 def runs_of(folders: Folders, preset: str) -> dict[str, set[str]]:

@@ -73,6 +73,8 @@ def untested(row: Plain) -> str:
     """Return in a few words why a row is not tested; its ``why`` says it in full."""
     if row["preset"] not in row["presets"]:
         return "a larger preset than this"
+    if row["waits"]:
+        return "runs that are not published yet"
     if any(not gate["open"] for gate in row["gates"]):
         return "a base that beats its floor"
     return "runs or hardware that are missing"

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from regrad.provenance import commit
 from regrad.report.latex import escape_tex, printed
 from regrad.report.manifest import NAME, ManifestRow, write_manifest
 from regrad.report.stamps import devices, source_stamp, stamp_text
-from regrad.report.style import SETTINGS, put_stamp
+from regrad.report.style import SETTINGS, put_stamp, say_where_empty
 from regrad.results import Record, run_set
 from regrad.store import seal, unseal
 
@@ -114,7 +115,10 @@ class Exporter:
         """
         source = source or self.source
         records = self.records if records is None else records
-        figure, stamp = draw(*arguments), self.stamp(records, source)
+        with warnings.catch_warnings():  # of axes without runs, which `say_where_empty` settles
+            warnings.filterwarnings("ignore", "No artists with labels|Attempting to set identical")
+            figure, stamp = draw(*arguments), self.stamp(records, source)
+        say_where_empty(figure)
         put_stamp(figure, stamp)
         pdf = rendered(figure, "pdf", PDF_METADATA | {"Subject": stamp})
         drawn_by = f"{draw.__module__}:{draw.__qualname__}"

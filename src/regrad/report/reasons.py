@@ -59,15 +59,17 @@ def waiting(row: Plain) -> str:
     if row["preset"] not in row["presets"]:
         least = next(preset for preset in PRESETS if preset in row["presets"])
         return f"It needs preset {least}."
+    if row["waits"]:
+        return f"Its runs are not all published yet: of its study, {row['waits']}."
+    if row["absent"]:
+        return "Runs that would decide it are missing."
     for gate in (gate for gate in row["gates"] if not gate["open"]):
         base, unit = words.arm(gate["arm"]), gate["unit"]
-        if gate["value"] is None:
-            return f"No run says what its base, {base}, reaches."
         return (
             f"Its base, {base}, reaches {figure(gate['value'])} {unit}; "
             f"it counts as trained from {figure(gate['bar'])} (a trivial predictor has {figure(gate['floor'])})."
         )
-    return "The runs or the hardware that would decide it are missing, or a best learning rate lies on its grid's edge."
+    return "The hardware that would decide it is missing, or a best learning rate lies on its grid's edge."
 
 
 def finding(row: Plain) -> str:

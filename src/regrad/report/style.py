@@ -5,7 +5,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 COLUMN_INCHES = 3.35  # of the report, so that no letter shrinks on its way there
@@ -42,6 +44,24 @@ def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(width, height), layout="constrained")
         yield figure, figure.subplots(**subplots)
+
+
+def is_empty(axis: Axes) -> bool:
+    """Whether nothing in an axis lies at places of its data: reference lines and words alone show no run."""
+    drawn = [line for line in axis.lines if np.size(line.get_xdata())] + [*axis.patches, *axis.images]
+    placed = any(all(artist.get_transform().contains_branch_seperately(axis.transData)) for artist in drawn)
+    limits = (collection.get_datalim(axis.transData) for collection in axis.collections)
+    return axis.axison and not placed and not any(np.isfinite(box.get_points()).all() for box in limits)
+
+
+def say_where_empty(figure: Figure) -> None:
+    """Write into each axis of a figure that shows no run that it has none yet, in place of its ticks and legend."""
+    for axis in filter(is_empty, figure.axes):
+        axis.set(xticks=[], yticks=[])
+        axis.grid(visible=False)
+        axis.text(0.5, 0.5, "not run yet", ha="center", va="center", color="#606060", transform=axis.transAxes)
+        if (legend := axis.get_legend()) is not None:
+            legend.remove()
 
 
 def put_stamp(figure: Figure, text: str) -> None:

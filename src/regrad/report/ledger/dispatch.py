@@ -52,10 +52,18 @@ def run_test(
     # Before the count of seeds, which asks for every arm of the ladder.
     if isinstance(test, Trend | Prediction):
         test = without_absent_rungs(test, rows)
-    reason = untested(claim, test, rows, preset=preset, device=device, most=most)
-    if reason is None:
-        return DECIDE[test.kind](test, rows)
-    return Outcome(NOT_TESTED, reason, metric=getattr(test, "metric", ""), unit=getattr(test, "unit", ""))
+    named = {"metric": getattr(test, "metric", ""), "unit": getattr(test, "unit", "")}
+    if reason := too_small(claim, preset=preset, device=device):
+        return Outcome(NOT_TESTED, reason, **named)
+    looked_at = gates(claim, rows, preset)
+    least = claim.presets[preset]
+    few = too_few(test, rows, least if most is None else min(least, most))
+    if reason := shut(looked_at) or few:
+        absent = few is not None or any(gate.value is None for gate in looked_at)
+        return Outcome(NOT_TESTED, reason, absent=absent, **named)
+    if reason := on_edge(test, rows):
+        return Outcome(NOT_TESTED, reason, **named)
+    return DECIDE[test.kind](test, rows)
 
 
 def without_absent_rungs(test: Trend | Prediction, rows: Rows) -> Trend | Prediction:
@@ -64,17 +72,15 @@ def without_absent_rungs(test: Trend | Prediction, rows: Rows) -> Trend | Predic
     return test.model_copy(update={"ladder": tuple(arm for arm in test.ladder if arm in ran)})
 
 
-def untested(claim: Claim, test: AnyTest, rows: Rows, *, preset: str, device: str, most: int | None) -> str | None:
-    """Return why this preset, device or set of runs cannot decide the test; None where it can."""
+def too_small(claim: Claim, *, preset: str, device: str) -> str | None:
+    """Return why this preset or device cannot decide the claim; None where it can."""
     if preset == "smoke":
         return "preset smoke shows that everything runs; it never yields a verdict"
     if preset not in claim.presets:
         return f"preset {preset} is below what the claim requires: {' or '.join(claim.presets)}"
     if claim.devices and device not in claim.devices:
         return f"device {device} is below what the claim requires: {' or '.join(claim.devices)}"
-    least = claim.presets[preset]
-    few = too_few(test, rows, least if most is None else min(least, most))
-    return shut(gates(claim, rows, preset)) or few or on_edge(test, rows)
+    return None
 
 
 def too_few(test: AnyTest, rows: Rows, least: int) -> str | None:

@@ -1,5 +1,6 @@
 """Which claims a look decides, and which runs the others need more seeds of: pure functions of the first seeds."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -69,6 +70,8 @@ def judge_all(
             verdict = evaluate(claim, rows, preset=preset, device=device, at=At(n, looks.alphas[look], level))
             if look == looks.last or stopped(verdict, looks):
                 found[claim.id] = verdict if look == looks.last else explained(verdict, looks)
+            elif awaited(claim, rows, records, looks.ns[look + 1]):
+                found[claim.id] = replace(verdict, why=f"{verdict.why}; the seeds of the next look have not all run yet")
     return adjust([found[claim.id] for claim in claims])
 
 
@@ -102,6 +105,17 @@ def _hopeless(test: AnyTest, outcome: Outcome, seeds: int, looks: Looks) -> bool
         return outcome.needed_n is not None and looks.futile(outcome.needed_n * seeds / outcome.n)
     # No number of pairs although there is a spread: more than anybody would run.
     return outcome.needed_n is None or looks.futile(outcome.needed_n)
+
+
+def awaited(claim: Claim, rows: Rows, records: Iterable[Record], n: int) -> bool:
+    """Whether an arm that a claim reads has not the n fresh seeds of the next look, as in a set that still grows."""
+    arms = runs_of(row for test in claim.test for row in rows_read(test, rows))
+    counts = Counter((r.spec.tags.get("part", ""), r.spec.tags.get("arm", "")) for r in records if is_fresh(r))
+    return any(0 < counts[arm] < n for arm in arms)
+
+
+def is_fresh(record: Record) -> bool:
+    return record.spec.tags.get("phase") == "fresh"
 
 
 def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:

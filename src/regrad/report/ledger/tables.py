@@ -63,6 +63,7 @@ def _row(verdict: Verdict) -> Plain:
         | {
             "verdict": verdict.verdict,
             "why": verdict.why,
+            "waits": "",  # for runs of a published set that is not complete
             "p_holm": verdict.p_holm,
             "interval_holm": list(verdict.interval_holm) if verdict.interval_holm else None,
             "look": verdict.at.n,

@@ -93,7 +93,7 @@ def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
 
 
 def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
-    first, best = outcomes.part(task).arm("none").records[0], best_fixed(outcomes, task)
+    first, best = outcomes.part(task).records[0], best_fixed(outcomes, task)
     gaps = {"V0": ("V0", best), "V4": ("V4", best), "V4-none": ("V4", "none"), "V4-default": ("V4", "clip-1")}
     return {
         "parameters": f"{first.parameters:,}",

@@ -34,6 +34,8 @@ def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> di
 
 def image_sizes(outcomes: Outcomes) -> dict[str, str]:
     images = outcomes.part(*IMAGES)
+    if not len(images):
+        return {}
     spec = images.records[0].spec  # a tuning run: on fresh seeds there may be none
     depths = dict.fromkeys(str(run.spec.problem.options["depth"]) for run in images)
     return {
@@ -57,6 +59,8 @@ def target_text(outcomes: Outcomes) -> str:
 
 def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
     runs = outcomes.part(*SPIKING).records
+    if not runs:
+        return {}
     spec = runs[0].spec
     return {
         "dgs/spiking/data": str(spec.problem.options["images"]),
@@ -70,7 +74,8 @@ def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
 def comparisons(outcomes: Outcomes) -> dict[str, str]:
     texts = {}
     for model in MODEL_NAMES:
-        runs = {arm: image_runs(outcomes, arm, model) for arm in outcomes.part("images").arms}
+        arms = dict.fromkeys([*outcomes.part("images").arms, "lars", "adam", "E1", "S1"])
+        runs = {arm: image_runs(outcomes, arm, model) for arm in arms}
         for arm in ("E1", "S1"):
             for control in ("lars", "adam"):
                 gap = runs[arm].gap(runs[control], "test_accuracy")

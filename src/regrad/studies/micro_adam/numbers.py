@@ -42,10 +42,13 @@ def counts(outcomes: Outcomes) -> dict[str, str]:
 
 
 def setup(outcomes: Outcomes) -> dict[str, str]:
-    adam = outcomes.part("language").arm(ADAM.name)
+    adam, stability = outcomes.part("language").arm(ADAM.name), outcomes.part("stability")
+    texts = {"stability-steps": str(stability.records[0].spec.steps)} if len(stability) else {}
+    if not len(adam):
+        return texts
     spec, length = adam.records[0].spec, sequence_length(adam.records[0])
     beta1, beta2 = cast("list[float]", spec.optimizer.options["betas"])
-    return {
+    return texts | {
         "beta1": f"{beta1:g}",
         "beta2": f"{beta2:g}",
         "max-norm": f"{MAX_NORM:g}",
@@ -57,7 +60,6 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
         "tokens": f"{spec.steps * spec.batch_size * length:,}",
         "fresh-seeds": str(len(adam.fresh)),
         "target": f"{target(outcomes):.2f}",
-        "stability-steps": str(outcomes.part("stability").records[0].spec.steps),
         "batch-sizes": ", ".join(map(str, by_batch_size(outcomes, ROOT))),
     }
 

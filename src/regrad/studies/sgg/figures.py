@@ -145,7 +145,7 @@ def fig_robustness(records: Sequence[Record]) -> Figure:
         for axis, (arm, title, dashes) in zip(axes, looks, strict=False):
             grid = loss_grid(outcomes.arm(arm.name))
             # One scale of colours for both heat maps, or they could not be compared.
-            drawn = draw_losses(axis, grid, (min(losses), max(losses)))
+            drawn = draw_losses(axis, grid, (min(losses, default=0.0), max(losses, default=1.0)))
             axis.set_title(title)
             draw_lines(axes[2], grid, arm.label, dashes)
         axes[0].set_ylabel("batch size")

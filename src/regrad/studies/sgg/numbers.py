@@ -28,8 +28,6 @@ SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer":
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
     outcomes, low_high = SGGOutcomes(records), reachable()
-    default = outcomes.arm(SMALLEST.wrapped.name).fresh
-    spec = default.records[0].spec
     # Parts share runs; what the prose counts is what was computed.
     unique = SGGOutcomes({record.run_id: record for record in records}.values())
     tuning = outcomes.part("pretraining").choices()
@@ -38,11 +36,6 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "sgg/runs": str(len(unique)),
         "sgg/diverged": str(unique.diverged),
         "sgg/sizes": ", ".join(f"{count:,}" for count in sizes),
-        "sgg/steps": f"{spec.steps:,}",
-        "sgg/batch": str(spec.batch_size),
-        "sgg/length": str(spec.problem.options["sequence_length"]),
-        "sgg/interval": str(spec.optimizer.options["interval"]),
-        "sgg/fresh-seeds": str(len(default)),
         "sgg/edges": str(sum(choice.edge is not None for choice in tuning.values())),
         "sgg/arms": str(len(tuning)),
         "sgg/grid-runs": str(len(outcomes.part("robustness"))),
@@ -52,7 +45,6 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "sgg/later-sgg": f"{LATER['SGG+AdamW'][0]}",
         "sgg/beta3": f"{BETA3:g}",
         "sgg/printed-interval": str(LONGEST_INTERVAL),
-        "sgg/printed-reclusters": str(spec.steps // LONGEST_INTERVAL),
         "sgg/reach-low": f"{low_high[0]:.2f}",
         "sgg/reach-high": f"{low_high[1]:.2f}",
     }
@@ -61,8 +53,23 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}"
         spreads = [grid_spread(of_seed) for of_seed in runs.grouped(lambda record: record.spec.seed).values()]
         texts[f"sgg/{arm.name}/spread"] = interval_text(interval(s for s in spreads if s is not None), NO_GAP)
-    texts |= effects(outcomes) | speeds(outcomes) | scale_numbers(outcomes)
+    texts |= setting(outcomes) | effects(outcomes) | speeds(outcomes) | scale_numbers(outcomes)
     return texts | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
+
+
+def setting(outcomes: SGGOutcomes) -> dict[str, str]:
+    default = outcomes.arm(SMALLEST.wrapped.name).fresh
+    if not len(default):
+        return {}
+    spec = default.records[0].spec
+    return {
+        "sgg/steps": f"{spec.steps:,}",
+        "sgg/batch": str(spec.batch_size),
+        "sgg/length": str(spec.problem.options["sequence_length"]),
+        "sgg/interval": str(spec.optimizer.options["interval"]),
+        "sgg/fresh-seeds": str(len(default)),
+        "sgg/printed-reclusters": str(spec.steps // LONGEST_INTERVAL),
+    }
 
 
 def effects(outcomes: SGGOutcomes) -> dict[str, str]:

@@ -15,7 +15,8 @@ class SGGOutcomes(Outcomes):
     accuracy_unit = 1.0
 
     def present(self, comparisons: Iterable[Comparison]) -> list[Comparison]:
-        return [comparison for comparison in comparisons if len(self.arm(comparison.name))]
+        """Return the comparisons of which both tuned arms have run."""
+        return [c for c in comparisons if len(self.arm(c.plain.name)) and len(self.arm(c.wrapped.name))]
 
     def label(self, comparison: Comparison, arm: SGGArm) -> str:
         """Return what figures and tables call an arm of pre-training: with the size of its model."""

@@ -65,6 +65,8 @@ def scale_numbers(outcomes: SGGOutcomes) -> dict[str, str]:
     found, factor = places(outcomes), outcomes.times
     models = found[:-1] if factor else found
     texts = {"sgg/scale/times": str(factor or 1)} | ({"sgg/scale/longer": "yes"} if factor else {})
+    if not models:
+        return texts
     for which in ("plain", "matched"):
         first, largest, longer = (
             place.differences(getattr(place.comparison, which)) for place in (models[0], models[-1], found[-1])

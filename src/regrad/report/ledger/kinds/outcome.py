@@ -37,6 +37,7 @@ class Outcome:
         needed_n: Pairs needed for 80 % power, for an inconclusive test.
         diverged: Diverged runs by arm.
         published: The paper's own figure.
+        absent: Whether it is not tested for want of runs.
         ends: The interval at another level.
     """
 
@@ -57,6 +58,7 @@ class Outcome:
     needed_n: int | None = None
     diverged: tuple[tuple[str, int], ...] = ()
     published: float | None = None
+    absent: bool = False
     ends: Callable[[float], tuple[float, float]] | None = field(default=None, compare=False, repr=False)
 
     @property
