@@ -174,7 +174,7 @@ def data(words: list[str], folders: Folders) -> int:
 def publish(words: list[str], folders: Folders) -> int:
     """Run ``publish``: for maintainers, whenever runs of a preset are to be kept in the repository."""
     made = Parser(prog="./reproduce.sh publish", allow_abbrev=False, description=publish.__doc__)
-    made.add_argument("name", metavar="PRESET-DEVICE", help="name of the set, e.g. small-cpu")
+    made.add_argument("name", metavar="PRESET-DEVICE", help="name of the set, e.g. medium-cpu")
     name = made.parse_args(words).name
     allowed = [f"{preset}-{device}" for preset in PRESETS for device in DEVICES[1:]]
     if name not in allowed:

@@ -23,5 +23,5 @@ def standing_in(name: str) -> Iterator[None]:
 
 
 def chosen() -> str:
-    """Return the name of the set, such as ``small-cpu``; empty where the run store itself is used."""
+    """Return the name of the set, such as ``medium-cpu``; empty where the run store itself is used."""
     return os.environ.get(VARIABLE, "")

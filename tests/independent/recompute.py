@@ -4,7 +4,7 @@ For each verdict whose deciding comparison reads one final number a run, the run
 seed by seed, and estimate, 95 % interval and p-value follow from textbook formulas; where a run failed, p is counted
 over all signs.
 
-    python tests/independent/recompute.py results/reference/small-cpu
+    python tests/independent/recompute.py results/reference/medium-cpu
 """
 
 import itertools

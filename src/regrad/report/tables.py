@@ -9,7 +9,7 @@ import pandas as pd
 from regrad.report.latex import escape_tex
 from regrad.statistics.intervals import Interval
 
-NO_GAP = "no number, as one of the two diverged at every seed"
+NO_GAP = "no number, as there is no seed at which both ended"
 
 
 def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:

@@ -6,12 +6,11 @@ from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import NO_GAP, interval_text, significant
 from regrad.results import Record
 from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS
 from regrad.studies.dgs.quantities import MODEL_NAMES, geometry_runs, image_runs, target
 
-NONE = "no number, as every pair has a diverged run"
 
 
 def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> dict[str, str]:
@@ -79,20 +78,20 @@ def comparisons(outcomes: Outcomes) -> dict[str, str]:
         for arm in ("E1", "S1"):
             for control in ("lars", "adam"):
                 gap = runs[arm].gap(runs[control], "test_accuracy")
-                texts[f"dgs/{model}/{arm}-{control}"] = interval_text(gap, NONE, 1)
+                texts[f"dgs/{model}/{arm}-{control}"] = interval_text(gap, NO_GAP, 1)
         means = {arm: own.mean("test_accuracy") for arm, own in runs.items()}
         for arm in ("lars", "adam", "E1", "S1"):
-            texts[f"dgs/{model}/{arm}"] = interval_text(means[arm], NONE, 1)
+            texts[f"dgs/{model}/{arm}"] = interval_text(means[arm], NO_GAP, 1)
         estimates = {arm: mean.estimate for arm, mean in means.items() if mean}
         best = max(estimates, key=lambda arm: estimates[arm], default=None)
-        texts[f"dgs/{model}/best"] = ARMS[best].label if best else NONE
+        texts[f"dgs/{model}/best"] = ARMS[best].label if best else NO_GAP
     return texts
 
 
 def geometry(outcomes: Outcomes) -> dict[str, str]:
     runs = geometry_runs(outcomes)
     curves = [run.curves for run in runs]
-    texts = {"dgs/geometry/arm": ", ".join(ARMS[arm].label for arm in runs.arms) or NONE}
+    texts = {"dgs/geometry/arm": ", ".join(ARMS[arm].label for arm in runs.arms) or NO_GAP}
     for key in ("cosine/equation", "cosine/steps", "slope/equation", "slope/steps"):
         values = [y for of_run in curves if key in of_run for y in of_run[key].y]
         texts[f"dgs/{key}"] = f"{fmean(values):.2f}" if values else str(math.nan)
