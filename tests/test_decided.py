@@ -4,10 +4,13 @@ from pathlib import Path
 
 import pytest
 
+import dgs_records
 from regrad.pipeline.decided import so_far
 from regrad.pipeline.folders import Folders
+from regrad.report.ledger.load import load
 from regrad.results import Part, Spec
 from regrad.runner.ensure import reached, whole_arms
+from regrad.studies.dgs.study import STUDY as DGS
 from regrad.studies.engine.study import STUDY as ENGINE
 from regrad.studies.sign_placement.study import STUDY
 from sign_records import study_records
@@ -52,3 +55,12 @@ def test_a_study_without_runs_has_nothing_to_say():
 @pytest.mark.parametrize("preset", ["smoke", "medium"])
 def test_every_preset_can_be_asked(preset):
     assert so_far(FOLDERS, STUDY, study_records(seeds=3), preset=preset) == "3 not tested"
+
+
+def test_what_no_run_decides_is_not_counted_among_what_runs_say():
+    claims = [claim for claim in load(FOLDERS.paper / "claims.toml") if claim.study == DGS.name]
+    by_runs = sum(claim.test[0].kind not in ("construction", "ratio") for claim in claims)
+    assert 0 < by_runs < len(claims)
+    assert (
+        so_far(FOLDERS, DGS, list(dgs_records.complete(dgs_records.SIZES)), preset="smoke") == f"{by_runs} not tested"
+    )

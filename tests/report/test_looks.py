@@ -67,7 +67,7 @@ def test_a_claim_whose_next_seeds_have_not_all_run_stays_as_the_first_look_left_
     found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(seeds), OBRIEN_FLEMING, **ABOUT)}
     assert {name: v.at.n for name, v in found.items()} == dict.fromkeys(EFFECTS, 5)
     assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "inconclusive", "inconclusive"]
-    assert [name for name, v in found.items() if "next look have not all run" in v.why] == ["open"]
+    assert [name for name, v in found.items() if "next look's seeds have not all run" in v.why] == ["open"]
 
 
 def test_later_seeds_change_nothing_that_was_decided_before_them():

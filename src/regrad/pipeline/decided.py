@@ -8,9 +8,11 @@ from regrad.pipeline.folders import Folders
 from regrad.results import Record
 from regrad.studies.study import Study
 
+NOT_BY_RUNS = ("construction", "ratio")  # kinds of tests that a proof and a benchmark decide
+
 
 def so_far(folders: Folders, target: Study, whole: list[Record], *, preset: str) -> str:
-    """Return in words how many of a study's claims have which verdict now; empty where it has none, or no runs.
+    """Return in words how many claims that a study's runs decide have which verdict now; empty without any, or runs.
 
     Args:
         folders: The checkout.
@@ -24,5 +26,5 @@ def so_far(folders: Folders, target: Study, whole: list[Record], *, preset: str)
     from regrad.report.ledger.verdicts import decide  # here: statistics take longer to import than a listing to print
 
     rows = decide(folders.paper / "claims.toml", target.name, import_module(name).claim_rows, whole, preset=preset)
-    counts = Counter(row["verdict"] for row in rows)
+    counts = Counter(row["verdict"] for row in rows if row["test"]["kind"] not in NOT_BY_RUNS)
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.most_common())

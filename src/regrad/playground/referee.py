@@ -113,7 +113,8 @@ def judged(state: Bench, study: str, *, margin: float, gate: str, without: str, 
         preset=state.shelf.preset,
         device=state.device,
     )
-    return as_rows(found)
+    waiting = {row["id"]: row for row in state.published if row["waits"]}  # no rule makes up for runs to come
+    return [waiting.get(row["id"], row) for row in as_rows(found)]
 
 
 def counts(record: Record, without: str) -> bool:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from regrad.archive import SUFFIX, ArchiveError
 from regrad.results import Circumstances, Curve, Fingerprint, Record, Spec, canonical, run_id
-from regrad.runner.ensure import reached
+from regrad.runner.ensure import reached, whole_arms
 from regrad.store import migrated
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
@@ -94,18 +94,19 @@ class Shelf:
         return self.folder / "runs" / f"{study.name}{SUFFIX}"
 
     def read(self, name: str) -> list[Run]:
-        """Return a study's runs in the order of its plan, with its plan's tags; those that are published."""
+        """Return a study's runs in the order of its plan, with its plan's tags; of arms published whole."""
         study = self.studies[name]
         assert study.plan is not None
         found = {run.record.spec.key(): run for run in map(light, lines(self.file(study)))}
-        here, missing = reached(study.plan, self.preset, finder(found))
+        _, missing = reached(study.plan, self.preset, finder(found))
         for other in self.sharing(study):
             if not missing:
                 break
             wanted = {spec.key() for spec in missing}
             found |= {key: run for run in map(light, lines(other)) if (key := run.record.spec.key()) in wanted}
-            here, missing = reached(study.plan, self.preset, finder(found))
-        return [found[record.spec.key()]._replace(record=record) for record in here]
+            _, missing = reached(study.plan, self.preset, finder(found))
+        whole = whole_arms(study.plan, self.preset, finder(found))
+        return [found[record.spec.key()]._replace(record=record) for record in whole]
 
     def sharing(self, study: Study) -> Iterator[Path]:
         """Yield the files that may hold runs of a study: a run that several name is in the first one's."""

@@ -71,7 +71,7 @@ def judge_all(
             if look == looks.last or stopped(verdict, looks):
                 found[claim.id] = verdict if look == looks.last else explained(verdict, looks)
             elif awaited(claim, rows, records, looks.ns[look + 1]):
-                found[claim.id] = replace(verdict, why=f"{verdict.why}; the seeds of the next look have not all run yet")
+                found[claim.id] = replace(verdict, why=f"{verdict.why}; the next look's seeds have not all run")
     return adjust([found[claim.id] for claim in claims])
 
 

@@ -12,7 +12,6 @@ from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS
 from regrad.studies.dgs.quantities import MODEL_NAMES, geometry_runs, image_runs, target
 
 
-
 def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> dict[str, str]:
     outcomes = Outcomes(records)
     choices = [c for part in (*IMAGES, *SPIKING, *TASKS) for c in outcomes.part(part).choices().values()]
