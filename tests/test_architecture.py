@@ -33,6 +33,7 @@ MAY_IMPORT = {
         "blessing",
         "executors",
         "fingerprint",
+        "groups",
         "optim",
         "perexample",
         "problems",
@@ -43,8 +44,9 @@ MAY_IMPORT = {
         "store",
         "transforms",
     },
+    "groups": {"results"},
     "report": {"atomic", "presets", "provenance", "results", "statistics", "store"},
-    "studies": {"report", "results", "statistics", "transforms"},
+    "studies": {"groups", "report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "playground": {
         "archive",
@@ -100,7 +102,7 @@ MAY_IMPORT = {
     "__main__": {"console"},
 }
 NO_TORCH = {"archive", "atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance"}
-NO_TORCH |= {"published", "statistics"}
+NO_TORCH |= {"groups", "published", "statistics"}
 NO_TORCH |= {"report", "studies", "bibliography", "cite", "cli", "console", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")

@@ -9,7 +9,7 @@ from regrad.pipeline.decided import so_far
 from regrad.pipeline.folders import Folders
 from regrad.report.ledger.load import load
 from regrad.results import Part, Spec
-from regrad.runner.ensure import reached, whole_arms
+from regrad.runner.ensure import reached, whole_groups
 from regrad.studies.dgs.study import STUDY as DGS
 from regrad.studies.engine.study import STUDY as ENGINE
 from regrad.studies.sign_placement.study import STUDY
@@ -20,7 +20,7 @@ FOLDERS = Folders(Path(__file__).parents[1], Path("unused"))
 
 def whole(records, missing):
     here = {r.spec.key(): r for r in records if not missing(r.spec)}
-    return whole_arms(lambda preset, known: [r.spec for r in records], "small", lambda spec: here.get(spec.key()))
+    return whole_groups(lambda preset, known: [r.spec for r in records], "small", lambda spec: here.get(spec.key()))
 
 
 def said(seeds, missing):
@@ -35,10 +35,13 @@ def test_claims_are_judged_as_soon_as_their_arms_are_whole_and_not_before():
     assert said(8, lambda spec: True) == ""
 
 
-def test_arms_with_a_missing_run_are_left_out_whole():
+def test_groups_with_a_missing_run_are_left_out_whole_and_other_ranks_stay():
     records = study_records(seeds=2)
-    left = whole(records, lambda spec: spec == records[0].spec)
-    assert {r.spec.tags["arm"] for r in records} - {r.spec.tags["arm"] for r in left} == {records[0].spec.tags["arm"]}
+    lost = next(r.spec for r in records if r.spec.tags["rank"] == "1")
+    assert {r.spec.tags["rank"] for r in whole(records, lambda spec: spec == lost)} == {"0"}
+    # The first seed of an arm of rank 0: also the other arms of its rank are left out.
+    headline = next(r.spec for r in records if r.spec.tags["rank"] == "0")
+    assert {r.spec.tags["rank"] for r in whole(records, lambda spec: spec == headline)} == {"1"}
 
 
 def test_a_missing_run_that_two_arms_share_leaves_out_both_and_has_the_rank_of_the_first():

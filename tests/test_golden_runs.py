@@ -20,8 +20,8 @@ SAMPLE = (
     ("language", "sign_sgd", "example_signs"),
     ("language", "micro_adam", "statistics"),
     ("sized_language", "sgg", "backward"),
-    ("image_networks", "dgs", "backward"),
-    ("images", "resetting", "backward"),
+    ("image_networks", "adam", "backward"),
+    ("images", "dgs", "backward"),
     ("long_sequence", "sgd", "backward"),
     ("translation", "adam", "backward"),
     ("sentiment", "adam", "backward"),
@@ -54,6 +54,6 @@ def test_a_published_run_begins_as_it_did(cheapest, kind):
 
 
 def test_a_whole_published_run_is_its_record(cheapest):
-    record = cheapest["long_sequence", "sgd", "backward"]
+    record = cheapest["sentiment", "adam", "backward"]
     if RUNS.circumstances(record.run_id).machine == processor():
         assert repeat(Repeat(record, cache_folder(), whole=True)).difference == ""

@@ -202,11 +202,12 @@ def test_what_a_set_lacks_is_counted_and_waited_for_by_the_claims_that_read_it(f
     assert partial.unpublished(folders, "smoke", "cpu") == {}, "one's own runs are simply made"
 
 
-def test_of_a_published_set_whole_arms_are_returned_and_nothing_runs(folders):
+def test_of_a_published_set_whole_parts_are_returned_and_nothing_runs(folders):
     runs(folders, 0, 1, 2)
     publish(folders, "smoke-cpu")
-    specs = [record(spec(seed=seed, tags={"arm": arm})).spec for arm, seed in (("x", 0), ("x", 1), ("y", 2), ("y", 9))]
+    named = (("x", 0), ("x", 1), ("y", 2), ("y", 9))
+    specs = [record(spec(seed=seed, tags={"part": part})).spec for part, seed in named]
     with standing_in("smoke-cpu"):
         bench = Bench(set_of(folders) / "runs", folders.cache, "cpu")
         found = complete(lambda preset, records: specs, "smoke", bench)
-    assert [(r.spec.tags["arm"], r.spec.seed) for r in found] == [("x", 0), ("x", 1)]
+    assert [(r.spec.tags["part"], r.spec.seed) for r in found] == [("x", 0), ("x", 1)]

@@ -14,7 +14,7 @@ from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, arms_in
 from regrad.studies.dgs.claims import claim_rows
-from regrad.studies.dgs.numbers import NONE, numbers
+from regrad.studies.dgs.numbers import NO_GAP, numbers
 from regrad.studies.dgs.quantities import image_runs, off_optimum, target
 from regrad.studies.dgs.speed import fig_speed
 from regrad.studies.dgs.study import STUDY
@@ -218,7 +218,7 @@ def test_everything_stands_where_tuning_left_no_arm_a_fresh_run():
     assert len(tables.beyond_table(tuned)) == 12
     assert claim_rows(tuned, []) == []
     cited = numbers(tuned, REPAIRED)
-    assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/resnet20/best"]) == ("0", "8", NONE)
+    assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/resnet20/best"]) == ("0", "8", NO_GAP)
     assert cited["dgs/steps"] == numbers(study_records(), REPAIRED)["dgs/steps"]
     for figure in (figures.fig_learning_rates, fig_speed):
         assert figure(tuned).axes

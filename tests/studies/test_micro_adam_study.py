@@ -25,7 +25,7 @@ from regrad.studies.micro_adam.runtime.moment_split import MomentSplit, unbiased
 from regrad.studies.micro_adam.sizes import PRESETS
 
 ROOT = Path(__file__).parents[2]
-SMALL = PRESETS["small"]
+MEDIUM = PRESETS["medium"]
 TOPICS = {"corpus": "python-topics", "model": "0.1M", "sequence_length": 8, "evaluation_sequences": 4}
 
 
@@ -41,18 +41,19 @@ def rates(specs, arm, part="language"):
 
 
 def test_the_grids_of_micro_adam_reach_from_half_to_2_root_b_times_adam_s_rate():
-    """B = 16: Adam has 8e-3 times 1/4, 1/2, 1, 2, 4; MicroAdam and MicroAdamVar have it times 1/2 … 8."""
-    specs = study.specs("small", [])
-    assert rates(specs, "adam") == [2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2]
-    for arm in ("micro_adam", "micro_adam_var", "micro_adam+clip", "micro_adam+decay"):
-        assert rates(specs, arm) == [4e-3, 8e-3, 1.6e-2, 3.2e-2, 6.4e-2]
+    """B = 16: Adam has 4e-3 times √(1/8), √(1/2), √2, √8; MicroAdam and MicroAdamVar have twice that."""
+    specs = study.specs("medium", [])
+    adam = [1.41421e-3, 2.82843e-3, 5.65685e-3, 1.13137e-2]
+    assert rates(specs, "adam") == pytest.approx(adam)
+    for arm in ("micro_adam", "micro_adam_var", "micro_adam+clip"):
+        assert rates(specs, arm) == pytest.approx([2 * rate for rate in adam], rel=1e-5)
 
 
 def test_a_centre_is_halfway_between_the_optima_of_the_two_regimes():
     """c = 4 and B = 16: Adam's rate where the mean leads, 8 times it where noise does, the middle is √8 times."""
-    assert study.center(ARMS["c=4"], SMALL.language, 0.99) == pytest.approx(8e-3 * math.sqrt(8))
+    assert study.center(ARMS["c=4"], MEDIUM.language, 0.99) == pytest.approx(4e-3 * math.sqrt(8))
     # c = 0: nu is bounded from below at sqrt(2 · 0.01/1.99) = 0.100251 of sigma²/B.
-    assert study.center(ARMS["micro_adam_msq"], SMALL.language, 0.99) == pytest.approx(8e-3 * 0.100251**0.25, rel=1e-5)
+    assert study.center(ARMS["micro_adam_msq"], MEDIUM.language, 0.99) == pytest.approx(4e-3 * 0.100251**0.25, rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +127,7 @@ def test_at_the_own_batch_size_the_three_rules_are_the_run_of_adam_itself():
 
 
 def test_without_tuning_nothing_that_rests_on_an_optimum_is_named():
-    assert {s.tags["phase"] for s in study.specs("small", [])} == {"tune"}
+    assert {s.tags["phase"] for s in study.specs("medium", [])} == {"tune"}
     tuned = [record(s) for s in planned([]) if s.tags["arm"] != "adam"]
     assert not part_of(planned(tuned), "scaling")
 
@@ -160,7 +161,7 @@ def test_the_split_is_measured_on_adam_s_own_runs_and_under_the_root():
 
 
 def test_images_have_no_batch_norm():
-    assert {s.problem.options["norm"] for s in part_of(study.specs("small", []), "images")} == {"group"}
+    assert {s.problem.options["norm"] for s in part_of(study.specs("full", []), "images")} == {"group"}
 
 
 @pytest.mark.parametrize("arm", arms_in("language"), ids=lambda arm: arm.name)
@@ -261,5 +262,5 @@ def test_the_split_is_unbiased_on_drawn_gradients():
 
 
 def test_the_split_is_measured_at_the_stated_shares_of_the_run():
-    run = adam_spec(SMALL)
-    assert [step for step in range(129) if MomentSplit(8).wants(step, run)] == [0, 32, 64, 96, 128]
+    run = adam_spec(MEDIUM)
+    assert [step for step in range(1001) if MomentSplit(8).wants(step, run)] == [0, 250, 500, 750, 1000]

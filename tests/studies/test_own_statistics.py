@@ -38,7 +38,7 @@ def test_the_loop_that_the_guide_prints_runs_and_learns(tmp_path):
 
 
 def test_the_guide_compares_the_mean_with_one_function_at_equal_seeds():
-    specs = study.specs("small", [])
+    specs = study.specs("medium", [])
     assert [(s.tags["arm"], s.seed) for s in specs] == [("mean", 0), ("mean", 1), ("clamp", 0), ("clamp", 1)]
     assert [s.gradient is None for s in specs] == [True, True, False, False]
     assert len({s.model_copy(update={"gradient": None}).key() for s in specs}) == 2

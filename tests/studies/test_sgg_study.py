@@ -93,28 +93,30 @@ def test_no_two_arms_share_a_name_and_no_two_ablations_an_optimizer():
 
 
 def test_sgg_and_its_base_are_tuned_on_the_same_rates():
-    """Four points a factor 2 apart around 1e-2: 1e-2 times 2^-1.5, 2^-0.5, 2^0.5, 2^1.5."""
-    specs = study.specs("small", [])
-    expected = [pytest.approx(1e-2 * 2**k, rel=1e-5) for k in (-1.5, -0.5, 0.5, 1.5)]
-    for arm in ("adamw:1", "adamw+sgg:1", "adamw:3", "adamw+sgg:3", "lora:1", "lora+sgg:1"):
-        assert sorted(lr(s) for s in of(specs, arm=arm, phase="tune")) == expected
+    """Four points a factor 2 apart around a size's own rate r, on two seeds: r times 2^-1.5, 2^-0.5, 2^0.5, 2^1.5."""
+    specs, tasks = study.specs("medium", []), PRESETS["medium"].tasks
+    for name in ("adamw:1", "adamw:3", "lora:1"):
+        expected = [pytest.approx(tasks[name].center * 2**k, rel=1e-5) for k in (-1.5, -0.5, 0.5, 1.5) for _ in "ab"]
+        for arm in (name, name.replace(":", "+sgg:")):
+            assert sorted(lr(s) for s in of(specs, arm=arm, phase="tune")) == expected
 
 
-BASES = {"adamw": (1e-2, 3), "adafactor": (1e-1, 2), "lamb": (4e-2, 2), "came": (5e-3, 2), "lora": (1e-2, 1)}
+BASES = {"adamw": (7e-3, (1, 2, 3)), "adafactor": (1e-1, (2,)), "lamb": (4e-2, (2,)), "came": (5e-3, (1,)),
+         "lora": (1e-2, (1,))}  # fmt: skip
 
 
 def test_bases_are_compared_at_the_sizes_and_rates_meant_for_them():
-    """Preset small: three sizes for AdamW, two for the others, one of low rank; grids of four around these rates."""
-    tune = of(study.specs("small", []), phase="tune")
+    """Three sizes for AdamW, one for each of the others; grids of four around these rates."""
+    tune = of(study.specs("medium", []), phase="tune")
     hidden, centers = {}, {}
     for s in of(tune, part="pretraining"):
         hidden.setdefault(s.tags["arm"], (s.problem.options["hidden"], s.problem.options.get("rank")))
         centers.setdefault(s.tags["arm"], []).append(math.log(lr(s)))
     assert [hidden[f"adamw:{k}"] for k in (1, 2, 3)] == [(16, None), (32, None), (64, None)]
     assert hidden["lora:1"] == hidden["lora+sgg:1"] == (16, 4)
-    assert set(hidden) == {f"{b}{w}:{k}" for b in BASES for w in ("", "+sgg") for k in range(1, BASES[b][1] + 1)}
-    for base, (center, _) in BASES.items():
-        assert math.exp(fmean(centers[f"{base}+sgg:1"])) == pytest.approx(center, rel=1e-4)
+    assert set(hidden) == {f"{base}{w}:{k}" for base, (_, sizes) in BASES.items() for w in ("", "+sgg") for k in sizes}
+    for base, (center, sizes) in BASES.items():
+        assert math.exp(fmean(centers[f"{base}+sgg:{sizes[0]}"])) == pytest.approx(center, rel=1e-4)
     ranks = {s.tags["arm"]: s.problem.options["rank"] for s in of(tune, part="finetuning")}
     assert ranks["minilm-full"] is None
     assert (ranks["minilm-r4"], ranks["minilm-r8+sgg"]) == (4, 8)
@@ -188,9 +190,9 @@ def test_an_ablation_changes_one_setting_of_the_default(records):
 
 
 def test_the_robustness_grid_sees_equal_tokens_and_pairs_its_arms():
-    specs = study.robustness(PRESETS["small"], sgg_records.five)
-    assert len(specs) == 3 * 5 * 2 * 2
-    assert {(s.steps * s.batch_size, s.evaluations) for s in specs} == {(3200, 2)}
+    specs = study.robustness(PRESETS["medium"], sgg_records.five)
+    assert len(specs) == 3 * 5 * 2 * 5
+    assert {(s.steps * s.batch_size, s.evaluations) for s in specs} == {(6400, 2)}
     arms = ("robust-adamw", "robust-sgg")
     plain, wrapped = (sorted((lr(s), s.batch_size, s.seed) for s in of(specs, arm=a)) for a in arms)
     assert plain == wrapped
@@ -266,6 +268,6 @@ def test_the_measure_weighs_clusters_by_their_entries():
 
 def test_the_three_sizes_of_preset_small_are_a_factor_of_three_apart():
     """Hidden 16, 2 layers: 2 · 256 · 16 + 2 (4 · 256 + 3 · 16 · 32 + 32) + 16 = 13,392."""
-    options = [SizedLanguageOptions(**PRESETS["small"].tasks[c.name].problem.options) for c in PRETRAINING["adamw"]]
+    options = [SizedLanguageOptions(**PRESETS["medium"].tasks[c.name].problem.options) for c in PRETRAINING["adamw"]]
     counts = [o.shape().parameters for o in options]
     assert counts == [13_392, 37_024, 115_008]

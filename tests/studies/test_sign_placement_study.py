@@ -52,7 +52,7 @@ def test_centres_of_the_grids_by_hand(arm, centre):
     ("preset", "arms"),
     [
         ("smoke", ["example", "group-4", "batch", "ema"]),
-        ("small", ["example", "group-2", "group-4", "group-8", "batch", "ema"]),
+        ("medium", ["example", "group-2", "group-4", "group-8", "batch", "ema"]),
         ("full", ["example", "group-4", "group-16", "batch", "ema"]),
         ("paper", ["example", "group-4", "group-16", "batch", "ema"]),
     ],
@@ -77,7 +77,7 @@ def test_every_arm_has_the_same_budget_and_differs_in_the_placement_only(preset)
 
 def test_each_arm_is_the_placement_that_its_name_says():
     """``example`` and the groups sign in the gradient, ``batch`` and ``ema`` in the optimizer."""
-    found = {arm: specs[0] for arm, specs in by_arm(study.specs("small", [])).items()}
+    found = {arm: specs[0] for arm, specs in by_arm(study.specs("medium", [])).items()}
     placed = {arm: s.optimizer.options["placement"] for arm, s in found.items()}
     assert placed == {
         **dict.fromkeys(("example", "group-2", "group-4", "group-8"), "example"),

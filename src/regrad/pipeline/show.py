@@ -6,7 +6,7 @@ from regrad.pipeline.explain import History, State, explained, in_a_line, standi
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.order import Order
 from regrad.pipeline.targets import exports, notebook_path, plan_of
-from regrad.runner.ensure import Bench, finder, whole_arms
+from regrad.runner.ensure import Bench, finder, whole_groups
 from regrad.runner.progress import duration
 from regrad.studies.study import Study
 
@@ -27,7 +27,7 @@ def listing(folders: Folders, order: Order, *, everything: bool) -> str:
         lines.append(in_a_line(target, state))
         if state.missing and (plan := plan_of(target)):
             bench = Bench(folders.runs, folders.cache, order.device)
-            found = so_far(folders, target, whole_arms(plan, order.preset, finder(bench)), preset=order.preset)
+            found = so_far(folders, target, whole_groups(plan, order.preset, finder(bench)), preset=order.preset)
             lines += [f"  its claims so far: {found}"] if found else []
         if everything:
             lines += [f"  {figure}" for figure in exports(notebook_path(folders.notebooks, target))]

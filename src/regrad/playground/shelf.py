@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from regrad.archive import SUFFIX, ArchiveError
 from regrad.results import Circumstances, Curve, Fingerprint, Record, Spec, canonical, run_id
-from regrad.runner.ensure import reached, whole_arms
+from regrad.runner.ensure import reached, whole_groups
 from regrad.store import migrated
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
@@ -105,7 +105,7 @@ class Shelf:
             wanted = {spec.key() for spec in missing}
             found |= {key: run for run in map(light, lines(other)) if (key := run.record.spec.key()) in wanted}
             _, missing = reached(study.plan, self.preset, finder(found))
-        whole = whole_arms(study.plan, self.preset, finder(found))
+        whole = whole_groups(study.plan, self.preset, finder(found))
         return [found[record.spec.key()]._replace(record=record) for record in whole]
 
     def sharing(self, study: Study) -> Iterator[Path]:

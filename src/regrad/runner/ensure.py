@@ -10,6 +10,7 @@ from typing import NamedTuple
 from regrad.archive import opened
 from regrad.blessing import older_codes, read, with_checks
 from regrad.executors.choice import map_tasks
+from regrad.groups import whole
 from regrad.published import chosen
 from regrad.results import Fingerprint, Record, Spec, run_id
 from regrad.runner.dependencies import fingerprint
@@ -196,21 +197,19 @@ def reached(plan: Plan, preset: str, find: Find) -> tuple[list[Record], list[Spe
         here = [record.model_copy(update={"spec": spec}) for spec, record in pairs if record is not None]
         # An arm whose tuning is complete names its fresh seeds while others are still being tuned.
         if len(here) == len(records):
-            # Of arms that share a run the first asks for it: the others' rank could be that of what can wait.
-            open_ = {spec.key(): spec for spec, record in reversed(pairs) if record is None}
-            return here, list(reversed(open_.values()))
+            open_: dict[str, Spec] = {}
+            for spec, record in pairs:
+                if record is None:
+                    # Of arms that share a run the first asks for it: the others' rank could be that of what can wait.
+                    open_.setdefault(spec.key(), spec)
+            return here, list(open_.values())
         records = here
 
 
-def arm_of(spec: Spec) -> tuple[str, str]:
-    return spec.tags.get("part", ""), spec.tags.get("arm", "")
-
-
-def whole_arms(plan: Plan, preset: str, find: Find) -> list[Record]:
-    """Return the records of those arms of which no run is missing: half a grid or half the seeds decide nothing."""
+def whole_groups(plan: Plan, preset: str, find: Find) -> list[Record]:
+    """Return the records that are found, of those groups of a plan of which no run is missing."""
     records, _ = reached(plan, preset, find)
-    begun = {arm_of(spec) for spec in plan(preset, records) if find(spec) is None}
-    return [record for record in records if arm_of(record.spec) not in begun]
+    return whole(records, (spec for spec in plan(preset, records) if find(spec) is None))
 
 
 def finder(bench: Bench) -> Find:
@@ -232,10 +231,10 @@ def complete(plan: Plan, preset: str, bench: Bench) -> list[Record]:
     """Carry out a plan whose later specs depend on earlier records (tuning, then fresh seeds).
 
     ``plan(preset, records)`` returns all specs that can be named given the records so far; it is
-    asked again until it names nothing new. Of a published set nothing is run: what it has of whole arms is returned.
+    asked again until it names nothing new. Of a published set nothing is run: what it has of whole groups is returned.
     """
     if chosen():
-        return whole_arms(plan, preset, finder(bench))
+        return whole_groups(plan, preset, finder(bench))
     records: list[Record] = []
     while True:
         specs = plan(preset, records)

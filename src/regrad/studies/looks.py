@@ -2,7 +2,8 @@
 
 The ledger decides each claim on the runs with seed < n₁ first. Only an arm that a claim reads which is open then gets
 the seeds up to n₂. What is open depends on tuning runs and on seeds < n₁ alone, so that a plan never takes a run back
-when later seeds arrive.
+when later seeds arrive. A claim is asked as soon as the groups of runs that it reads are whole, and not before all are
+if it is about a ladder, whose rungs may be still to come.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import regrad
+from regrad.groups import arm_of, whole
+from regrad.report.outcomes import FRESH
 from regrad.results import Record, Spec
 from regrad.statistics.sequential import OBRIEN_FLEMING
 from regrad.studies.grids import FreshSeeds
@@ -42,9 +45,20 @@ def specs_in_looks(
         return plan(records, lambda part, arm: seeds)
     first = plan(records, lambda part, arm: looks.ns[0])
     here = {record.spec.key() for record in records}
-    if any(spec.key() not in here for spec in first):
+    missing = [spec for spec in first if spec.key() not in here]
+    read = whole(records, missing)
+    if not read:
         return first
     claims = [claim for claim in load(LEDGER) if claim.study == study]
-    device = records[0].fingerprint.device
-    wanted = open_runs(claims, claim_rows, records, looks, preset=preset, device=device)
-    return plan(records, lambda part, arm: looks.ns[(part, arm) in wanted])
+    asked = [c for c in claims if not (missing and any(hasattr(test, "ladder") for test in c.test))]
+    device = read[0].fingerprint.device
+    wanted = open_runs(claims, claim_rows, read, looks, preset=preset, device=device, asked=asked)
+    ranks = {arm_of(spec): spec.tags["rank"] for spec in first if spec.tags["phase"] == FRESH}
+    both = plan(records, lambda part, arm: looks.ns[(part, arm) in wanted])
+    named = {spec.key() for spec in first}
+    return [spec if spec.key() in named else of_second_look(spec, ranks) for spec in both]
+
+
+def of_second_look(spec: Spec, ranks: Mapping[tuple[str, str], str]) -> Spec:
+    """Return a run with its tags: it decides as much as its arm's first look did."""
+    return spec.model_copy(update={"tags": spec.tags | {"look": "2", "rank": ranks.get(arm_of(spec), "2")}})

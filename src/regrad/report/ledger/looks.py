@@ -139,6 +139,7 @@ def open_runs(
     *,
     preset: str,
     device: str,
+    asked: Sequence[Claim] | None = None,
 ) -> set[tuple[str, str]]:
     """Return the (part, arm) whose runs are needed up to the seeds of the last look.
 
@@ -146,7 +147,7 @@ def open_runs(
     and not futile; one that is not tested (a gate, an arm without rows) stays so, whatever seeds come.
 
     Only tuning runs and seeds below ``looks.ns[0]`` are read, so the answer does not change when later seeds arrive.
-    Ask when the plan's runs of the first look are all there: before that, a row may be computed from half a grid.
+    Give whole groups of runs of the first look alone: a row may be computed from half a grid otherwise.
 
     Args:
         claims: The ledger's claims of one study, all of them: a family's size is part of the rule.
@@ -155,12 +156,13 @@ def open_runs(
         looks: The preset's looks; with a single one nothing is ever open.
         preset: Preset of the records.
         device: Device of the records.
+        asked: Those of ``claims`` that the records can open by now; None for all.
     """
     if looks.last == 0:
         return set()
     rows = rows_at(claim_rows, records, looks.ns[0])
     open_claims = []
-    for claim in claims:
+    for claim in claims if asked is None else asked:
         level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
         verdict = evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[0], looks.alphas[0], level))
         open_claims += [] if stopped(verdict, looks) else [claim]
