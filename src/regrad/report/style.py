@@ -48,7 +48,9 @@ def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
 
 def is_empty(axis: Axes) -> bool:
     """Whether nothing in an axis lies at places of its data: reference lines and words alone show no run."""
-    drawn = [line for line in axis.lines if np.size(line.get_xdata())] + [*axis.patches, *axis.images]
+    lines = [line for line in axis.lines if np.size(line.get_xdata())]
+    bars = [patch for patch in axis.patches if np.isfinite(patch.get_extents().get_points()).all()]
+    drawn = [*lines, *bars, *axis.images]
     placed = any(all(artist.get_transform().contains_branch_seperately(axis.transData)) for artist in drawn)
     limits = (collection.get_datalim(axis.transData) for collection in axis.collections)
     return axis.axison and not placed and not any(np.isfinite(box.get_points()).all() for box in limits)

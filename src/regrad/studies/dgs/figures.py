@@ -19,9 +19,9 @@ from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, DGSArm
 from regrad.studies.dgs.quantities import (
     COMPARED,
     MODEL_NAMES,
+    RESETS,
     geometry_runs,
     image_runs,
-    spiking_cells,
     spiking_runs,
     target,
 )
@@ -115,7 +115,7 @@ def fig_bars(records: Sequence[Record], tasks: Mapping[str, Task]) -> Figure:
     with canvas(width=PAGE_INCHES, height=3.4, nrows=2, ncols=2, sharex="col") as (figure, axes):
         for (base, scaled), (theirs, ours) in zip(SCALED.items(), axes.T, strict=True):
             arm = ARMS[base]
-            cells = [cell for cell in spiking_cells(outcomes) if (base, *cell) in PRINTED]
+            cells = [(model, reset) for model in MODEL_NAMES for reset in RESETS if (base, model, reset) in PRINTED]
             draw_bars(theirs, [printed.accuracy for cell in cells for printed in PRINTED[base, *cell]], arm)
             runs = [spiking_runs(outcomes, name, *cell) for cell in cells for name in (base, scaled.name)]
             draw_means(ours, [of_arm.mean("test_accuracy") for of_arm in runs], arm)

@@ -89,7 +89,7 @@ def fig_scales(records: Sequence[Record]) -> Figure:
     base, others = outcomes.arm(NO_SGG.name), [arm for arm in VARIANTS.values() if arm is not NO_SGG]
     with canvas(width=PAGE_INCHES, height=2.2, ncols=2, width_ratios=(1.3, 1)) as (figure, axes):
         draw_scales(axes[0], outcomes)
-        gaps = ((arm, outcomes.arm(arm.name).gap(base)) for arm in others)
+        gaps = ((arm, outcomes.arm(arm.name).gap(base)) for arm in others if len(outcomes.arm(arm.name)))
         draw_forest(axes[1], [(arm.label, gap, arm.color, arm.marker) for arm, gap in gaps])
         axes[1].set(xlabel="test loss minus AdamW's (nats per byte)")
     return figure
@@ -157,7 +157,8 @@ def fig_ablations(records: Sequence[Record]) -> Figure:
     """Test loss with one setting changed less that of the default."""
     outcomes = SGGOutcomes(records).fresh
     default = outcomes.arm(SMALLEST.wrapped.name)
-    entries = [(a.label, outcomes.arm(a.name).gap(default), a.color, a.marker) for a in ABLATIONS.values()]
+    ran = [arm for arm in ABLATIONS.values() if len(outcomes.arm(arm.name))]
+    entries = [(arm.label, outcomes.arm(arm.name).gap(default), arm.color, arm.marker) for arm in ran]
     with canvas(width=COLUMN_INCHES, height=0.16 * len(entries) + 0.8) as (figure, axis):
         draw_forest(axis, entries)
         axis.set(xlabel="test loss minus default's (nats)")
