@@ -57,7 +57,7 @@ class World:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.root, self.patch = folder / "checkout", patch
-        (self.root / "results" / "reference" / "small-cpu" / "runs").mkdir(parents=True)
+        (self.root / "results" / "reference" / "medium-cpu" / "runs").mkdir(parents=True)
         for name in ("notebooks", "paper"):
             shutil.copytree(ROOT / name, self.root / name, ignore=shutil.ignore_patterns("generated", "report.pdf"))
         patch.chdir(self.root)
@@ -281,7 +281,7 @@ CATALOGUE: dict[str, tuple[str, list[Entry]]] = {
             Entry(calls("--from-reference", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
             Entry(calls("--bless", "big-cpu"), "'big-cpu'", "A folder of `results/reference/` with `runs/`."),
             Entry(calls("--from-reference", "--minutes", "3"), "--minutes", "Leave it out."),
-            Entry(calls("--bless", "small-cpu", "--minutes", "nan"), "'nan'", "At least 0, and finite."),
+            Entry(calls("--bless", "medium-cpu", "--minutes", "nan"), "'nan'", "At least 0, and finite."),
             Entry(calls("data", "--fetch", "nwes"), "'nwes'", "`./reproduce.sh data` lists the data sets."),
             Entry(calls("ranks", "--preset", "smoke"), "torchrun", "See [executors](executors.md), torchrun."),
         ],

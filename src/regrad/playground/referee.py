@@ -84,8 +84,9 @@ def moved(claim: Claim, factor: float, gate: str) -> Claim:
 def with_seeds(claim: Claim, without: str, look: str) -> Claim:
     """Return a claim that asks for no more seeds than are left: else it would only be "not tested"."""
     most = {preset: n if look == PLANNED else min(n, int(look)) for preset, n in claim.presets.items()}
-    fewer = 0 if without == NONE else 1
-    return claim.model_copy(update={"presets": {preset: max(1, n - fewer) for preset, n in most.items()}})
+    if without != NONE:  # also of the first look, which asks for all seeds that it has
+        most = {name: max(1, min([n, *(LOOKS[name].ns if name in LOOKS else ())]) - 1) for name, n in most.items()}
+    return claim.model_copy(update={"presets": most})
 
 
 def judged(state: Bench, study: str, *, margin: float, gate: str, without: str, look: str) -> list[Row]:
