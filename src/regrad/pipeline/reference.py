@@ -120,7 +120,9 @@ def published_claims(folders: Folders) -> list[dict[str, Any]]:
 def generated_parts(folders: Folders) -> dict[str, dict[str, str]]:
     """Return the generated parts of README and docs, by file and marker."""
     folder, claims = reference_folder(folders, PUBLISHED), published_claims(folders)
-    source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}."
+    late = sum(bool(claim["waits"]) for claim in claims)
+    waiting = f" {late} claims wait for runs of this preset that are still to be made." if late else ""
+    source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}.{waiting}"
     return {
         "README.md": {"papers": f"{papers_table(claims)}\n{source}"},
         "docs/results.md": {"verdicts": f"{source}\n\n{to_markdown(claims)}"},
