@@ -18,7 +18,6 @@ TEMPLATES = Path(__file__).parent / "templates"
 NEEDED = ("sphinx", "furo", "myst_parser", "autoapi")
 INCLUDED = ("per_example.md", "messages.md")  # pages of docs/ that pages of the manual hold
 OURS = ("_images", "_static", "code", "figures", "manual", "records")  # folders in which nothing else lies
-GENERATED = shutil.ignore_patterns("api")  # left in the source by what wrote pages there once
 UNREAD = (".buildinfo*", "objects.inv", "_sources")  # for other programs than a browser
 
 
@@ -49,7 +48,7 @@ def workplace(folders: Folders | None) -> Iterator[tuple[Path, Path]]:
         source.mkdir()
         # Its pages name their neighbours in docs/ and the examples by where they lie in the checkout.
         if folders and (folders.root / "docs" / "manual").is_dir():
-            shutil.copytree(folders.root / "docs" / "manual", source / "manual", ignore=GENERATED)
+            shutil.copytree(folders.root / "docs" / "manual", source / "manual")
             shutil.copytree(folders.root / "examples", source.parent / "examples")
             for name in INCLUDED:
                 shutil.copy(folders.root / "docs" / name, source)
