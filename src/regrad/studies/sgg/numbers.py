@@ -103,14 +103,14 @@ def speeds(outcomes: SGGOutcomes) -> dict[str, str]:
 def variants(outcomes: SGGOutcomes) -> dict[str, str]:
     texts: dict[str, str] = {}
     for arm in VARIANTS.values():
-        if arm is NO_SGG:
-            continue
         runs = outcomes.arm(arm.name)
+        if arm is NO_SGG or not len(runs):
+            continue
         for which in ("low", "mean", "high"):
             if (scale := runs.last_scale(which)) is not None:
                 texts[f"sgg/{arm.name}/{which}"] = f"{scale:.4f}"
         texts[f"sgg/{arm.name}/gap"] = interval_text(runs.gap(outcomes.arm(NO_SGG.name)), NO_GAP)
-    for arm_name, schedule in SCHEDULES.items():
+    for arm_name, schedule in SCHEDULES.items() if texts else ():
         gap = outcomes.arm(arm_name).gap(outcomes.arm(schedule))
         texts[f"sgg/{arm_name}/schedule-gap"] = interval_text(gap, NO_GAP, digits=4)
     return texts
