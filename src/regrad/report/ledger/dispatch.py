@@ -52,17 +52,16 @@ def run_test(
     # Before the count of seeds, which asks for every arm of the ladder.
     if isinstance(test, Trend | Prediction):
         test = without_absent_rungs(test, rows)
-    named = {"metric": getattr(test, "metric", ""), "unit": getattr(test, "unit", "")}
+    looked_at, metric, unit = gates(claim, rows, preset), getattr(test, "metric", ""), getattr(test, "unit", "")
     if reason := too_small(claim, preset=preset, device=device):
-        return Outcome(NOT_TESTED, reason, **named)
-    looked_at = gates(claim, rows, preset)
+        return Outcome(NOT_TESTED, reason, metric=metric, unit=unit)
     least = claim.presets[preset]
     few = too_few(test, rows, least if most is None else min(least, most))
     if reason := shut(looked_at) or few:
         absent = few is not None or any(gate.value is None for gate in looked_at)
-        return Outcome(NOT_TESTED, reason, absent=absent, **named)
+        return Outcome(NOT_TESTED, reason, metric=metric, unit=unit, absent=absent)
     if reason := on_edge(test, rows):
-        return Outcome(NOT_TESTED, reason, **named)
+        return Outcome(NOT_TESTED, reason, metric=metric, unit=unit)
     return DECIDE[test.kind](test, rows)
 
 
