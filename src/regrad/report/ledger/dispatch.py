@@ -1,7 +1,7 @@
 """One test of a claim to its findings: whether these rows can decide it at all, then the kind that does."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from regrad.report.ledger.edges import on_edge
 from regrad.report.ledger.gates import gates, shut
@@ -55,7 +55,7 @@ def run_test(
     looked_at, metric, unit = gates(claim, rows, preset), getattr(test, "metric", ""), getattr(test, "unit", "")
     if reason := too_small(claim, preset=preset, device=device):
         return Outcome(NOT_TESTED, reason, metric=metric, unit=unit)
-    least = claim.presets[preset]
+    least = cast("dict[str, int]", claim.presets)[preset]
     few = too_few(test, rows, least if most is None else min(least, most))
     if reason := shut(looked_at) or few:
         absent = few is not None or any(gate.value is None for gate in looked_at)
