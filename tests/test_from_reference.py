@@ -161,10 +161,10 @@ def test_a_fact_is_kept_in_order_with_any_keys_and_read_back_without_computing(t
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--from-reference", "smal-cpu"], "--from-reference: unknown set 'smal-cpu'; did you mean 'small-cpu'"),
+        (["--from-reference", "mediun-cpu"], "--from-reference: unknown set 'mediun-cpu'; did you mean 'medium-cpu'"),
         (
-            ["--from-reference", "small-cpu", "--preset", "full"],
-            "--from-reference small-cpu is --preset small, and --preset full was given too; give one",
+            ["--from-reference", "medium-cpu", "--preset", "full"],
+            "--from-reference medium-cpu is --preset medium, and --preset full was given too; give one",
         ),
         (["--from-reference", "--fresh"], "--from-reference runs nothing; --fresh does not go with it"),
         (["--from-reference", "--minutes", "2"], "--from-reference runs nothing; --minutes does not go with it"),
@@ -184,7 +184,7 @@ def test_what_does_not_go_with_it_is_refused_in_one_line(words, message, capsys,
 
 def test_a_published_set_is_not_published_again(capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setenv(VARIABLE, "small-cpu")
+    monkeypatch.setenv(VARIABLE, "medium-cpu")
     with pytest.raises(SystemExit):
-        cli.main(["publish", "small-cpu"])
+        cli.main(["publish", "medium-cpu"])
     assert "what was published is not published again" in capsys.readouterr().err
