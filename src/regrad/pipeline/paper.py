@@ -14,7 +14,7 @@ from regrad.studies.catalogue import STUDIES
 PRETEX = r"\pdftrailerid{regrad}"  # pdfTeX would hash the output folder, a new one each time, into the PDF
 EPOCH = "1767225600"  # 2026-01-01: the date in the PDF's metadata, so that the bytes repeat
 PROBLEM = re.compile(
-    r"^(Overfull \\hbox.*|\S.* Warning: (?:Reference|Citation).*undefined.*|.*multiply defined.*)$", re.M
+    r"^(Overfull \\[hv]box.*|\S.* Warning: (?:Reference|Citation).*undefined.*|.*multiply defined.*)$", re.M
 )
 
 
