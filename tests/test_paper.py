@@ -366,12 +366,13 @@ def test_latex_s_complaints_that_a_reader_would_see_are_found():
         [
             "LaTeX Warning: Reference `fig:x' on page 1 undefined on input line 3.",
             "Overfull \\hbox (12.3pt too wide) in paragraph",
+            "Overfull \\vbox (41.3pt too high) has occurred while \\output is active []",
             "Underfull \\hbox (badness 10000)",
             "Package natbib Warning: Citation `x' on page 1 undefined on input line 2.",
             "LaTeX Warning: Label `a' multiply defined.",
         ]
     )
-    assert len(paper.PROBLEM.findall(log)) == 4
+    assert len(paper.PROBLEM.findall(log)) == 5
 
 
 needs_tex = pytest.mark.skipif(not paper.tex_is_there(), reason="needs latexmk and pdflatex")
