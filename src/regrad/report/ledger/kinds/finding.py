@@ -83,7 +83,7 @@ def conclude(findings: Sequence[Finding], level: Level, comparisons: int) -> Out
     weakest = max(findings, key=lambda f: f.supports)
     against = min(1.0, comparisons * opposing.opposes)
     if (p := comparisons * tied.ties) < level.tie:
-        return _outcome(tied, NOT_REPRODUCED, "tie", p)
+        return _outcome(tied, NOT_REPRODUCED, "tie", p, comparisons)
     if against < level.difference:
         return _outcome(opposing, NOT_REPRODUCED, "against", against, comparisons)
     if weakest.supports < level.difference and tied.ties >= level.tie:
