@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "studies": {"groups", "report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "playground": {
+        "groups",
         "archive",
         "optim",
         "perexample",

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from regrad.archive import SUFFIX, ArchiveError
+from regrad.groups import whole
 from regrad.results import Circumstances, Curve, Fingerprint, Record, Spec, canonical, run_id
-from regrad.runner.ensure import reached, whole_groups
+from regrad.runner.ensure import reached
 from regrad.store import migrated
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Study
@@ -98,15 +99,14 @@ class Shelf:
         study = self.studies[name]
         assert study.plan is not None
         found = {run.record.spec.key(): run for run in map(light, lines(self.file(study)))}
-        _, missing = reached(study.plan, self.preset, finder(found))
-        for other in self.sharing(study):
-            if not missing:
-                break
+        here, missing = reached(study.plan, self.preset, finder(found))
+        for other in self.sharing(study) if missing else ():
             wanted = {spec.key() for spec in missing}
-            found |= {key: run for run in map(light, lines(other)) if (key := run.record.spec.key()) in wanted}
-            _, missing = reached(study.plan, self.preset, finder(found))
-        whole = whole_groups(study.plan, self.preset, finder(found))
-        return [found[record.spec.key()]._replace(record=record) for record in whole]
+            if more := {key: run for run in map(light, lines(other)) if (key := run.record.spec.key()) in wanted}:
+                found |= more
+                here, missing = reached(study.plan, self.preset, finder(found))
+        lacking = (spec for spec in study.plan(self.preset, here) if spec.key() not in found)
+        return [found[record.spec.key()]._replace(record=record) for record in whole(here, lacking)]
 
     def sharing(self, study: Study) -> Iterator[Path]:
         """Yield the files that may hold runs of a study: a run that several name is in the first one's."""

@@ -9,20 +9,21 @@ from typing import Any, NamedTuple
 from regrad.playground.controls import Choice, Control, Slider
 from regrad.playground.explore import View
 from regrad.playground.shelf import Shelf
+from regrad.report import words
 from regrad.report.marks import draw_range
 from regrad.report.outcomes import FRESH, Outcomes
 from regrad.report.palette import GREY, ORANGE
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Part, Record, Spec
 
-SECONDS = 4.0  # of a published run, at most: one is waited for
+SECONDS = 5.0  # of a published run, at most: one is waited for
 STUDIES = ("alsdgc", "dgs")  # with runs that short, at the sizes of a published set
 PUBLISHED = "as published"
 OPTIMIZERS: dict[str, Part] = {
     "SGD": Part(name="sgd", options={"momentum": 0.9}),
     "Adam": Part(name="adam"),
     "SignSGD": Part(name="sign_sgd", options={"momentum": 0.9, "placement": "ema"}),
-    "SGG around AdamW": Part(name="sgg", options={"base": {"name": "adamw", "options": {"lr": 1.0}}, "interval": 20}),
+    "SGG around AdamW": Part(name="sgg", options={"base": {"name": "adamw", "options": {"lr": 1.0}}, "interval": 100}),
     "DGS, the steps": Part(name="dgs", options={"reading": "steps"}),
 }
 
@@ -55,7 +56,7 @@ def parts(shelf: Shelf) -> dict[str, Outcomes]:
 
 def chosen(state: Workshop, values: Mapping[str, Any]) -> tuple[dict[str, Choice], Outcomes]:
     by_part = parts(state.shelf)
-    problem = Choice(tuple(by_part), "dgs, own")
+    problem = Choice(tuple(by_part))
     here = by_part[values["problem"] if values.get("problem") in by_part else problem.default]
     band = Choice(tuple(here.arms))
     outcomes = here.arm(values["band"] if values.get("band") in here.arms else band.default)
@@ -94,7 +95,7 @@ def draw(state: Workshop, *, optimizer: str, rate_times: float, seed: int, **val
     with canvas(width=PAGE_INCHES, height=2.8) as (figure, axis):
         if steps:
             draw_range(axis, steps, losses, color=GREY, alpha=0.3)
-            label = f"published: {values['band']}, {len(losses[0])} seeds"
+            label = f"published: {words.arm(values['band'])}, {len(losses[0])} seeds"
             axis.plot(steps, [median(at) for at in losses], color=GREY, label=label)
         curve = mine.curves["validation_loss"]
         axis.plot(curve.x, curve.y, color=ORANGE, lw=1.6, marker="o", ms=2.5, label=f"yours: {optimizer}")
