@@ -101,14 +101,9 @@ def changed(page, number, before, seconds):
 def move_everything(page, seconds, *, back=""):
     """Move every control of every panel; return those that moved no picture, and the slowest answer.
 
-    ``back`` is a list's option that is chosen first, and again after each control, where without it the others decide
-    nothing.
+    ``back`` is a list's option that is chosen again after each control, where without it the others decide nothing.
     """
     still, slowest = [], 0.0
-    choose = page.locator("select", has=page.locator(f"option:text-is({back!r})")).first
-    if back:
-        choose.select_option(back)
-        page.wait_for_timeout(3000)
     for number in range(panels(page).count()):
         for name, tries in moves(panels(page).nth(number)):
             for act in tries:
@@ -118,7 +113,7 @@ def move_everything(page, seconds, *, back=""):
                     slowest = max(slowest, took)
                     if back:
                         before = seen(page, number)
-                        choose.select_option(back)
+                        page.locator("select", has=page.locator(f"option:text-is({back!r})")).first.select_option(back)
                         changed(page, number, before, 3.0)
                     break
             else:
@@ -157,9 +152,11 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     expected = 2 if name == "rules" else 1
     panels(page).nth(expected - 1).wait_for()
     assert panels(page).count() == expected
-    # With the ledger's rules every study has the published board.
-    still, _ = move_everything(page, 20.0, back="none" if name == "referee" else "")
-    assert still == []
+    # Another gate than the ledger's can leave nothing to decide, whatever else is moved.
+    still, _ = move_everything(page, 20.0, back="the ledger's" if name == "referee" else "")
+    # Study, gate and margin change the referee's board only where a gate is shut, a rule has moved, a claim has its runs.
+    may = {"panel 0, list 0", "panel 0, list 1", "panel 0, slider 0"} if name == "referee" else set()
+    assert set(still) <= may
     page.keyboard.press("Control+s")
     page.wait_for_timeout(1000)
     assert state_of_git() == before
