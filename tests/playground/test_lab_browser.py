@@ -154,7 +154,7 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     assert panels(page).count() == expected
     # Another gate than the ledger's can leave nothing to decide, whatever else is moved.
     still, _ = move_everything(page, 20.0, back="the ledger's" if name == "referee" else "")
-    # Study, gate and margin change the referee's board only where a gate is shut, a rule has moved, a claim has its runs.
+    # Study, gate and margin change the referee's board only where a gate is shut or a claim has its runs.
     may = {"panel 0, list 0", "panel 0, list 1", "panel 0, slider 0"} if name == "referee" else set()
     assert set(still) <= may
     page.keyboard.press("Control+s")
