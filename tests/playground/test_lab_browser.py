@@ -144,6 +144,7 @@ def test_two_arms_are_compared_in_the_lab_and_nothing_is_written(opened):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [name for name in PLAYGROUNDS if name != "two_arms"])
 def test_every_control_of_every_playground_moves_its_figure(opened, name):
     before = state_of_git()
@@ -153,7 +154,8 @@ def test_every_control_of_every_playground_moves_its_figure(opened, name):
     panels(page).nth(expected - 1).wait_for()
     assert panels(page).count() == expected
     # Another gate than the ledger's can leave nothing to decide, whatever else is moved.
-    still, _ = move_everything(page, 20.0, back="the ledger's" if name == "referee" else "")
+    waits, back = (8.0, "the ledger's") if name == "referee" else (20.0, "")
+    still, _ = move_everything(page, waits, back=back)
     # Study, gate and margin change the referee's board only where a gate is shut or a claim has its runs.
     may = {"panel 0, list 0", "panel 0, list 1", "panel 0, slider 0"} if name == "referee" else set()
     assert set(still) <= may
