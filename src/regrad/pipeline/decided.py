@@ -17,7 +17,7 @@ def so_far(folders: Folders, target: Study, whole: list[Record], *, preset: str)
     Args:
         folders: The checkout.
         target: The study.
-        whole: The records of those arms of which no run is missing.
+        whole: The records of those groups of which no run is missing.
         preset: Of the records.
     """
     name = f"regrad.studies.{target.name}.claims"

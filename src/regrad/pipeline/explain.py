@@ -13,7 +13,7 @@ from regrad.pipeline.sweep import times_of
 from regrad.pipeline.targets import plan_of
 from regrad.results import Fingerprint, Record, Spec
 from regrad.runner.dependencies import fingerprint
-from regrad.runner.ensure import Bench, complete, known
+from regrad.runner.ensure import Bench, Plan, complete, known
 from regrad.runner.progress import duration
 from regrad.runner.timing import Times
 from regrad.studies.study import Study
@@ -77,6 +77,11 @@ class History:
         return past
 
 
+def named(plan: Plan, preset: str, bench: Bench, *, published: bool) -> tuple[list[Record], list[Spec]]:
+    """Return a plan's records and what would have to run: of a published set nothing, what it lacks is waited for."""
+    return (complete(plan, preset, bench), []) if published else known(plan, preset, bench)
+
+
 def standing(
     folders: Folders, target: Study, parameters: dict[str, object], bench: Bench, history: History | None = None
 ) -> State:
@@ -84,9 +89,7 @@ def standing(
     history = history or History(folders)
     plan = plan_of(target)
     preset = str(parameters["preset"])
-    records, missing = known(plan, preset, bench) if plan else ([], [])
-    if plan and folders.published:  # from which nothing is run: what it lacks is waited for
-        records, missing = complete(plan, preset, bench), []
+    records, missing = named(plan, preset, bench, published=folders.published is not None) if plan else ([], [])
     causes: Counter[str] = Counter()
     seconds = None
     if missing:

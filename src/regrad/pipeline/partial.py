@@ -1,4 +1,4 @@
-"""A published set that is not complete: which studies wait for runs. What whole arms decide stands, the rest waits."""
+"""A published set that is not complete: which studies wait for runs. What whole groups decide stands; others wait."""
 
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of

@@ -95,7 +95,7 @@ class Shelf:
         return self.folder / "runs" / f"{study.name}{SUFFIX}"
 
     def read(self, name: str) -> list[Run]:
-        """Return a study's runs in the order of its plan, with its plan's tags; of arms published whole."""
+        """Return a study's runs in the order of its plan, with its plan's tags; of groups published whole."""
         study = self.studies[name]
         assert study.plan is not None
         found = {run.record.spec.key(): run for run in map(light, lines(self.file(study)))}

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from regrad.groups import arm_of
 from regrad.report.ledger.edges import with_edges
 from regrad.report.ledger.evaluate import At, Verdict, adjust, evaluate
 from regrad.report.ledger.kinds.finding import Level
@@ -110,12 +111,8 @@ def _hopeless(test: AnyTest, outcome: Outcome, seeds: int, looks: Looks) -> bool
 def awaited(claim: Claim, rows: Rows, records: Iterable[Record], n: int) -> bool:
     """Whether an arm that a claim reads has not the n fresh seeds of the next look, as in a set that still grows."""
     arms = runs_of(row for test in claim.test for row in rows_read(test, rows))
-    counts = Counter((r.spec.tags.get("part", ""), r.spec.tags.get("arm", "")) for r in records if is_fresh(r))
+    counts = Counter(arm_of(r.spec) for r in records if r.spec.tags.get("phase") == "fresh")
     return any(0 < counts[arm] < n for arm in arms)
-
-
-def is_fresh(record: Record) -> bool:
-    return record.spec.tags.get("phase") == "fresh"
 
 
 def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from regrad.groups import arm_of
 from regrad.report.ledger.evaluate import Verdict
 from regrad.report.ledger.load import load
 from regrad.report.ledger.looks import LOOKS, ClaimRows, cut, judge_all, rows_read
@@ -92,8 +93,7 @@ def sources(verdict: Verdict, rows: Sequence[Mapping[str, Any]], records: Sequen
 def is_one_of(record: Record, wanted: Iterable[tuple[tuple[str, str], tuple[tuple[str, str], ...]]]) -> bool:
     """Whether a record has one of these parts and arms, and the further tags named with it."""
     tags = record.spec.tags
-    own = (tags.get("part", ""), tags.get("arm", ""))
-    return any(run == own and set(further) <= tags.items() for run, further in wanted)
+    return any(run == arm_of(record.spec) and set(further) <= tags.items() for run, further in wanted)
 
 
 def named(arms: Mapping[str, Sequence[Record]]) -> dict[str, dict[str, list[str]]]:
