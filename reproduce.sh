@@ -4,6 +4,7 @@ set -euo pipefail
 cd "$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")"
 
 TEX_PACKAGES=(latexmk texlive-latex-recommended texlive-pictures lmodern texlive-science texlive-latex-extra poppler-utils)
+TRITON=triton==3.7.1 # what torch's CUDA build of requirements.lock brings along
 
 fail() { # exit code 3: the environment lacks something
     echo "regrad: $*" >&2
@@ -69,6 +70,14 @@ install_chromium() { # the tests of the site look at it in a browser, and are sk
         install_from_debian "chromium (about 100 MB, once)" "without the browser's tests" chromium
 }
 
+install_triton() { # for the slow tests of the engine's GPU kernel, which need no GPU and are skipped without it
+    [ "$(uname -sm)" = "Linux x86_64" ] || return 0
+    "$PYTHON" -c 'import triton' 2>/dev/null && return
+    echo "regrad: installing $TRITON (198 MB, once)" >&2
+    "$PYTHON" -m pip install --quiet --disable-pip-version-check --no-deps "$TRITON" ||
+        echo "regrad: this could not be installed; going on without the tests of the GPU's kernel" >&2
+}
+
 install_from_debian() { # what, how it goes on otherwise, packages; nothing where this user may not install
     local what=$1 otherwise=$2 as_root=()
     shift 2
@@ -108,7 +117,7 @@ test)
         set -- "${workers[@]}"
     fi
     case ${1:-} in
-    --slow) shift && set -- -m slow "${workers[@]}" "$@" ;;
+    --slow) shift && install_triton && set -- -m slow "${workers[@]}" "$@" ;;
     --reliability) shift && set -- -m reliability tests/reliability "$@" ;;
     esac
     exec "$PYTHON" -m pytest "$@"

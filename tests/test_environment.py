@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 import tomllib
-from importlib.metadata import packages_distributions
+from importlib.metadata import packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 # Imported only where the user asks for it, by name, with a sentence if it is missing; not in the lock.
-# Triton comes with torch's CUDA build.
+# Triton comes with torch's CUDA build; the slow suite installs it.
 OPTIONAL = {"datasets", "ray", "submitit", "triton"}
 
 
@@ -57,6 +57,13 @@ def test_the_lock_pins_exactly_and_names_each_package_once():
 def test_the_lock_names_no_build_of_torch_so_that_pip_takes_the_machine_s():
     assert "+" not in LOCKED["torch"]
     assert not any(name.startswith(("nvidia-", "triton", "torchvision")) for name in LOCKED)
+
+
+def test_the_slow_suite_takes_the_triton_that_torch_s_cuda_build_asks_for():
+    pin = re.search(r"^TRITON=triton==([\d.]+) ", (ROOT / "reproduce.sh").read_text(), re.M)
+    assert pin is not None
+    asked = [Requirement(line) for line in requires("torch") or () if line.startswith("triton")]  # none of the CPU's
+    assert all(requirement.specifier.contains(pin[1]) for requirement in asked)
 
 
 def test_conda_gets_the_same_pins():

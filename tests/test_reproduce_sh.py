@@ -204,3 +204,15 @@ def test_a_browser_that_is_missing_is_installed_for_the_whole_suite_only_and_fai
     assert (tmp_path / "apt").read_text() == "update -qq\n"
     assert done.stderr.splitlines()[-1] == "regrad: this could not be installed; going on without the browser's tests"
     assert "if [ $# = 0 ]; then\n        install_chromium\n" in text
+
+
+@pytest.mark.parametrize(("code", "said"), [(0, ""), (1, "could not be installed; going on without the tests")])
+def test_the_slow_suite_installs_what_tests_the_gpu_s_kernel_and_goes_on_without(checkout, code, said):
+    python = checkout / ".venv" / "bin" / "python"
+    stub = python.read_text().replace("&& exit 0\n", '&& { [ "${2#import}" = "$2" ]; exit; }\n')
+    python.write_text(stub + f'[[ "$*" = *--no-deps\\ triton* ]] && exit {code} || exit 0\n')
+    done, lines = call(checkout, "test", "--slow")
+    assert re.fullmatch(r"-m\|pip\|install\|.*--no-deps\|triton==[\d.]+\|", lines[-2])
+    assert lines[-1].startswith("-m|pytest|-m|slow|")
+    assert said in done.stderr
+    assert not any("triton" in line for line in call(checkout, "test", "-k", "x")[1])

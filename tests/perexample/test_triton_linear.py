@@ -4,70 +4,26 @@ import importlib.util
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import torch
 
 from regrad.perexample import kernel_misses
-from regrad.perexample.contributions import Factors
+from regrad.perexample.contributions import Factors, Rows
 from regrad.perexample.folding import Folder
-from regrad.perexample.requests import parse_statistics
+from regrad.perexample.requests import banded_sign, parse_statistics
 from regrad.perexample.sums import Sums
 
 HERE = Path(__file__).parent
+PINNED = re.search(r"^TRITON=triton==(\S+)", (HERE.parents[1] / "reproduce.sh").read_text(), re.M)[1]
 with_triton = pytest.mark.skipif(
     importlib.util.find_spec("triton") is None, reason="triton is not installed beside this torch"
 )
-
-SCRIPT = """
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from regrad.perexample.contributions import Factors
-from regrad.perexample.folding import Folder
-from regrad.perexample.requests import parse_statistics
-from regrad.perexample.sums import Sums
-
-torch.manual_seed(0)
-WANTED = ["mean", "mean_square", "mean_abs", "mean_sign", "norm"]
-
-def statistics_of(G, A, wanted, fold):
-    sums = Sums(parse_statistics(wanted), {"w": torch.zeros(G.shape[2], A.shape[2])}, len(G), len(G))
-    fold(Folder(sums, "w", 0), Factors(G, A))
-    return sums
-
-def strided(n, T, width, dtype, how):
-    if how == "transposed":
-        return torch.randn(n, width, T).to(dtype).transpose(1, 2)
-    if how == "every second":
-        return torch.randn(2 * n, T, width).to(dtype)[::2]
-    return torch.randn(n, T, width).to(dtype)
-
-sizes = st.integers(1, 20)
-layouts = st.sampled_from(["straight", "transposed", "every second"])
-dtypes = st.sampled_from([torch.float32, torch.float16, torch.bfloat16])
-
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True)
-@given(st.integers(1, 4), sizes, st.integers(1, 40), st.integers(1, 40), dtypes, layouts,
-       st.sets(st.sampled_from(WANTED), min_size=1))
-def check(n, T, out, width, dtype, layout, wanted):
-    G, A = strided(n, T, out, dtype, layout), strided(n, T, width, dtype, layout)
-    plain = statistics_of(G.float(), A.float(), sorted(wanted), lambda f, x: f._fold_products(x, None))
-    fused = statistics_of(G, A, sorted(wanted), lambda f, x: f._fold_on_device(x))
-    for kind in plain.request.kinds:
-        # Signs of entries within rounding of zero are anybody's; each is 1/n of its average.
-        if kind == "sign" and dtype != torch.float32:
-            continue
-        torch.testing.assert_close(fused.average(kind, "w"), plain.average(kind, "w"), rtol=2e-5, atol=2e-5)
-    if plain.request.needs_norms:
-        torch.testing.assert_close(fused.squared_norms, plain.squared_norms, rtol=2e-5, atol=2e-5)
-
-check()
-print("agreed")
-"""
 
 
 def environment(**more):
@@ -75,17 +31,32 @@ def environment(**more):
     return {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "TRITON_DEFAULT_FP_FUSION": "1", **more}
 
 
+def beside(device, examples, **more):
+    command = [sys.executable, str(HERE / "triton_beside.py"), device, str(examples)]
+    return subprocess.run(command, env=environment(**more), capture_output=True, text=True, timeout=600, check=False)
+
+
 @with_triton
-def test_the_kernel_agrees_with_the_plain_path_in_the_interpreter():
-    script = SCRIPT.replace("EXAMPLES", "40")
-    run = subprocess.run(
-        [sys.executable, "-c", script],
-        env=environment(TRITON_INTERPRET="1"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert run.stdout.strip() == "agreed", run.stderr[-3000:]
+@pytest.mark.slow
+def test_the_kernel_agrees_with_the_plain_path_and_the_engine_with_the_loop_in_the_interpreter():
+    done = beside("cpu", 40, TRITON_INTERPRET="1")
+    assert done.stdout.strip() == "agreed", done.stderr[-3000:]
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_on_a_gpu_the_kernel_agrees_with_the_plain_path_and_the_engine_with_the_loop():
+    done = beside("cuda", 8)  # each is compiled
+    assert done.stdout.strip() == "agreed", done.stderr[-3000:]
+
+
+def line_of(capability, case):
+    """A case's line in the table of docs/gpu.md."""
+    dtype = {"bf16": "bfloat16", "fp32": "float32"}[case["dtype"]]
+    rows, columns = case["tile"]
+    about = f"| sm_{capability} | {dtype} | {case['kinds']} and norms | {rows} × {columns} |"
+    words = f"{case['products']} {'wgmma' if capability == 90 else 'mma.sync'}" if case["products"] else "none"
+    return f"{about} {case['registers']} | {case['stack']} | {case['shared'] >> 10} KiB | {words}"
 
 
 @with_triton
@@ -97,29 +68,46 @@ def test_compiled_for_a_gpu_the_kernel_spills_nothing_and_two_of_it_share_a_mult
     command = [sys.executable, str(HERE / "triton_ahead.py"), str(capability)]
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]
+    page = (HERE.parents[1] / "docs" / "gpu.md").read_text()
     for case in json.loads(done.stdout):
         assert case["stack"] == 0, case
         assert case["registers"] <= 255, case
         assert 2 * case["shared"] <= shared_memory, case
         assert (case["products"] > 0) == (case["dtype"] == "bf16"), case
+        if version("triton") == PINNED:
+            assert line_of(capability, case) in page, case
 
 
-@pytest.mark.parametrize(("dtype", "view", "why"), [
-    (torch.float64, None, "float64"),
-    (torch.float32, lambda w: w, "a weight that another module shows a part of"),
-    (torch.float32, None, "triton is not installed"),
+class OnGpu(torch.Tensor):
+    """A tensor that says so of itself."""
+
+    is_cuda = property(lambda _: True)
+
+
+def sums_of(wanted, dtype=torch.float32, *, wide=False):
+    return Sums(parse_statistics(wanted), {"w": torch.zeros(5, 2, dtype=dtype)}, 3, 3, wide=wide)
+
+
+@pytest.mark.parametrize(("of", "view", "rows", "why"), [
+    ({"dtype": torch.float64}, None, None, "float64"),
+    ({"wide": True}, None, None, "float64"),
+    ({}, lambda w: w, None, "a weight that another module shows a part of"),
+    ({"wanted": ["mean_square", banded_sign(0.1)]}, None, None, "a function of the caller's"),
+    ({}, None, Rows(torch.zeros(3, 4, 2), torch.zeros(3, 4, dtype=torch.long), 5), "a table that is the head too"),
+    ({}, None, None, "triton is not installed"),
 ])  # fmt: skip
-def test_every_time_the_kernel_is_not_used_is_counted_and_the_first_is_said(caplog, monkeypatch, dtype, view, why):
+def test_every_time_the_kernel_is_not_used_is_counted_and_the_first_is_said(caplog, monkeypatch, of, view, rows, why):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     kernel_misses.misses.clear()
+    dtype = of.get("dtype", torch.float32)
     G, A = torch.randn(3, 4, 5, dtype=dtype), torch.randn(3, 4, 2, dtype=dtype)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            sums = Sums(parse_statistics(["mean", "mean_square"]), {"w": torch.zeros(5, 2, dtype=dtype)}, 3, 3)
-            Folder(sums, "w", 0, view=view)._fold_on_device(Factors(G, A))
+            sums = sums_of(**{"wanted": ["mean", "mean_square"]} | of)
+            Folder(sums, "w", 0, view=view).fold_factors(Factors(G.as_subclass(OnGpu), A), rows)
     assert kernel_misses.misses == {why: 3}
     assert [record.getMessage() for record in caplog.records] == [
         f"per-example statistics on a GPU take the slower path: {why}"
     ]
-    each = torch.einsum("nto,nti->noi", G, A)
-    torch.testing.assert_close(sums.average("square", "w"), each.square().mean(0).to(dtype))
+    each, found = torch.einsum("nto,nti->noi", G, A), sums.average("square", "w").as_subclass(torch.Tensor)
+    torch.testing.assert_close(found, each.square().mean(0).to(found.dtype))

@@ -112,9 +112,11 @@ class Folder:
             if self.request.kinds:
                 self._add_product("sum", factors.G.flatten(0, 1), factors.A.flatten(0, 1))
             self._add_dots(factors.along)
-        elif simple and factors.G.is_cuda:  # where a call for each example would cost more than its product
+        elif rows is None and factors.G.is_cuda:  # where a call for each example would cost more than its product
             self._fold_on_device(factors)
         else:
+            if factors.G.is_cuda:
+                note_miss("a table that is the head too")
             self._fold_products(factors, rows)
 
     def _fold_on_device(self, factors: Factors) -> None:
@@ -134,9 +136,11 @@ class Folder:
         self._add_dots(factors.along)
 
     def _why_no_kernel(self, G: Tensor) -> str:
+        if self.request.functions:
+            return "a function of the caller's"
         if self.view is not None:
             return "a weight that another module shows a part of"
-        if G.dtype == torch.float64:
+        if torch.float64 in (G.dtype, self.dtype):  # sums are, where a variance would be lost in rounding
             return "float64"
         return "" if importlib.util.find_spec("triton") else "triton is not installed"
 
