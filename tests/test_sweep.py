@@ -130,6 +130,11 @@ def test_a_run_that_cannot_end_in_time_is_not_begun_and_a_shorter_one_of_a_later
     longer = timed(tmp_path / "longer", 2400.0)
     made.bench = made.bench._replace(until=time.time() + 400)
     assert [t.spec for t in made.wave([[task(long)]], longer)] == [long], "longer than the stretch"
+    quick = spec(seed=5, steps=1, tags={"phase": "tune"})
+    made.bench = made.bench._replace(until=time.time() + 2000)
+    assert [t.spec for t in made.wave([[task(long)], [task(quick)]], longer)] == [quick, long], "what ends comes first"
+    made.bench = made.bench._replace(until=time.time() + 4000)
+    assert [t.spec for t in made.wave([[task(long)], [task(quick)]], longer)] == [long, quick]
 
 
 def test_times_are_those_of_the_kind_else_by_the_example_else_unknown(tmp_path):

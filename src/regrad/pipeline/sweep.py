@@ -1,8 +1,8 @@
 """``regrad runs``: what plans name and the store lacks, over all studies together, those first that decide most.
 
 A spec's tag ``rank`` says how much it decides: "0" tuning, "1" fresh seeds, "2" all else, where a plan does not say
-otherwise. Each wave runs what is missing of the lowest rank, a run of each study in turn; then plans are asked again.
-When time is over, runs that go on keep their checkpoint; the same call goes on from there.
+otherwise. Each wave runs what is missing of the lowest rank, a run of each study in turn, first what is likely to end
+in time; then plans are asked again. When time is over, runs keep their checkpoint; the same call goes on from there.
 """
 
 import math
@@ -121,7 +121,10 @@ class Sweep:
         timed = [[t._replace(seconds=min(times.expected(t.spec), self.stretch / 2)) for t in queue] for queue in queues]
         due = [[t for t in queue if t.seconds < left and t.run_id not in self.tried] for queue in timed]
         lowest = min((rank(task.spec) for queue in due for task in queue), default=0)
-        return in_turn([task for task in queue if rank(task.spec) == lowest] for queue in due)
+        due = [[task for task in queue if rank(task.spec) == lowest] for queue in due]
+        # Those that are likely to end in time come first: a short stretch is to leave records, not checkpoints alone.
+        likely = [[task for task in queue if times.expected(task.spec) < left] for queue in due]
+        return list({task.run_id: task for task in [*in_turn(likely), *in_turn(due)]}.values())
 
     def end(self, done: int, queues: list[list[Task]], times: Times) -> int:
         """Say how far it came; return the exit code."""
