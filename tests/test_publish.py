@@ -26,9 +26,9 @@ A, B = (Study(name=name, title=name, notebook=f"0_{name}") for name in "ab")
 SPECS = {"a": [spec(seed=s) for s in range(3)], "b": [spec(seed=s) for s in range(2, 6)]}  # they share seed 2
 
 
-def made(seed):
+def made(seed, device="cpu"):
     """A record as today's code makes it, without the run."""
-    now, of = fingerprint(spec(seed=seed), "cpu"), spec(seed=seed)
+    now, of = fingerprint(spec(seed=seed), device), spec(seed=seed)
     return record(of, fingerprint=now, run_id=run_id(of, now))
 
 
@@ -40,9 +40,9 @@ def folders(tmp_path, monkeypatch):
     return Folders(tmp_path, tmp_path / "cache")
 
 
-def runs(folders, *seeds):
+def runs(folders, *seeds, device="cpu"):
     for seed in seeds:
-        Store(folders.runs).put(made(seed), HOW)
+        Store(folders.runs).put(made(seed, device), HOW)
 
 
 def set_of(folders):
@@ -58,7 +58,7 @@ def test_a_set_grows_by_stretches_and_only_files_with_new_runs_change(folders):
     runs(folders, 0, 1, 3)
     said = publish(folders, "smoke-cpu")
     assert "3 runs" in said
-    assert "2 files changed; 4 named so far are open" in said
+    assert "2 files changed; 3 named so far are open" in said
     first = bytes_of(folders)
     assert "0 files changed" in publish(folders, "smoke-cpu")
     assert bytes_of(folders) == first
@@ -67,6 +67,28 @@ def test_a_set_grows_by_stretches_and_only_files_with_new_runs_change(folders):
     assert bytes_of(folders)["a.jsonl.xz"] == first["a.jsonl.xz"]
     table = json.loads((set_of(folders) / "cost.json").read_text())["table"]
     assert [row["runs"] for row in table] == ["2", "2", "4"]
+
+
+def test_a_part_of_preset_full_from_a_gpu_is_published_beside_the_processors_and_the_report_says_what_it_took(
+    folders, monkeypatch
+):
+    monkeypatch.setattr(verdicts, "PUBLISHED", "smoke-cpu")
+    runs(folders, 0, 1)
+    runs(folders, 1, 4, device="cuda")
+    publish(folders, "smoke-cpu")
+    alone, before = verdicts.published_cost(folders), bytes_of(folders)
+    said = publish(folders, "full-cuda")
+    assert "full-cuda: 2 runs" in said
+    assert said.endswith("; 4 named so far are open")
+    assert bytes_of(folders) == before
+    with standing_in("full-cuda"):
+        missing = {"a": "2 of 3 runs are missing", "b": "3 of 4 runs are missing"}
+        assert partial.unpublished(folders, "full", "cuda") == missing
+    beside = verdicts.published_cost(folders)
+    assert beside["table"][: len(alone["table"])] == alone["table"]
+    assert beside["numbers"] == alone["numbers"]
+    added = [(line["study"], line["runs"]) for line in beside["table"][len(alone["table"]) :]]
+    assert added == [("full-cuda: a", "1"), ("full-cuda: b", "1"), ("full-cuda: All, each run once", "2")]
 
 
 def test_a_run_that_two_studies_share_lies_in_one_file_and_a_clone_publishes_what_it_did_not_run(folders):

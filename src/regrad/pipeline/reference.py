@@ -59,7 +59,7 @@ def publish(folders: Folders, name: str) -> str:
     copy_report(folders, target, preset)
     if name == PUBLISHED:
         write_readme(folders)
-    missing = sum(len(specs) for _, specs in walks.values())
+    missing = len({spec.key() for _, specs in walks.values() for spec in specs})
     size = sum(path.stat().st_size for path in (target / "runs").iterdir()) / 1e6
     text = f"results/reference/{name}: {len(went)} runs, {size:.1f} MB, {len(changed)} files changed"
     return "\n".join([text + (f"; {missing} named so far are open" if missing else ""), *filter(None, lines)])

@@ -83,10 +83,17 @@ def records_of(folders: Folders, preset: str) -> list[Record]:
 def published_cost(folders: Folders) -> dict[str, Any] | None:
     """Return the table and numbers of what the published runs took, or nothing where they are not.
 
-    The report prints these and not the seconds of its own runs: seconds never repeat, its bytes must.
+    The report prints these and not the seconds of its own runs: seconds never repeat, its bytes must. What was
+    published from a GPU stands below, each line with the set's name.
     """
-    path = folders.root / "results" / "reference" / PUBLISHED / COST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    reference = folders.root / "results" / "reference"
+    if not (path := reference / PUBLISHED / COST).is_file():
+        return None
+    spent: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    for other in sorted(reference.glob(f"*-cuda/{COST}")):
+        lines = json.loads(other.read_text(encoding="utf-8"))["table"]
+        spent["table"] += [line | {"study": f"{other.parent.name}: {line['study']}"} for line in lines]
+    return spent
 
 
 def cost_of_runs(spent: dict[str, list[Cost]]) -> dict[str, Any]:
