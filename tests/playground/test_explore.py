@@ -5,6 +5,7 @@ import sys
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.figure import Figure
 
 from regrad.playground import explore as module
 from regrad.playground.controls import Choice, Dial, Slider, Switch, kept, started
@@ -117,6 +118,20 @@ def test_moving_a_widget_draws_anew_and_other_widgets_follow(panel):
     assert panel.widgets["arm"].value == "z"
     assert panel.picture.value not in (before, b"")
     assert "b/z" in panel.text.value
+
+
+def test_a_list_shows_words_and_stands_for_what_a_cell_says():
+    from regrad.playground.narrowing import choice
+    from regrad.playground.panel import Panel
+
+    arms = choice("arm", ("V0", "came:1", "came:2", "mine"))
+    assert arms.words == ("ALSDGC as printed", "CAME (came:1)", "CAME (came:2)", "mine")
+    toy = SimpleNamespace(controls=lambda state, values: {"arm": arms}, draw=lambda state, *, arm: View(Figure(), arm))
+    panel = Panel(Explored(toy, None, {"arm": "came:2"}))
+    assert panel.widgets["arm"].label == "CAME (came:2)"
+    panel.widgets["arm"].label = "ALSDGC as printed"
+    assert "V0" in panel.text.value
+    assert panel.said.value == ""
 
 
 def test_a_mistake_is_one_line_above_the_last_good_picture(panel):

@@ -4,6 +4,7 @@ import json
 import math
 import re
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from micro_adam_records import study_records
 from regrad import archive
 from regrad.playground import bowl, browser, clusters, own, pairs, rates, referee, rules, signs, training
 from regrad.playground.controls import started
-from regrad.playground.explore import Explored
+from regrad.playground.explore import Explored, explore
 from regrad.playground.shelf import Shelf
 from regrad.published import SET
 
@@ -21,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "results" / "reference" / SET
 FOLDER = ROOT / "notebooks" / "playground"
 NOTEBOOKS = sorted(path for path in FOLDER.glob("*.ipynb"))
+PLANNED = {"margin_times": 1.0, "gate": referee.GATES[0], "without_seed": "none", "seeds_read": "as planned"}
 
 
 @pytest.fixture(scope="module")
@@ -91,9 +93,39 @@ def test_the_browser_finds_every_run_of_a_study_and_shows_its_curve_and_its_byte
         (record,) = (r for r in records if browser.name_of(r) == name)
         assert list(view.figure.axes[0].lines[-1].get_ydata()) == list(record.curves["validation_loss"].y)
         assert record.run_id in view.text
-        assert json.loads(view.text[view.text.index("{\n") :])["seed"] == record.spec.seed
+        assert spec_in(view.text)["seed"] == record.spec.seed
     size = int(re.search(r"([\d,]+) bytes", view.text).group(1).replace(",", ""))
     assert size > len(json.dumps(record.metrics))
+
+
+def spec_in(text):
+    return json.loads(text[text.index("{\n") : text.index("\n}") + 2])
+
+
+def test_a_run_s_numbers_stand_a_line_each_and_those_of_layers_after_its_spec(shelf):
+    run = next(r for r in shelf.of("micro_adam") if any("/" in name for name in r.record.metrics))
+    text = browser.about(run)
+    lines = text.splitlines()
+    place = {line.split()[0]: k for k, line in enumerate(lines) if line.split()[0] in run.record.metrics}
+    assert set(place) == set(run.record.metrics)
+    assert place["test_loss"] < lines.index("{") < min(k for name, k in place.items() if "/" in name)
+    assert spec_in(text)["steps"] == run.record.spec.steps
+
+
+def test_no_legend_hides_what_two_arms_ended_at_and_the_dial_is_labelled_at_the_rates_of_the_grid(shelf):
+    view = pairs.draw(shelf, study="alsdgc", part="plain", arm="V0", against="clip-1", metric="test_accuracy")
+    view.figure.canvas.draw()
+    for axis in view.figure.axes:
+        assert axis.get_legend().get_window_extent().y0 >= axis.get_window_extent().y1
+    said = [text.get_text() for text in view.figure.axes[0].get_legend().get_texts()]
+    assert said == ["ALSDGC as printed", "clipping at norm 1"]
+    assert view.figure.axes[0].get_ylabel() == "test accuracy, higher is better"
+    explored = Explored(rates, shelf, {"study": "micro_adam"})
+    axis = explored.draw(**explored.values).figure.axes[0]
+    assert [float(text.get_text()) for text in axis.get_xticklabels()] == pytest.approx(
+        [float(rate) for rate in explored.controls(explored.values)["rate"].options], rel=0.05
+    )
+    assert axis.get_xticklabels(minor=True) == []
 
 
 @pytest.mark.parametrize("playground", [browser, rates, pairs])
@@ -139,7 +171,7 @@ def test_two_arms_are_compared_seed_by_seed(shelf):
 def test_a_referee_who_moves_nothing_finds_the_published_verdicts_to_the_digit(study):
     bench = referee.Bench(PUBLISHED)
     published = {row["id"]: row for row in bench.published}
-    rows = referee.judged(bench, study, margin=1.0, gate=referee.GATES[0], without="none", look="as planned")
+    rows = referee.judged(bench, study, **PLANNED)
     assert len(rows) == sum(row["study"] == study for row in bench.published) > 5
     said = ("label", "parameters", "runs")  # of the runs that decide, which the referee leaves as they are
     for row in rows:
@@ -147,21 +179,30 @@ def test_a_referee_who_moves_nothing_finds_the_published_verdicts_to_the_digit(s
         assert {k: v for k, v in row.items() if k not in said} == {k: v for k, v in old.items() if k not in said}
 
 
+def lost(rows):
+    """How many of some verdicts a gate can take away."""
+    return sum(row["verdict"] != "not tested" for row in rows.values())
+
+
 def test_gates_margins_and_seeds_move_verdicts_and_the_board_follows():
     bench = referee.Bench(PUBLISHED)
-    still = {"margin": 1.0, "gate": referee.GATES[0], "without": "none", "look": "as planned"}
 
     def found(**moved):
-        rows = referee.judged(bench, "sign_placement", **still | moved)
+        rows = referee.judged(bench, "sign_placement", **PLANNED | moved)
         return {row["id"]: row for row in rows}
 
     published, strict = found(), {"gate": "the competent value"}  # which no short run reaches
     assert {row["verdict"] for row in found(**strict).values()} == {"not tested"}
     assert published["C3"]["verdict"] != "not tested"
-    assert found(margin=10.0)["C3"]["margin"] == pytest.approx(10 * published["C3"]["margin"])
-    assert found(without="0")["C3"]["n"] in (4, published["C3"]["n"] - 1)  # at the first look, if that decides now
-    assert found(look="4")["C3"]["n"] == 4
-    view = referee.draw(bench, study="sign_placement", **still | strict)
+    assert found(margin_times=10.0)["C3"]["margin"] == pytest.approx(10 * published["C3"]["margin"])
+    assert found(without_seed="0")["C3"]["n"] in (4, published["C3"]["n"] - 1)  # at the first look, if that decides now
+    assert found(seeds_read="4")["C3"]["n"] == 4
+    still = referee.draw(bench, study="sign_placement", **PLANNED)
+    verdicts = Counter(row["verdict"] for row in bench.published)
+    assert still.text.startswith(f"No verdict of these {len(published)} claims")
+    assert f": {verdicts['reproduced']} reproduced, {verdicts['not reproduced']} not reproduced, " in still.text
+    view = referee.draw(bench, study="sign_placement", **PLANNED | strict)
+    assert f"{verdicts['not tested'] + lost(published)} not tested (published: {verdicts['not tested']})" in view.text
     assert f"C3: {published['C3']['verdict']} → not tested" in view.text
     assert (
         Explored(referee, bench, {"study": "sign_placement"}).first[0]
@@ -223,6 +264,17 @@ def test_a_published_run_that_is_trained_anew_is_its_own_curve():
     assert (other.problem, other.steps) == (record.spec.problem, record.spec.steps)
 
 
+def test_problems_are_offered_whose_quickest_run_is_short_however_slow_the_others_machine_was(shelf):
+    offered = training.parts(shelf)
+    assert len(offered) >= 2  # or the list of problems moves nothing
+    for name, outcomes in offered.items():
+        study, part = name.split(", ")
+        went = [r.went.seconds for r in shelf.of(study) if r.record.spec.tags["part"] == part and r.went]
+        assert min(went) <= training.SECONDS
+        assert {r.spec.tags["phase"] for r in outcomes} == {"fresh"}
+    assert training.said("alsdgc, lstm") == "ALSDGC, sentiment"
+
+
 def test_a_statistic_of_your_own_that_is_not_finite_is_one_line(tmp_path):
     found = own.problem_of(tmp_path)
     assert found.init_model() is not None
@@ -231,6 +283,8 @@ def test_a_statistic_of_your_own_that_is_not_finite_is_one_line(tmp_path):
     assert "Same sign as the mean gradient" in view.text
     with pytest.raises(ValueError, match="your function returned what is not finite"):
         own.draw(own.Own(lambda g: g / 0, tmp_path), layer=own.LAYER, batch_size="4", batch=0)
+    wrong = explore(own, own.Own(lambda g: g.clmap(0, 1), tmp_path))
+    assert repr(wrong) == "your function: AttributeError: 'Tensor' object has no attribute 'clmap'"
 
 
 def states(shelf, folder):

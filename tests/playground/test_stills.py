@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from regrad.pipeline import start_page
+from regrad.pipeline.folders import checkout
 from regrad.playground.stills import still
+from regrad.published import VARIABLE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "notebooks" / "playground"
@@ -35,3 +38,14 @@ def test_drawing_one_anew_gives_the_kept_picture_and_leaves_the_folder_alone(mon
     assert Path.cwd() == ROOT
     assert now.shape == before.shape
     assert np.abs(now - before).mean() < 2  # of 255: another font is let through, another curve is not
+
+
+def test_the_start_page_has_its_board_shows_no_code_and_is_made_again_only_when_it_has_to_be(tmp_path, monkeypatch):
+    monkeypatch.setattr(start_page, "PAGE", tmp_path / "start.ipynb")
+    monkeypatch.setenv(VARIABLE, "")
+    made = start_page.make(checkout(ROOT))
+    before, notebook = made.stat(), nbformat.read(made, as_version=4)
+    assert [cell.cell_type for cell in notebook.cells] == ["markdown", "markdown", "code"]  # the cards over the board
+    assert len(pictures(notebook)) == 1
+    assert notebook.cells[2].metadata["jupyter"]["source_hidden"] is True
+    assert start_page.make(checkout(ROOT)).stat() == before

@@ -4,6 +4,7 @@ Both lie two folders deep, so that their links lead to the same places.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 from regrad.atomic import write_atomically
@@ -22,10 +23,15 @@ def make(folders: Folders) -> Path:
     if page.is_file() and page.stat().st_mtime > max(path.stat().st_mtime for path in sources if path.is_file()):
         return page
     import nbformat
-    from nbclient import NotebookClient
 
-    notebook = nbformat.read(source, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(source.parent)}}).execute()
+    from regrad.pipeline.documents import draw
+
+    with tempfile.TemporaryDirectory(prefix="regrad-start-") as folder:
+        (drawn,) = draw([source], [], Path(folder))
+        notebook = nbformat.read(drawn, as_version=4)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.metadata["jupyter"] = {"source_hidden": True}  # the picture is the page
     write_atomically(page, (nbformat.writes(notebook) + "\n").encode())
     return page
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from regrad.playground.controls import Control
 from regrad.playground.explore import View
-from regrad.playground.narrowing import Narrowing, narrowed
+from regrad.playground.narrowing import Narrowing, arm_in_words, narrowed
 from regrad.playground.shelf import Run, Shelf
 from regrad.report.palette import BLUE
 from regrad.report.style import PAGE_INCHES, canvas
@@ -48,7 +48,7 @@ def draw(shelf: Shelf, *, run: str, curve: str, **values: str) -> View:
                 axis.plot(other.curves[curve].x, other.curves[curve].y, color=OTHERS, lw=0.7)
         axis.plot(record.curves[curve].x, record.curves[curve].y, color=BLUE, lw=1.6, marker="o", ms=2.5)
         axis.set(xlabel="optimizer steps", ylabel=curve.replace("_", " "))
-        axis.set_title(f"{values['study']}: {record.spec.tags['arm']}, {run} (grey: the other runs of this arm)")
+        axis.set_title(f"{arm_in_words(record.spec.tags['arm'])}, {run} (grey: the arm's other runs)")
     return View(figure, about(next(r for r in shelf.of(values["study"]) if r.record.run_id == record.run_id)))
 
 
@@ -61,7 +61,14 @@ def about(run: Run) -> str:
         f"run {record.run_id}",
         f"{ended}, {record.parameters:,} parameters, {run.size:,} bytes in the file{cost}",
         f"code {record.fingerprint.code}, torch {record.fingerprint.torch}, {record.fingerprint.device}",
-        "  ".join(f"{name} {value:.6g}" for name, value in sorted(record.metrics.items())),
+        *numbers({name: value for name, value in record.metrics.items() if "/" not in name}),
         json.dumps(record.spec.model_dump(mode="json", exclude={"tags"}), indent=1, ensure_ascii=False),
+        *numbers({name: value for name, value in record.metrics.items() if "/" in name}),  # of layers: many
     ]
     return "\n".join(lines)
+
+
+def numbers(metrics: Mapping[str, float]) -> list[str]:
+    """Return a line a number, in columns."""
+    wide = max(map(len, metrics), default=0)
+    return [f"{name:{wide}}  {value:.6g}" for name, value in sorted(metrics.items())]

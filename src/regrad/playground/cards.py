@@ -1,12 +1,15 @@
 """The published verdicts, and where everything stands: the lab's first page."""
 
 import json
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from regrad.playground.explore import png
 from regrad.report.board import fig_board
 from regrad.report.export import Picture
+from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.studies.catalogue import PAPERS
 
 
@@ -25,3 +28,16 @@ def verdicts(folder: Path) -> list[dict[str, Any]]:
 def board(folder: Path) -> Picture:
     """Return the board of a published set's verdicts, to be shown."""
     return Picture("board", png(fig_board(verdicts(folder), PAPERS)))
+
+
+def summary(published: Sequence[dict[str, Any]], rows: Sequence[dict[str, Any]], changed: int) -> list[str]:
+    """Return how many verdicts changed, and what the board of all claims says then, with what is published."""
+    verdict = {row["id"]: row["verdict"] for row in rows}
+    before = Counter(row["verdict"] for row in published)
+    after = Counter(verdict.get(row["id"], row["verdict"]) for row in published)
+    counts = [f"{after[v]} {v}" + (f" (published: {before[v]})" if after[v] != before[v] else "") for v in VERDICTS]
+    return [
+        f"{changed or 'No'} verdict{'s' if changed > 1 else ''} of these {len(rows)} claims "
+        f"{'are' if changed > 1 else 'is'} another than the published one.",
+        f"All {len(published)} claims: {', '.join(counts)}.",
+    ]

@@ -14,6 +14,12 @@ class Choice:
 
     options: tuple[str, ...]
     value: str = ""  # the first one where it is empty
+    words: tuple[str, ...] = ()  # what readers see of each, where that is something else
+
+    @property
+    def shown(self) -> tuple[str, ...] | tuple[tuple[str, str], ...]:
+        """The options as a list shows them: its words, and what each stands for."""
+        return tuple(zip(self.words, self.options, strict=True)) if self.words else self.options
 
     @property
     def default(self) -> str:

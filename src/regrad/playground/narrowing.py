@@ -1,14 +1,43 @@
 """From a study to one of its runs, choice by choice: each choice says which there are of the next."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from regrad.playground.controls import Choice
 from regrad.playground.shelf import Shelf
-from regrad.report.outcomes import Outcomes
+from regrad.report import words
+from regrad.report.outcomes import FRESH, TUNE, Outcomes
 from regrad.results import Record
+from regrad.studies.catalogue import STUDIES
 
 DEFAULT_STUDY = "micro_adam"
+LABELS = {study.name: study.label for study in STUDIES}
+UNCLIPPED = {"none": "no clipping"}
+PHASES = {TUNE: "tuning (chose the rate)", FRESH: "fresh seeds (for the verdicts)"}
+
+
+def arm_in_words(name: str) -> str:
+    return UNCLIPPED.get(name, words.arm(name))
+
+
+READ: dict[str, Callable[[str], str]] = {  # what readers see of a choice
+    "study": lambda name: LABELS.get(name, name),
+    "part": lambda name: words.TASKS.get(name, name),
+    "arm": arm_in_words,
+    "against": arm_in_words,
+    "phase": lambda name: PHASES.get(name, name),
+    "metric": lambda name: name.replace("_", " "),
+    "curve": lambda name: name.replace("_", " "),
+}
+
+
+def choice(name: str, options: Sequence[str], preferred: str = "") -> Choice:
+    """Return a choice in words; the keys of those that share their words stand beside them."""
+    said = [READ[name](option) for option in options] if name in READ else list(options)
+    count = Counter(said)
+    pairs = zip(said, options, strict=True)
+    return Choice(tuple(options), preferred, tuple(word if count[word] == 1 else f"{word} ({o})" for word, o in pairs))
 
 
 class Narrowing:
@@ -25,8 +54,8 @@ class Narrowing:
 
     def by(self, name: str, options: Sequence[str], preferred: str = "") -> str:
         """Offer words under a name; return the one that is chosen."""
-        self.choices[name] = choice = Choice(tuple(options), preferred)
-        return self.values[name] if self.values.get(name) in options else choice.default
+        self.choices[name] = made = choice(name, options, preferred)
+        return self.values[name] if self.values.get(name) in options else made.default
 
     def by_tag(self, tag: str, preferred: str = "") -> None:
         """Offer the values of a tag, and leave the records of the one that is chosen; nothing where no run has it."""

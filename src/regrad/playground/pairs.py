@@ -6,7 +6,7 @@ from typing import Any
 
 from regrad.playground.controls import Control
 from regrad.playground.explore import View
-from regrad.playground.narrowing import Narrowing, narrowed
+from regrad.playground.narrowing import Narrowing, arm_in_words, narrowed
 from regrad.playground.shelf import Shelf
 from regrad.report.marks import BAND, DASHED, draw_interval
 from regrad.report.outcomes import FRESH, interval
@@ -42,15 +42,16 @@ def draw(shelf: Shelf, *, arm: str, against: str, metric: str, **values: str) ->
     with canvas(ncols=2, width=PAGE_INCHES, height=2.8, width_ratios=(1.4, 1)) as (figure, (left, right)):
         for seed in shared:
             left.plot([seed, seed], [theirs[seed], mine[seed]], color=GREY, lw=0.7, zorder=1)
-        left.plot(list(theirs), list(theirs.values()), "s", color=GREY, label=against)
-        left.plot(list(mine), list(mine.values()), "o", color=BLUE, label=arm)
-        left.set(xlabel="seed", ylabel=metric.replace("_", " "), title="each seed, both arms")
+        left.plot(list(mine), list(mine.values()), "o", color=BLUE, label=arm_in_words(arm))
+        left.plot(list(theirs), list(theirs.values()), "s", color=GREY, label=arm_in_words(against))
+        better = "higher" if metric.endswith("accuracy") else "lower"
+        left.set(xlabel="seed", ylabel=f"{metric.replace('_', ' ')}, {better} is better")
         left.xaxis.get_major_locator().set_params(integer=True)
-        left.legend()
+        left.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)  # above: below it would hide seeds
         right.axhline(0, **DASHED)
         if gap is not None:
             draw_gap(right, differences, gap)
-        right.set(xticks=[], ylabel="difference", title=f"{arm} − {against}")
+        right.set(xticks=[], ylabel="first less second arm")
     return View(figure, sentence(gap, outcomes.arm(arm).diverged, outcomes.arm(against).diverged))
 
 
@@ -62,10 +63,11 @@ def seen(gap: Interval) -> float:
 def draw_gap(axis: Any, differences: list[float], gap: Interval) -> None:
     if math.isfinite(limit := seen(gap)):
         axis.axhspan(-limit, limit, color=BAND, lw=0, label=f"too small for {gap.n} seeds")
-        axis.legend(loc="upper right")
-    axis.plot([0.0] * len(differences), differences, "o", color=BLUE, alpha=0.5)
+    axis.plot([0.0] * len(differences), differences, "o", color=BLUE, alpha=0.5, label="a seed")
     draw_interval(axis, 0.5, gap, {"marker": "D", "color": ORANGE})
+    axis.plot([], [], "D", color=ORANGE, label="mean, 95 %")
     axis.set_xlim(-0.6, 1.1)
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, columnspacing=1.0, handletextpad=0.4)
 
 
 def sentence(gap: Interval | None, mine: int, theirs: int) -> str:

@@ -20,7 +20,7 @@ def widget(name: str, control: Control, value: Any) -> widgets.Widget:
     if isinstance(control, Dial):
         return widgets.SelectionSlider(options=control.options, value=value, continuous_update=False, **about)
     if isinstance(control, Choice):
-        return widgets.Dropdown(options=control.options, value=value, **about)
+        return widgets.Dropdown(options=control.shown, value=value, layout={"width": "auto"}, **about)
     if isinstance(control, Switch):
         return widgets.Checkbox(value=value, indent=False, **about)
     about |= {"value": value, "continuous_update": False}
@@ -68,8 +68,8 @@ class Panel:
         if found is None:
             found = widget(name, control, value)
             found.observe(self.moved, names="value")
-        elif isinstance(control, Choice) and tuple(found.options) != control.options:
-            found.options = control.options
+        elif isinstance(control, Choice) and tuple(found.options) != control.shown:
+            found.options = control.shown
         found.value = value
         return found
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from regrad.playground.controls import Control, Dial
 from regrad.playground.explore import View
-from regrad.playground.narrowing import Narrowing, narrowed
+from regrad.playground.narrowing import Narrowing, arm_in_words, narrowed
 from regrad.playground.shelf import Shelf
 from regrad.report.marks import COMPARED_WITH
 from regrad.report.outcomes import TUNE, Outcomes
@@ -38,7 +38,10 @@ def draw(shelf: Shelf, **values: str) -> View:
     with canvas(ncols=2, width=PAGE_INCHES, height=2.8) as (figure, (left, right)):
         draw_tuning(left, outcomes, arm, {"color": BLUE, "marker": "o"}, dots=True)
         left.axvline(at, color=ORANGE, lw=1.5)
-        left.set(ylabel="final validation loss", title=f"{values['study']}, {arm}: {choice.trials} trials")
+        grid = sorted(choice.means)
+        left.set_xticks(grid, [f"{lr:.2g}" for lr in grid], minor=False, rotation=45 if len(grid) > 7 else 0)
+        left.set_xticks([], minor=True)
+        left.set(ylabel="final validation loss", title=f"{arm_in_words(arm)}: {choice.trials} trials")
         draw_curves(right, outcomes, choice.best, COMPARED_WITH, f"best, {rate(choice.best)}")
         draw_curves(right, outcomes, at, ORANGE, f"here, {rate(at)}")
         right.set(xlabel="optimizer steps", ylabel="validation loss", title="how it trained")

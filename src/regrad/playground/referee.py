@@ -4,15 +4,16 @@ The rules are the ledger's and so is the code: with nothing moved the verdicts a
 what the rules are given. A ratio of costs has a range and no margin, and a proof has neither: those stand.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, lru_cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from regrad.playground.cards import verdicts
+from regrad.playground.cards import summary, verdicts
 from regrad.playground.controls import Choice, Control, Slider
 from regrad.playground.explore import View
+from regrad.playground.narrowing import choice
 from regrad.playground.shelf import Shelf, shelf
 from regrad.report.board import fig_board
 from regrad.report.ledger.load import load
@@ -81,36 +82,39 @@ def moved(claim: Claim, factor: float, gate: str) -> Claim:
     return claim.model_copy(update={"test": tests, "requires": requires})
 
 
-def with_seeds(claim: Claim, without: str, look: str) -> Claim:
+def with_seeds(claim: Claim, without: str, seeds: str) -> Claim:
     """Return a claim that asks for no more seeds than are left: else it would only be "not tested"."""
-    most = {preset: n if look == PLANNED else min(n, int(look)) for preset, n in claim.presets.items()}
+    most = {preset: n if seeds == PLANNED else min(n, int(seeds)) for preset, n in claim.presets.items()}
     if without != NONE:  # also of the first look, which asks for all seeds that it has
         most = {name: max(1, min([n, *(LOOKS[name].ns if name in LOOKS else ())]) - 1) for name, n in most.items()}
     return claim.model_copy(update={"presets": most})
 
 
-def judged(state: Bench, study: str, *, margin: float, gate: str, without: str, look: str) -> list[Row]:
+def judged(
+    state: Bench, study: str, *, margin_times: float, gate: str, without_seed: str, seeds_read: str
+) -> list[Row]:
     """Return the verdicts on a study's claims under other rules.
 
     Args:
         state: What is judged.
         study: Whose claims.
-        margin: Factor of every margin.
+        margin_times: Factor of every margin.
         gate: One of ``GATES``: what a claim's base must beat.
-        without: A seed whose runs do not count, or ``"none"``.
-        look: ``"as planned"``, or how many seeds to read.
+        without_seed: A seed whose runs do not count, or ``"none"``.
+        seeds_read: ``"as planned"``, or how many.
     """
     module = import_module(f"regrad.studies.{study}.claims")
     fixed = state.fixed(study)
-    records = [r for r in state.shelf.records(study) if counts(r, without)]
-    if look != PLANNED:
-        records = cut(records, int(look))
-    claims = [with_seeds(moved(claim, margin, gate), without, look) for claim in state.claims[study]]
+    records = [r for r in state.shelf.records(study) if counts(r, without_seed)]
+    if seeds_read != PLANNED:
+        records = cut(records, int(seeds_read))
+    moved_claims = (moved(claim, margin_times, gate) for claim in state.claims[study])
+    claims = [with_seeds(claim, without_seed, seeds_read) for claim in moved_claims]
     found = judge_all(
         claims,
         lambda some: [*module.claim_rows(some), *fixed],
         records,
-        LOOKS.get(state.shelf.preset) if look == PLANNED else None,
+        LOOKS.get(state.shelf.preset) if seeds_read == PLANNED else None,
         preset=state.shelf.preset,
         device=state.device,
     )
@@ -127,23 +131,22 @@ def controls(state: Bench, values: Mapping[str, Any]) -> Mapping[str, Control]:
     study = values["study"] if values.get("study") in names else names[0]
     seeds = sorted({r.spec.seed for r in state.shelf.records(study) if r.spec.tags["phase"] != "tune"})
     return {
-        "study": Choice(names),
-        "margin": Slider(0.1, 10.0, 1.0, log=True),
+        "study": choice("study", names),
+        "margin_times": Slider(0.1, 10.0, 1.0, log=True),
         "gate": Choice(GATES),
-        "without": Choice((NONE, *map(str, seeds))),
-        "look": Choice((PLANNED, *(str(n) for n in range(2, len(seeds) + 1)))),
+        "without_seed": Choice((NONE, *map(str, seeds))),
+        "seeds_read": Choice((PLANNED, *(str(n) for n in range(2, len(seeds) + 1)))),
     }
 
 
 def draw(state: Bench, *, study: str, **rules: Any) -> View:
-    """Return the board with a study's verdicts as these rules give them, and which of them changed."""
+    """Return the board of a study's verdicts as these rules give them, and which of them changed."""
     new = {row["id"]: row for row in judged(state, study, **rules)}
     old = {row["id"]: row for row in state.published}
-    rows = [row | new[row["id"]] | {"label": row["label"]} if row["id"] in new else row for row in state.published]
-    lines = [f"{name}: {old[name]['verdict']} → {row['verdict']}: {row['why']}" for name, row in new.items()
-             if name in old and row["verdict"] != old[name]["verdict"]]  # fmt: skip
-    return View(fig_board(rows, PAPERS), "\n".join(lines) or untouched(new.values()))
-
-
-def untouched(rows: Sequence[Row] | Any) -> str:
-    return f"No verdict of this study's {len(list(rows))} claims is another than the published one."
+    rows = [row | new[row["id"]] | {"label": row["label"]} for row in state.published if row["id"] in new]
+    changed = [
+        f"{name}: {old[name]['verdict']} → {row['verdict']}: {row['why']}"
+        for name, row in new.items()
+        if name in old and row["verdict"] != old[name]["verdict"]
+    ]
+    return View(fig_board(rows, PAPERS), "\n".join([*summary(state.published, rows, len(changed)), *changed]))

@@ -97,15 +97,22 @@ class Shelf:
     def read(self, name: str) -> list[Run]:
         """Return a study's runs in the order of its plan, with its plan's tags; of groups published whole."""
         study = self.studies[name]
-        assert study.plan is not None
+        plan = study.plan
+        assert plan is not None
+        asked: list[Spec] = []  # when last: planning takes longer than reading
+
+        def ask(preset: str, records: list[Record]) -> list[Spec]:
+            asked[:] = plan(preset, records)
+            return asked
+
         found = {run.record.spec.key(): run for run in map(light, lines(self.file(study)))}
-        here, missing = reached(study.plan, self.preset, finder(found))
+        here, missing = reached(ask, self.preset, finder(found))
         for other in self.sharing(study) if missing else ():
             wanted = {spec.key() for spec in missing}
             if more := {key: run for run in map(light, lines(other)) if (key := run.record.spec.key()) in wanted}:
                 found |= more
-                here, missing = reached(study.plan, self.preset, finder(found))
-        lacking = (spec for spec in study.plan(self.preset, here) if spec.key() not in found)
+                here, missing = reached(ask, self.preset, finder(found))
+        lacking = (spec for spec in asked if spec.key() not in found)
         return [found[record.spec.key()]._replace(record=record) for record in whole(here, lacking)]
 
     def sharing(self, study: Study) -> Iterator[Path]:

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from regrad.playground.controls import Choice, Control, Slider
 from regrad.playground.explore import View
+from regrad.playground.narrowing import READ, arm_in_words, choice
 from regrad.playground.shelf import Shelf
-from regrad.report import words
 from regrad.report.marks import draw_range
 from regrad.report.outcomes import FRESH, Outcomes
 from regrad.report.palette import GREY, ORANGE
 from regrad.report.style import PAGE_INCHES, canvas
 from regrad.results import Part, Record, Spec
 
-SECONDS = 5.0  # of a published run, at most: one is waited for
+SECONDS = 5.0  # of a part's quickest run, at most: one is waited for
 STUDIES = ("alsdgc", "dgs")  # with runs that short, at the sizes of a published set
 PUBLISHED = "as published"
 OPTIMIZERS: dict[str, Part] = {
@@ -37,18 +37,20 @@ class Workshop(NamedTuple):
 
 @lru_cache(maxsize=2)
 def parts(shelf: Shelf) -> dict[str, Outcomes]:
-    """Return the fresh runs of each part that is quick enough, by study and part.
+    """Return the fresh runs of each part that is quick enough, the quickest first, by study and part.
 
     Raises:
         ValueError: None is.
     """
-    found = {}
+    quickest = {}
     for name in [name for name in STUDIES if name in shelf.studies]:
         runs = [run for run in shelf.of(name) if run.record.spec.tags["phase"] == FRESH and run.went]
         for part in dict.fromkeys(run.record.spec.tags["part"] for run in runs):
             own = [run for run in runs if run.record.spec.tags["part"] == part]
-            if median(run.went.seconds for run in own if run.went) <= SECONDS:
-                found[f"{name}, {part}"] = Outcomes(run.record for run in own)
+            took = min(run.went.seconds for run in own if run.went)  # the others shared their machine
+            if took <= SECONDS:
+                quickest[f"{name}, {part}"] = took, Outcomes(run.record for run in own)
+    found = {name: outcomes for name, (_, outcomes) in sorted(quickest.items(), key=lambda item: item[1][0])}
     if not found:
         raise ValueError(f"{shelf.folder.name}: no published run takes less than {SECONDS:.0f} s; take a smaller set")
     return found
@@ -56,11 +58,17 @@ def parts(shelf: Shelf) -> dict[str, Outcomes]:
 
 def chosen(state: Workshop, values: Mapping[str, Any]) -> tuple[dict[str, Choice], Outcomes]:
     by_part = parts(state.shelf)
-    problem = Choice(tuple(by_part))
+    problem = Choice(tuple(by_part), words=tuple(map(said, by_part)))
     here = by_part[values["problem"] if values.get("problem") in by_part else problem.default]
-    band = Choice(tuple(here.arms))
+    band = choice("arm", here.arms)
     outcomes = here.arm(values["band"] if values.get("band") in here.arms else band.default)
     return {"problem": problem, "band": band, "optimizer": Choice((PUBLISHED, *OPTIMIZERS), "SGD")}, outcomes
+
+
+def said(problem: str) -> str:
+    """Return the words of a problem: its study and part."""
+    study, _, part = problem.partition(", ")
+    return f"{READ['study'](study)}, {READ['part'](part)}"
 
 
 def controls(state: Workshop, values: Mapping[str, Any]) -> Mapping[str, Control]:
@@ -95,11 +103,11 @@ def draw(state: Workshop, *, optimizer: str, rate_times: float, seed: int, **val
     with canvas(width=PAGE_INCHES, height=2.8) as (figure, axis):
         if steps:
             draw_range(axis, steps, losses, color=GREY, alpha=0.3)
-            label = f"published: {words.arm(values['band'])}, {len(losses[0])} seeds"
+            label = f"published: {arm_in_words(values['band'])}, {len(losses[0])} seeds"
             axis.plot(steps, [median(at) for at in losses], color=GREY, label=label)
         curve = mine.curves["validation_loss"]
         axis.plot(curve.x, curve.y, color=ORANGE, lw=1.6, marker="o", ms=2.5, label=f"yours: {optimizer}")
-        axis.set(xlabel="optimizer steps", ylabel="validation loss", title=values["problem"])
+        axis.set(xlabel="optimizer steps", ylabel="validation loss", title=said(values["problem"]))
         axis.legend()
     end = f"diverged, {mine.status}" if mine.diverged else f"ends at {mine.metrics['validation_loss']:.4g}"
     about = f"{spec.optimizer.name}, rate {spec.optimizer.lr:.3g}, seed {seed}, {mine.parameters:,} parameters"

@@ -127,9 +127,9 @@ def block(name: str, theirs: str, rows: Sequence[Plain], width: float) -> list[I
 
 
 def balanced(blocks: Sequence[list[Item]]) -> tuple[list[Item], list[Item]]:
-    """Return whole blocks in two columns, in order, so that the taller is as short as it can be."""
+    """Return whole blocks in two columns, in order, so that the taller is as short as it can be; one alone is left."""
     heights = [sum(item.height for item in items) for items in blocks]
-    cut = min(range(len(blocks) + 1), key=lambda k: max(sum(heights[:k]), sum(heights[k:])))
+    cut = min(range(len(blocks) + 1), key=lambda k: (max(sum(heights[:k]), sum(heights[k:])), -k))
     return [i for items in blocks[:cut] for i in items], [i for items in blocks[cut:] for i in items]
 
 
