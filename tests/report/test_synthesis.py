@@ -31,7 +31,7 @@ def test_verdicts_are_counted_in_one_order_and_absent_kinds_left_out():
     assert (found["ledger/claims"], found["ledger/decided"]) == ("5", "4")
     assert found["ledger/dgs"] == "1 inconclusive, 1 not tested"
     assert found["ledger/alsdgc"] == "no claim"
-    assert found["ledger/note"] == ""
+    assert found["ledger/note"] == "{}"
     assert "decides nothing" in numbers([ROWS[4] | {"preset": "smoke"}], PAPERS)["ledger/note"]
 
 

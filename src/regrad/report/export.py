@@ -141,6 +141,8 @@ class Exporter:
     def numbers(self, values: Mapping[str, str]) -> None:
         r"""Write texts that the prose cites as ``\val{key}``; already formatted, LaTeX allowed in them.
 
+        An empty text is left out, and the report says in its place that it was not run yet.
+
         Raises:
             ValueError: A key that LaTeX could take for something else.
         """
@@ -148,7 +150,7 @@ class Exporter:
             if not KEY.fullmatch(key):
                 raise ValueError(f"number {key!r}: letters, digits and . : = + - / only")
         # Sorted: what is counted first changes no byte of the file.
-        lines = [f"\\setval{{{key}}}{{{printed(value)}}}" for key, value in sorted(values.items())]
+        lines = [f"\\setval{{{key}}}{{{printed(value)}}}" for key, value in sorted(values.items()) if value]
         self._write(f"numbers/{self.notebook}.tex", ("\n".join(lines) + "\n").encode(), self.records)
 
     def claims(self, verdicts: Sequence[Mapping[str, Any]]) -> None:

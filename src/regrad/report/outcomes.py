@@ -133,6 +133,11 @@ class Outcomes:
         """Return the paired interval of one arm's final number less another's; None without a shared seed."""
         return interval(self.differences(other, metric))
 
+    @property
+    def ran(self) -> bool:
+        """Whether one arm has results, or lost them all in its tuning; what did not run has not diverged."""
+        return len(self.results) > 0 or bool(self.untrainable)
+
     def steps_to(self, loss: float) -> dict[int, float]:
         """Return after how many steps one arm's validation loss reaches ``loss``, by seed; inf for a miss."""
         return {seed: steps_to(record, loss) for seed, record in self.by_seed.items()}

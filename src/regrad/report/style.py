@@ -10,6 +10,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regrad.report.tables import NOT_RUN
+
 COLUMN_INCHES = 3.35  # of the report, so that no letter shrinks on its way there
 PAGE_INCHES = 7.0
 
@@ -61,7 +63,7 @@ def say_where_empty(figure: Figure) -> None:
     for axis in filter(is_empty, figure.axes):
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
-        axis.text(0.5, 0.5, "not run yet", ha="center", va="center", color="#606060", transform=axis.transAxes)
+        axis.text(0.5, 0.5, NOT_RUN, ha="center", va="center", color="#606060", transform=axis.transAxes)
         if (legend := axis.get_legend()) is not None:
             legend.remove()
 

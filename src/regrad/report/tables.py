@@ -7,9 +7,11 @@ from statistics import fmean
 import pandas as pd
 
 from regrad.report.latex import escape_tex
+from regrad.report.outcomes import Outcomes
 from regrad.statistics.intervals import Interval
 
 NO_GAP = "no number, as there is no seed at which both ended"
+NOT_RUN = "not run yet"
 
 
 def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
@@ -45,6 +47,28 @@ def with_interval(estimate: float, low: float, high: float, digits: int = 3) -> 
 def interval_text(interval: Interval | None, absent: str = "", digits: int = 3) -> str:
     """Return an estimate with its interval, or ``absent`` where there is none."""
     return with_interval(interval.estimate, interval.low, interval.high, digits) if interval else absent
+
+
+def end_text(own: Outcomes, metric: str = "test_loss", digits: int = 3) -> str:
+    """Return the final number of one arm's results with its interval; without one, why.
+
+    Args:
+        own: All runs of the arm, those of tuning among them: an arm may have diverged there.
+        metric: Which final number.
+        digits: Decimals.
+    """
+    runs = own.fresh or own.results
+    return interval_text(runs.mean(metric), "diverged" if own.ran else NOT_RUN, digits)
+
+
+def gap_text(gap: Interval | None, *arms: Outcomes, digits: int = 3) -> str:
+    """Return a paired difference for prose; empty, and so not cited, where one of the arms has not run."""
+    return interval_text(gap, NO_GAP if all(own.ran for own in arms) else "", digits)
+
+
+def diverged_text(results: Outcomes) -> str:
+    """Return how many of how many runs diverged; empty without runs."""
+    return f"{results.diverged}/{len(results)}" if len(results) else ""
 
 
 def typical(values: Sequence[float]) -> str:

@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import NO_GAP, interval_text, significant
+from regrad.report.tables import gap_text, interval_text, significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
 from regrad.studies.alsdgc.arms import ARMS
@@ -13,8 +13,6 @@ from regrad.studies.alsdgc.quantities import acted, best_fixed, recovery, runs, 
 from regrad.studies.alsdgc.scale import scale_numbers
 from regrad.studies.alsdgc.sizes import TITLES
 from regrad.studies.alsdgc.tables import gap
-
-NOT_RUN = "no number, as this preset does not run it,"
 
 
 def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
@@ -49,8 +47,8 @@ def numbers(records: Iterable[Record]) -> dict[str, str]:
 
 def control_numbers(outcomes: Outcomes) -> dict[str, str]:
     def less(part: str, arm: str, reference: str) -> str:
-        absent = NO_GAP if outcomes.part(part) else NOT_RUN
-        return interval_text(gap(outcomes, arm, part, than=reference), absent)
+        own = outcomes.part(part)
+        return gap_text(gap(outcomes, arm, part, than=reference), own.arm(arm), own.arm(reference))
 
     texts = {
         "fp16/v0-diverged": share(outcomes, "fp16", "V0"),
@@ -70,7 +68,7 @@ def adam_numbers(outcomes: Outcomes) -> dict[str, str]:
     def changes(arm: str) -> str:
         gaps = {title: gap(outcomes, arm, part, than="none") for part, title in kept.items()}
         texts = [f"{interval_text(found)} ({title})" for title, found in gaps.items() if found]
-        return ", ".join(texts) or "no number"
+        return ", ".join(texts)
 
     return {f"adam/{arm}": changes(arm) for arm in ("V0", "lr-x2", "V1", "placebo")}
 
@@ -79,21 +77,22 @@ def acted_numbers(outcomes: Outcomes) -> dict[str, str]:
     """Return at which share of its steps V4 clipped on each task, in per cent."""
     shares = {task: acted(runs(outcomes, task, "V4")) for task in tasks(outcomes)}
     texts = [f"{100 * fmean(found):.1f}\\,\\% ({TITLES[task]})" for task, found in shares.items() if found]
-    return {"V4-acted": ", ".join(texts) or "no number"}
+    return {"V4-acted": ", ".join(texts)}
 
 
 def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
     texts = {}
     for arm in ("none", "clip-1", "V0", "V4"):
         decades = widths(outcomes, arm).values()
-        texts[f"width/{arm}"] = f"{fmean(decades):.2f}" if decades else "no number"
+        texts[f"width/{arm}"] = f"{fmean(decades):.2f}" if decades else ""
         back = [recovery(run) for run in runs(outcomes, "spikes", arm) if run.finite]
-        texts[f"recovery/{arm}"] = significant(fmean(back), 3) if back else "no number"
+        texts[f"recovery/{arm}"] = significant(fmean(back), 3) if back else ""
     return texts
 
 
 def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
-    first, best = outcomes.part(task).records[0], best_fixed(outcomes, task)
+    own = outcomes.part(task)
+    first, best = own.records[0], best_fixed(outcomes, task)
     gaps = {"V0": ("V0", best), "V4": ("V4", best), "V4-none": ("V4", "none"), "V4-default": ("V4", "clip-1")}
     return {
         "parameters": f"{first.parameters:,}",
@@ -103,7 +102,10 @@ def task_numbers(outcomes: Outcomes, task: str) -> dict[str, str]:
         "best-norm": f"{ARMS[best].max_norm:g}",
         "none-diverged": share(outcomes, task, "none"),
         "V0-diverged": share(outcomes, task, "V0"),
-    } | {name: interval_text(gap(outcomes, arm, task, than=than), NO_GAP) for name, (arm, than) in gaps.items()}
+    } | {
+        name: gap_text(gap(outcomes, arm, task, than=than), own.arm(arm), own.arm(than))
+        for name, (arm, than) in gaps.items()
+    }
 
 
 def share(outcomes: Outcomes, part: str, arm: str) -> str:
@@ -113,4 +115,4 @@ def share(outcomes: Outcomes, part: str, arm: str) -> str:
     if arm in own.untrainable:
         return "{0} of {0} in tuning".format(len(own.arm(arm).tuning))
     results = own.arm(arm).results
-    return f"{results.diverged} of {len(results)}"
+    return f"{results.diverged} of {len(results)}" if len(results) else ""

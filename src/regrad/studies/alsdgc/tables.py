@@ -8,7 +8,7 @@ import pandas as pd
 from regrad.report.gates import WORDS, gate_text
 from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant, typical
+from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant, typical
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.statistics.tuning import Choice
@@ -36,13 +36,9 @@ def gap(outcomes: Outcomes, arm: str, part: str, *, than: str) -> Interval | Non
 
 def outcome_cells(outcomes: Outcomes, part: str, arm: str, *, than: str, called: str) -> dict[str, str]:
     return {
-        "test loss [95 %]": interval_text(runs(outcomes, part, arm).mean(), "diverged"),
+        "test loss [95 %]": end_text(outcomes.part(part).arm(arm)),
         f"minus {called} [95 %]": interval_text(gap(outcomes, arm, part, than=than)),
     }
-
-
-def diverged_cell(results: Outcomes) -> str:
-    return f"{results.diverged}/{len(results)}"
 
 
 def results_table(records: Iterable[Record], part: str = "plain") -> pd.DataFrame:
@@ -57,7 +53,7 @@ def results_table(records: Iterable[Record], part: str = "plain") -> pd.DataFram
             {"arm": ARMS[arm].label + (" (best norm)" if arm == reference else ""), "LR": rate(choices[arm])}
             | outcome_cells(outcomes, part, arm, than=reference, called="best norm")
             | longer_cell(outcomes, part, arm, reference)
-            | {"steps": typical(steps), "acted at": acted_cell(results), "div.": diverged_cell(results)}
+            | {"steps": typical(steps), "acted at": acted_cell(results), "div.": diverged_text(results)}
         )
     return pd.DataFrame(lines)
 
@@ -108,8 +104,9 @@ def tasks_table(records: Iterable[Record], gates: Iterable[Task] = ()) -> pd.Dat
 def gate_cell(outcomes: Outcomes, task: str, gate: Task | None) -> str:
     if gate is None:
         return ""
-    ends = runs(outcomes, task, "clip-1").ends(gate.metric.partition("/")[0])
-    reached = f"{fmean(ends.values()):.1f}" if ends else "diverged"
+    own = outcomes.part(task).arm("clip-1")
+    ends = own.results.ends(gate.metric.partition("/")[0])
+    reached = f"{fmean(ends.values()):.1f}" if ends else "diverged" if own.ran else NOT_RUN
     return f"{reached} ({gate_text(gate, 1)})"
 
 
@@ -127,7 +124,7 @@ def control_table(records: Iterable[Record]) -> pd.DataFrame:
     return pd.DataFrame(
         {"setting": title, "arm": ARMS[arm].label}
         | outcome_cells(outcomes, part, arm, than=reference, called="reference")
-        | {"div.": diverged_cell(runs(outcomes, part, arm))}
+        | {"div.": diverged_text(runs(outcomes, part, arm))}
         for part, reference, title in CONTROLS
         for arm in outcomes.part(part).arms
     )

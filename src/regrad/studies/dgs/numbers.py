@@ -1,12 +1,11 @@
 """What the prose cites of the DGS study: records in, texts out."""
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import NO_GAP, interval_text, significant
+from regrad.report.tables import gap_text, significant
 from regrad.results import Record
 from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS
 from regrad.studies.dgs.quantities import MODEL_NAMES, geometry_runs, image_runs, target
@@ -77,21 +76,21 @@ def comparisons(outcomes: Outcomes) -> dict[str, str]:
         for arm in ("E1", "S1"):
             for control in ("lars", "adam"):
                 gap = runs[arm].gap(runs[control], "test_accuracy")
-                texts[f"dgs/{model}/{arm}-{control}"] = interval_text(gap, NO_GAP, 1)
+                texts[f"dgs/{model}/{arm}-{control}"] = gap_text(gap, runs[arm], runs[control], digits=1)
         means = {arm: own.mean("test_accuracy") for arm, own in runs.items()}
         for arm in ("lars", "adam", "E1", "S1"):
-            texts[f"dgs/{model}/{arm}"] = interval_text(means[arm], NO_GAP, 1)
+            texts[f"dgs/{model}/{arm}"] = gap_text(means[arm], runs[arm], digits=1)
         estimates = {arm: mean.estimate for arm, mean in means.items() if mean}
         best = max(estimates, key=lambda arm: estimates[arm], default=None)
-        texts[f"dgs/{model}/best"] = ARMS[best].label if best else NO_GAP
+        texts[f"dgs/{model}/best"] = ARMS[best].label if best else ""
     return texts
 
 
 def geometry(outcomes: Outcomes) -> dict[str, str]:
     runs = geometry_runs(outcomes)
     curves = [run.curves for run in runs]
-    texts = {"dgs/geometry/arm": ", ".join(ARMS[arm].label for arm in runs.arms) or NO_GAP}
+    texts = {"dgs/geometry/arm": ", ".join(ARMS[arm].label for arm in runs.arms)}
     for key in ("cosine/equation", "cosine/steps", "slope/equation", "slope/steps"):
         values = [y for of_run in curves if key in of_run for y in of_run[key].y]
-        texts[f"dgs/{key}"] = f"{fmean(values):.2f}" if values else str(math.nan)
+        texts[f"dgs/{key}"] = f"{fmean(values):.2f}" if values else ""
     return texts

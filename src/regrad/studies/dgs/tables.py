@@ -4,7 +4,6 @@ The document's own result tables stand beside ours as printed. Source: Logan Man
 tables A and B; read in a scanned copy of the text.
 """
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,7 +12,7 @@ import pandas as pd
 from regrad.report.gates import WORDS, gate_text, with_gate
 from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant, typical
+from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical
 from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import paired_interval
@@ -54,7 +53,7 @@ NO_TASKS: Mapping[str, Task] = {}
 
 def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
     """Return the mean of one arm's final number with its interval, and how many runs diverged and are not in it."""
-    text = interval_text(runs.mean(metric), "diverged", digits)
+    text = end_text(runs, metric, digits)
     return f"{text} ({runs.diverged} div.)" if 0 < runs.diverged < len(runs) else text
 
 
@@ -65,11 +64,13 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
     apart, longer = len(outcomes.part("images32")) > 0, outcomes.part("budget")
     lines = []
     for arm, choice in choices["resnet20"].items():
-        line = {"arm": ARMS[arm].label, "LR": significant(choice.best or math.nan, 2)}
+        line = {"arm": ARMS[arm].label, "LR": rate(choice.best)}
         for model, name in MODEL_NAMES.items():
             if (tuned := choices[model].get(arm)) and apart and model == "resnet32":
                 line["LR 32"] = rate(tuned.best)
-            line |= end_cells(image_runs(outcomes, arm, model), name, losses[model], ran=tuned is not None)
+            lost = tuned is not None and tuned.best is None
+            cells = end_cells(image_runs(outcomes, arm, model), name, losses[model], lost=lost)
+            line |= cells if tuned else dict.fromkeys(cells, "")
         rises = list(off_optimum(outcomes, arm).values())
         line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
         if times := "".join(longer.values("times")):
@@ -84,14 +85,13 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
     return with_gate(pd.DataFrame(lines), {"arm": WORDS} | ends if ends else {})
 
 
-def end_cells(runs: Outcomes, name: str, loss: float, *, ran: bool) -> dict[str, str]:
-    """Return the cells of an arm on one network: accuracy, steps to ``loss``, diverged; empty if it did not run."""
-    cells = {
-        f"{name}, % [95 %]": interval_text(runs.mean("test_accuracy"), "diverged", 1),
+def end_cells(runs: Outcomes, name: str, loss: float, *, lost: bool) -> dict[str, str]:
+    """Return the cells of an arm on one network: accuracy, steps to ``loss``, diverged; ``lost`` in its tuning."""
+    return {
+        f"{name}, % [95 %]": "diverged" if lost else end_text(runs, "test_accuracy", 1),
         "steps " + name[-2:]: typical(list(runs.steps_to(loss).values())),
-        "div. " + name[-2:]: f"{runs.diverged}/{len(runs)}",
+        "div. " + name[-2:]: diverged_text(runs),
     }
-    return cells if ran else dict.fromkeys(cells, "")
 
 
 def reset_table(records: Sequence[Record]) -> pd.DataFrame:
@@ -152,7 +152,7 @@ def beyond_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
                     "task": score.task,
                     "unit": score.unit,
                     "arm": ARMS[arm].label,
-                    "LR": significant(choice.best or math.nan, 2),
+                    "LR": rate(choice.best),
                     "test [95 %]": mean_text(own, score.metric, score.digits),
                     "minus Adam [95 %]": ""
                     if arm == "adam"

@@ -1,13 +1,13 @@
 """What the prose cites of the study of Adam's preconditioner: records in, texts out."""
 
-import math
 from collections.abc import Sequence
 from statistics import fmean
 from typing import cast
 
 from regrad.report.budgets import budget_numbers, budgets
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import NO_GAP, interval_text, significant
+from regrad.report.tables import end_text, gap_text, interval_text, significant
+from regrad.report.tuning import rate
 from regrad.results import Record
 from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE, ROOT, RULES, TUNED
 from regrad.studies.micro_adam.claims import target
@@ -66,21 +66,22 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
 
 def language(outcomes: Outcomes) -> dict[str, str]:
     task = outcomes.part("language")
-    fresh = {arm: task.fresh.arm(arm) for arm in task.arms}
+    own = {arm: task.arm(arm) for arm in task.arms}
+    fresh = {arm: runs.fresh for arm, runs in own.items()}
     texts: dict[str, str] = {}
     if "adam+decay" in fresh:
         gap = fresh["micro_adam+decay"].gap(fresh["adam+decay"])
-        texts |= {"decay": f"{DECAY:g}", "decay-gap": interval_text(gap, NO_GAP)}
+        texts |= {"decay": f"{DECAY:g}", "decay-gap": gap_text(gap, own["micro_adam+decay"], own["adam+decay"])}
     for arm, choice in task.choices().items():
-        texts[f"{arm}/loss"] = interval_text(fresh[arm].mean(), "diverged")
-        texts[f"{arm}/lr"] = significant(choice.best or math.nan, 2)
+        texts[f"{arm}/loss"] = end_text(own[arm]) if own[arm].ran else ""
+        texts[f"{arm}/lr"] = rate(choice.best)
         if arm != ADAM.name:
-            texts[f"{arm}/gap"] = interval_text(fresh[arm].gap(fresh[ADAM.name]), NO_GAP)
+            texts[f"{arm}/gap"] = gap_text(fresh[arm].gap(fresh[ADAM.name]), own[arm], own[ADAM.name])
     means = {arm: mean.estimate for arm, runs in fresh.items() if ARMS[arm].plain and (mean := runs.mean())}
     texts["order"] = ", ".join(ARMS[arm].label for arm in sorted(means, key=means.__getitem__))
     if "micro_adam_msq" in fresh:
         curves = [run.curves["clipped_share"].y for run in fresh["micro_adam_msq"] if "clipped_share" in run.curves]
-        texts["clipped"] = rf"{100 * fmean(map(fmean, curves)):.1f}\,\%" if curves else "no number"
+        texts["clipped"] = rf"{100 * fmean(map(fmean, curves)):.1f}\,\%" if curves else ""
     return texts
 
 
@@ -97,17 +98,18 @@ def images(outcomes: Outcomes) -> dict[str, str]:
         "images/steps": f"{spec.steps:,}",
     }
     others = [arm for arm in task.arms if arm != ADAM.name]
-    gaps = {arm: interval_text(task.fresh.arm(arm).gap(adam.fresh), NO_GAP) for arm in others}
+    gaps = {arm: gap_text(task.fresh.arm(arm).gap(adam.fresh), task.arm(arm), adam) for arm in others}
     return texts | {f"images/{arm}/gap": text for arm, text in gaps.items()}
 
 
 def split(outcomes: Outcomes) -> dict[str, str]:
-    spreads = {f"{rule.exponent:g}": spread_interval(outcomes, rule) for rule in RULES.values()}
+    rules = [rule for rule in RULES.values() if len(outcomes.part("scaling").arm(rule.name))]
+    spreads = {f"{rule.exponent:g}": spread_interval(outcomes, rule) for rule in rules}
     texts = {f"spread/{power}": interval_text(spread, "no finite spread") for power, spread in spreads.items()}
     texts["by-rule"] = "the spread, largest minus smallest loss over batch sizes averaged over the axis"
     if tuned_elsewhere(outcomes):
         texts["by-rule"] = "each rule's regret to the rate tuned at each other batch size"
-        lost = {f"{rule.exponent:g}": regret_interval(outcomes, rule) for rule in RULES.values()}
+        lost = {f"{rule.exponent:g}": regret_interval(outcomes, rule) for rule in rules}
         texts |= {f"regret/{power}": interval_text(regret, "no finite regret") for power, regret in lost.items()}
     if of_size := shares(outcomes):
         own, largest = outcomes.part("language").records[0].spec.batch_size, max(of_size)

@@ -1,6 +1,5 @@
 """Tables of the study of Adam's preconditioner: records in, data frames out."""
 
-import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -9,17 +8,13 @@ from regrad.report.budgets import budgets, longer_cells
 from regrad.report.gates import WORDS, gate_text
 from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant, typical
-from regrad.report.tuning import tuning_row
+from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant, typical
+from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.micro_adam.arms import ADAM, ARMS, ROOT, RULES, TUNED
 from regrad.studies.micro_adam.claims import stable_limits, target
 from regrad.studies.micro_adam.scaling import by_batch_size, regret_interval, shares, spread_interval, tuned_elsewhere
-
-
-def diverged_text(runs: Outcomes) -> str:
-    return f"{runs.diverged}/{len(runs)}" if len(runs) else ""
 
 
 def results_table(records: Sequence[Record], part: str = "language", tasks: Sequence[Task] = ()) -> pd.DataFrame:
@@ -30,8 +25,8 @@ def results_table(records: Sequence[Record], part: str = "language", tasks: Sequ
         fresh = task.fresh.arm(arm)
         line = {
             "arm": ARMS[arm].label,
-            "LR": significant(choices[arm].best or math.nan, 2),
-            "test loss [95 %]": interval_text(fresh.mean(), "diverged"),
+            "LR": rate(choices[arm].best),
+            "test loss [95 %]": end_text(task.arm(arm)),
             "minus Adam [95 %]": interval_text(fresh.gap(adam) if arm != ADAM.name else None),
             "div.": diverged_text(fresh),
         }
@@ -62,16 +57,19 @@ def scaling_table(records: Sequence[Record]) -> pd.DataFrame:
     of_size, tuned = shares(outcomes), tuned_elsewhere(outcomes)
     sizes = list(by_batch_size(outcomes, ROOT))
     led = [significant(of_size[size], 2) if size in of_size else "" for size in sizes]
+    rules = [rule for rule in RULES.values() if by_batch_size(outcomes, rule)]
+    if not rules:
+        return pd.DataFrame([{"B": NOT_RUN} | {rule.heading: "" for rule in RULES.values()}])
     columns = {"B": [*map(str, sizes), "spread"], "share of μ²": [*led, ""]}
     if tuned:
         tuned |= outcomes.part("language").fresh.arm(ADAM.name).grouped(lambda run: run.spec.batch_size)
         columns["tuned LR"] = [*(loss_text(tuned[size]) if size in tuned else "" for size in sizes), ""]
-    for rule in RULES.values():
+    for rule in rules:
         losses = [loss_text(runs) for runs in by_batch_size(outcomes, rule).values()]
         columns[rule.heading] = [*losses, mean_text(spread_interval(outcomes, rule))]
     if not tuned:
         return pd.DataFrame(columns)
-    regret = {rule.heading: mean_text(regret_interval(outcomes, rule)) for rule in RULES.values()}
+    regret = {rule.heading: mean_text(regret_interval(outcomes, rule)) for rule in rules}
     return pd.concat([pd.DataFrame(columns), pd.DataFrame([{"B": "regret"} | regret])]).fillna("")
 
 

@@ -5,7 +5,7 @@ from math import isfinite
 from statistics import median
 
 from regrad.report.outcomes import interval
-from regrad.report.tables import NO_GAP, interval_text
+from regrad.report.tables import gap_text, interval_text
 from regrad.results import Record
 from regrad.studies.sgg.arms import (
     FINETUNING,
@@ -20,8 +20,8 @@ from regrad.studies.sgg.claims import SLACK, grid_spread, target
 from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 from regrad.studies.sgg.printed import BETA3, LATER, LONGEST_INTERVAL, TABLE_4, reachable
 from regrad.studies.sgg.scale import scale_numbers
+from regrad.studies.sgg.tables import scale_text
 
-ABSENT = "not run at this preset"
 # The public version 2 scales all entries alike: by b^n, in the settings of its class and of its trainer.
 SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer": "schedule=0.9"}
 
@@ -50,9 +50,9 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     }
     for arm in ROBUSTNESS.arms:
         runs = outcomes.arm(arm.name)
-        texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}"
+        texts[f"sgg/{arm.name}/diverged"] = f"{runs.diverged} of {len(runs)}" if len(runs) else ""
         spreads = [grid_spread(of_seed) for of_seed in runs.grouped(lambda record: record.spec.seed).values()]
-        texts[f"sgg/{arm.name}/spread"] = interval_text(interval(s for s in spreads if s is not None), NO_GAP)
+        texts[f"sgg/{arm.name}/spread"] = gap_text(interval(s for s in spreads if s is not None), runs)
     texts |= setting(outcomes) | effects(outcomes) | speeds(outcomes) | scale_numbers(outcomes)
     return texts | variants(outcomes) | finetuning(outcomes) | standins(outcomes)
 
@@ -75,15 +75,15 @@ def setting(outcomes: SGGOutcomes) -> dict[str, str]:
 def effects(outcomes: SGGOutcomes) -> dict[str, str]:
     texts: dict[str, str] = {}
     for comparison in outcomes.present(PRETRAINED):
-        plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
-        scale = wrapped.mean_scale()
-        texts[f"sgg/{comparison.name}/gap"] = interval_text(wrapped.gap(plain), NO_GAP)
-        texts[f"sgg/{comparison.name}/matched-gap"] = interval_text(wrapped.gap(matched), NO_GAP)
-        texts[f"sgg/{comparison.name}/scale"] = "nan" if scale is None else f"{scale:.3f}"
+        plain, wrapped, matched = (outcomes.arm(arm.name) for arm in comparison.arms)
+        texts[f"sgg/{comparison.name}/gap"] = gap_text(wrapped.fresh.gap(plain.fresh), wrapped, plain)
+        texts[f"sgg/{comparison.name}/matched-gap"] = gap_text(wrapped.fresh.gap(matched.fresh), wrapped, matched)
+        texts[f"sgg/{comparison.name}/scale"] = scale_text(wrapped.fresh.mean_scale())
     for base, comparisons in PRETRAINING.items():
         for which in ("gap", "matched-gap"):
-            found = (f"{texts[f'sgg/{c.name}/{which}']} at {outcomes.size(c)}" for c in outcomes.present(comparisons))
-            texts[f"sgg/{base}/{which}s"] = " and ".join(found) or ABSENT
+            found = [(texts[f"sgg/{c.name}/{which}"], outcomes.size(c)) for c in outcomes.present(comparisons)]
+            told = (f"{text} at {size}" for text, size in found if text)
+            texts[f"sgg/{base}/{which}s"] = " and ".join(told)
     return texts
 
 
@@ -96,7 +96,7 @@ def speeds(outcomes: SGGOutcomes) -> dict[str, str]:
         for arm in comparison.arms:
             steps = list(outcomes.fresh.arm(arm.name).steps_to(loss).values())
             reached = f"{median(steps):,.0f}" if steps and isfinite(median(steps)) else "never"
-            texts[f"sgg/{arm.name}/steps"] = reached
+            texts[f"sgg/{arm.name}/steps"] = reached if outcomes.arm(arm.name).ran else ""
     return texts
 
 
@@ -109,10 +109,10 @@ def variants(outcomes: SGGOutcomes) -> dict[str, str]:
         for which in ("low", "mean", "high"):
             if (scale := runs.last_scale(which)) is not None:
                 texts[f"sgg/{arm.name}/{which}"] = f"{scale:.4f}"
-        texts[f"sgg/{arm.name}/gap"] = interval_text(runs.gap(outcomes.arm(NO_SGG.name)), NO_GAP)
+        texts[f"sgg/{arm.name}/gap"] = gap_text(runs.gap(outcomes.arm(NO_SGG.name)), runs, outcomes.arm(NO_SGG.name))
     for arm_name, schedule in SCHEDULES.items() if texts else ():
-        gap = outcomes.arm(arm_name).gap(outcomes.arm(schedule))
-        texts[f"sgg/{arm_name}/schedule-gap"] = interval_text(gap, NO_GAP, digits=4)
+        mine, scheduled = outcomes.arm(arm_name), outcomes.arm(schedule)
+        texts[f"sgg/{arm_name}/schedule-gap"] = gap_text(mine.gap(scheduled), mine, scheduled, digits=4)
     return texts
 
 
@@ -122,7 +122,7 @@ def finetuning(outcomes: SGGOutcomes) -> dict[str, str]:
     texts = {"sgg/minilm/runs": str(len({record.run_id for record in runs}))}
     for way, comparison in FINETUNING.items():
         plain, wrapped = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
-        texts[f"sgg/minilm/{way}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"), ABSENT, digits=4)
+        texts[f"sgg/minilm/{way}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"), digits=4)
     options = runs.records[0].spec.problem.options if len(runs) else {}
     # What the options leave out is the problem's default: all layers, embeddings trained.
     texts["sgg/minilm/layers"] = str(options.get("layers", "all"))
@@ -140,10 +140,10 @@ def standins(outcomes: SGGOutcomes) -> dict[str, str]:
         plain, wrapped, matched = (outcomes.arm(arm.name).fresh for arm in comparison.arms)
         edges = sum(tuning[arm.name].edge is not None for arm in comparison.arms if arm.name in tuning)
         spec = plain.records[0].spec if len(plain) else None
-        texts[f"sgg/{task}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"), ABSENT)
-        texts[f"sgg/{task}/matched-gain"] = interval_text(wrapped.gap(matched, "test_accuracy"), ABSENT)
+        texts[f"sgg/{task}/gain"] = interval_text(wrapped.gap(plain, "test_accuracy"))
+        texts[f"sgg/{task}/matched-gain"] = interval_text(wrapped.gap(matched, "test_accuracy"))
         texts[f"sgg/{task}/edges"] = str(edges)
-        texts[f"sgg/{task}/parameters"] = f"{plain.parameters:,}" if spec else ABSENT
-        texts[f"sgg/{task}/steps"] = str(spec.steps) if spec else ABSENT
-        texts[f"sgg/{task}/batch"] = str(spec.batch_size) if spec else ABSENT
+        texts[f"sgg/{task}/parameters"] = f"{plain.parameters:,}" if spec else ""
+        texts[f"sgg/{task}/steps"] = str(spec.steps) if spec else ""
+        texts[f"sgg/{task}/batch"] = str(spec.batch_size) if spec else ""
     return texts

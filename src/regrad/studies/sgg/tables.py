@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
 from regrad.studies.sgg.arms import ABLATIONS, FINETUNING, NO_SGG, SMALLEST, STANDINS, VARIANTS, Comparison, SGGArm
@@ -15,7 +15,7 @@ from regrad.studies.sgg.outcomes import PRETRAINED, SGGOutcomes
 
 def rate_text(runs: SGGOutcomes) -> str:
     rates = {record.spec.optimizer.lr for record in runs}
-    return significant(min(rates), 2) if rates else "diverged"
+    return significant(min(rates), 2) if rates else ""
 
 
 def scale_text(scale: float | None, digits: int = 3) -> str:
@@ -23,13 +23,14 @@ def scale_text(scale: float | None, digits: int = 3) -> str:
 
 
 def loss_text(runs: SGGOutcomes) -> str:
-    loss = runs.mean()
-    return f"{loss.estimate:.3f}" if loss else "diverged"
+    if loss := runs.mean():
+        return f"{loss.estimate:.3f}"
+    return "diverged" if len(runs) else NOT_RUN
 
 
 def perplexity_text(runs: SGGOutcomes) -> str:
     loss = runs.mean()
-    return f"{math.exp(loss.estimate):.2f}" if loss else "diverged"
+    return f"{math.exp(loss.estimate):.2f}" if loss else ""
 
 
 def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, metric: str, seen: dict[str, str]) -> dict:
@@ -45,7 +46,7 @@ def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, met
         **seen,
         "minus base": interval_text(to_base),
         "minus matched": interval_text(to_matched),
-        "div.": f"{runs.diverged}/{len(runs)}",
+        "div.": diverged_text(runs),
     }
 
 
@@ -55,8 +56,8 @@ def results_table(records: Sequence[Record]) -> pd.DataFrame:
     longer, factor = outcomes.part("budget"), outcomes.times
     for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
-            runs = outcomes.fresh.arm(arm.name)
-            seen = {"test loss [95 %]": interval_text(runs.mean(), "diverged"), "perplexity": perplexity_text(runs)}
+            own = outcomes.arm(arm.name)
+            seen = {"test loss [95 %]": end_text(own), "perplexity": perplexity_text(own.fresh)}
             cells = arm_cells(outcomes, comparison, arm, metric="test_loss", seen=seen)
             if factor:
                 cells[f"test loss, {factor} × steps"] = interval_text(longer.arm(arm.name).mean())
@@ -69,8 +70,8 @@ def standins_table(records: Sequence[Record]) -> pd.DataFrame:
     for comparison in outcomes.fresh.present(STANDINS.values()):
         for arm in comparison.arms:
             runs = outcomes.fresh.arm(arm.name)
-            accuracy = interval_text(runs.mean("test_accuracy"), "diverged")
-            seen = {"test acc. [95 %]": accuracy, "test loss": loss_text(runs)}
+            accuracy = end_text(outcomes.arm(arm.name), "test_accuracy")
+            seen = {"test acc. [95 %]": accuracy, "test loss": loss_text(runs) if len(runs) else ""}
             cells = arm_cells(outcomes, comparison, arm, metric="test_accuracy", seen=seen)
             lines.append({"task": comparison.task, "arm": arm.label} | cells)
     return pd.DataFrame(lines).rename(columns={"minus base": "minus AdamW"})
@@ -99,7 +100,7 @@ def variants_table(records: Sequence[Record]) -> pd.DataFrame:
                 "least S": low if arm.wrapper else "",
                 "mean S": mean,
                 "largest S": high if arm.wrapper else "",
-                "test loss": interval_text(runs.mean(), "diverged"),
+                "test loss": end_text(runs),
                 "minus AdamW": "" if arm is NO_SGG else interval_text(runs.gap(base)),
             }
         )
@@ -118,7 +119,7 @@ def ablations_table(records: Sequence[Record]) -> pd.DataFrame:
                 "mean S": scale_text(runs.mean_scale()),
                 "test loss": loss_text(runs),
                 "minus default": "" if arm is default else interval_text(gap, digits=4),
-                "div.": f"{runs.diverged}/{len(runs)}",
+                "div.": diverged_text(runs),
             }
         )
     return pd.DataFrame(lines)

@@ -8,7 +8,7 @@ from regrad.report.budgets import budgets, longer_cells
 from regrad.report.gates import WORDS, gate_text
 from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text, significant
+from regrad.report.tables import diverged_text, end_text, interval_text, significant
 from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.studies.sign_placement.arms import REFERENCE, arms_of
@@ -26,11 +26,11 @@ def results_table(records: Sequence[Record], tasks: Sequence[Task] = ()) -> pd.D
             {
                 "placement": arm.label,
                 "LR": rate(choices[arm.name].best),
-                "test loss [95 %]": interval_text(runs.mean(), "diverged"),
+                "test loss [95 %]": end_text(outcomes.arm(arm.name)),
                 "minus EMA [95 %]": interval_text(gap),
                 **longer_cells(budgets(outcomes, "language"), arm.name, REFERENCE.name),
                 "SNR": significant(snr[arm.name]) if arm.name in snr else "",
-                "div.": f"{runs.diverged}/{len(runs)}",
+                "div.": diverged_text(runs),
             }
         )
     lines += [{"placement": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
