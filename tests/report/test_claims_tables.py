@@ -28,9 +28,7 @@ def claim(name, study, sentence="a sentence"):
         "treatment": ["new"], "control": ["old"],
     }  # fmt: skip
     words = dict.fromkeys(["paper", "quotation", "place", "falsified"], "x")
-    return Claim(
-        id=name, source="primary", presets={"small": 5}, study=study, sentence=sentence, test=[test], **words
-    )
+    return Claim(id=name, source="primary", presets={"small": 5}, study=study, sentence=sentence, test=[test], **words)
 
 
 def plain(*claims):

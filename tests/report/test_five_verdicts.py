@@ -35,11 +35,14 @@ unit = "nats"
 treatment = ["new"]
 control = ["old"]
 """
-PROOF = LEDGER[: LEDGER.index("[[claim.test]]")] + """
+PROOF = (
+    LEDGER[: LEDGER.index("[[claim.test]]")]
+    + """
 [[claim.test]]
 kind = "construction"
 proof = "tests/test_x.py::test_it"
 """
+)
 NOISE = np.random.default_rng(11).normal(size=(2, 6))
 
 

@@ -8,6 +8,7 @@ from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load
 from regrad.report.ledger.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
 from regrad.report.ledger.tables import as_rows
+from regrad.report.words import comparison
 from regrad.studies.catalogue import PAPERS
 
 
@@ -23,6 +24,13 @@ ROWS = [
     row("D", "inconclusive", "dgs"),
     row("E", "not tested", "dgs"),
 ]
+
+
+def test_what_was_compared_is_told_in_words():
+    line = power_table([row("B", "inconclusive", detectable=0.3, margin=0.1) | {"comparison": "S1@resnet20 minus V4"}])
+    assert "DGS by its steps on ResNet-20 minus repaired ALSDGC" in line.replace("{-}", "-")
+    assert comparison("change from lr~B^0 to lr~B^1") == "change from a fixed learning rate to the linear rule"
+    assert comparison("graph over backward") == "the rewritten backward pass over an ordinary backward pass"
 
 
 def test_verdicts_are_counted_in_one_order_and_absent_kinds_left_out():

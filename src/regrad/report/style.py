@@ -9,6 +9,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from regrad.report.tables import NOT_RUN
 
@@ -48,11 +49,36 @@ def canvas(*, width: float = COLUMN_INCHES, height: float = 2.4, **subplots: Any
         yield figure, figure.subplots(**subplots)
 
 
+class FewRates(LogLocator):
+    """Ticks at 1, 2 and 5 of each decade where an axis has few of them, else at its decades."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        self.set_params(subs=(1, 2, 5) if vmax < 100 * vmin else (1,))
+        return super().tick_values(vmin, vmax)
+
+
+def rate_text(lr: float) -> str:
+    """Return a rate as narrow as it can be said: a power of ten by its exponent."""
+    exponent = np.log10(lr)
+    return f"$10^{{{exponent:.0f}}}$" if np.isclose(exponent, round(exponent)) else f"{lr:g}"
+
+
+def rate_axis(axis: Axes) -> None:
+    """Make a horizontal axis one of learning rates, whose labels fit into a narrow panel."""
+    axis.set(xscale="log", xlabel="learning rate (log scale)")
+    axis.xaxis.set_major_locator(FewRates())
+    axis.xaxis.set_major_formatter(FuncFormatter(lambda lr, _: f"{lr:g}" if lr >= 1e-4 else rate_text(lr)))
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
 def is_empty(axis: Axes) -> bool:
     """Whether nothing in an axis lies at places of its data: reference lines and words alone show no run."""
     lines = [line for line in axis.lines if np.size(line.get_xdata())]
     bars = [patch for patch in axis.patches if np.isfinite(patch.get_extents().get_points()).all()]
-    drawn = [*lines, *bars, *axis.images]
+    images = [
+        image for image in axis.images if np.isfinite(np.ma.filled(np.ma.asarray(image.get_array()), np.nan)).any()
+    ]
+    drawn = [*lines, *bars, *images]
     placed = any(all(artist.get_transform().contains_branch_seperately(axis.transData)) for artist in drawn)
     limits = (collection.get_datalim(axis.transData) for collection in axis.collections)
     return axis.axison and not placed and not any(np.isfinite(box.get_points()).all() for box in limits)

@@ -21,6 +21,8 @@ def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
         frame: Cells that are already formatted; ``$…$`` is not interpreted.
         columns: Column specification; the first left-aligned and the others right-aligned by default.
     """
+    if frame.empty:
+        return rf"\emph{{{NOT_RUN}}}"
     shape = columns or "l" + "r" * (frame.shape[1] - 1)
     # Not pandas' own escaping, which leaves quotation marks, dashes and < > to be read as something else.
     escaped = frame.astype(str).map(escape_tex)

@@ -7,6 +7,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from regrad.report.outcomes import Outcomes
+from regrad.report.style import rate_axis
 from regrad.report.tables import significant
 from regrad.statistics.tuning import Choice
 
@@ -43,4 +44,4 @@ def draw_tuning(axis: Axes, outcomes: Outcomes, arm: str, style: Mapping[str, An
     axis.plot([lr for lr, _ in finite], [mean for _, mean in finite], **style)
     if choice.best is not None:
         axis.plot(choice.best, choice.means[choice.best], "o", mfc="none", mec=style["color"], ms=8, mew=1)
-    axis.set(xscale="log", xlabel="learning rate (log scale)")
+    rate_axis(axis)

@@ -1,5 +1,7 @@
 """The one map from the code's keys to words: arms, metrics and tasks of the ledger, as its readers meet them."""
 
+import re
+
 DECODERS = {1: "smallest", 2: "middle", 3: "largest"}
 BASES = {"came": "CAME", "adafactor": "Adafactor", "lamb": "LAMB", "lora": "LoRA"}
 BEYOND = {"language": "on language", "transfer": "in transfer", "own": "on the custom network"}
@@ -177,6 +179,12 @@ TASKS = {
 def arm(name: str) -> str:
     """Return an arm's words; its own name where a new study has put none here."""
     return ARMS.get(name, name)
+
+
+def comparison(text: str) -> str:
+    """Return what was compared with its arms in words: ``"S1 minus adam"``, ``"change from a to b"``."""
+    parts = re.split(r"( minus | over |^change from | to )", text)
+    return "".join(part if place % 2 else arm(part) for place, part in enumerate(parts))
 
 
 def metric(name: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
+from regrad.report.words import comparison
 
 Plain = Mapping[str, Any]
 SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."
@@ -54,7 +55,8 @@ def numbers(rows: Sequence[Plain], papers: Iterable[str]) -> dict[str, str]:
 
 def power_table(rows: Sequence[Plain]) -> str:
     """Return a ``longtable`` of the comparisons left open: margin, what could have been seen, seeds."""
-    lines = [[*(escape_tex(row[key]) for key in ("id", "comparison", "unit")), *_seen(row)] for row in nulls(rows)]
+    told = [(row["id"], comparison(row["comparison"]), row["unit"], row) for row in nulls(rows)]
+    lines = [[*map(escape_tex, texts), *_seen(row)] for *texts, row in told]
     head = ["Claim", "Comparison", "Unit", "$n$", "Margin", r"Seen at 80\,\%", "$n$ needed"]
     return longtable("l" + text_column(0.4) + "lrrrr", head, lines)
 

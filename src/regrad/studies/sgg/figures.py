@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from regrad.report.marks import DASHED, error_bar
 from regrad.report.palette import BLUE, GREY, ORANGE
-from regrad.report.style import COLUMN_INCHES, PAGE_INCHES, canvas
+from regrad.report.style import COLUMN_INCHES, PAGE_INCHES, canvas, rate_axis, rate_text
 from regrad.report.tuning import draw_tuning
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
@@ -122,17 +122,12 @@ def draw_losses(axis: Axes, grid: pd.DataFrame, limits: tuple[float, float]) -> 
     return drawn
 
 
-def rate_text(lr: float) -> str:
-    """Return a rate as narrow as it can be said: a power of ten by its exponent."""
-    exponent = np.log10(lr)
-    return f"$10^{{{exponent:.0f}}}$" if np.isclose(exponent, round(exponent)) else f"{lr:g}"
-
-
 def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
     for place, (batch, losses) in enumerate(grid.iterrows()):
         color = (ORANGE, BLUE, GREY)[place % 3]
         axis.plot(grid.columns, losses, label=f"{label}, B = {batch}", ls=dashes, color=color)
-    axis.set(xscale="log", xlabel="learning rate (log scale)", ylabel="validation loss")
+    rate_axis(axis)
+    axis.set_ylabel("validation loss")
     axis.legend()
 
 
