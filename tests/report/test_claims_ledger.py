@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from regrad.pipeline.proofread import codes_in
 from regrad.report.ledger.evaluate import evaluate_all
 from regrad.report.ledger.load import load, load_ledger, parse_ledger
 from regrad.report.ledger.schema import arms_of
@@ -43,6 +44,13 @@ def test_a_construction_is_counted_once_and_the_formal_audit_proves_something_el
     proofs += [audit.proof for audit in audits]
     assert len(proofs) == len(set(proofs))
     assert sum(any(test.kind == "construction" for test in claim.test) for claim in claims) <= 6
+
+
+@pytest.mark.parametrize("claim", RAW["claim"], ids=lambda claim: claim["id"])
+def test_no_code_key_stands_in_what_is_read_of_a_claim(claim):
+    texts = [claim.get(field, "") for field in ("sentence", "short", "falsified", "note")]
+    # Files of this repository are named as such, and a test by its id where it proves a sentence.
+    assert [found for text in texts for found in codes_in(text) if not found.startswith("test id")] == []
 
 
 def test_what_latex_prints_of_the_ledger_is_ascii():
