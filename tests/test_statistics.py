@@ -107,6 +107,14 @@ def test_detectable_effect_falls_with_every_further_seed():
     assert all(first > second > 0 for first, second in itertools.pairwise(effects))
 
 
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("alpha", [0.05, 0.005, 0.001])
+def test_what_is_seen_with_a_high_power_at_a_small_level(n, alpha):
+    effect = detectable_effect(n, 0.99, alpha)
+    assert math.isfinite(effect)
+    assert effect > detectable_effect(n, 0.8, alpha) > 0
+
+
 def test_needed_n_at_the_ends():
     # Cohen's textbook value for d = .5 in a paired test at 80 % power is 34.
     assert needed_n(0.5) == 34

@@ -32,6 +32,8 @@ def detectable_effect(n: int, power: float = 0.8, alpha: float = 0.05) -> float:
         # Far above the root the other tail underflows to NaN: the power is 1 there.
         return 1 - power if math.isnan(reached) else float(reached) - power
 
+    while excess(top) < 0:  # the sum of two quantiles is short at two or three pairs and a small level
+        top *= 2
     # Bracketed, because statsmodels' own solver returns the negative root at some n (73, 87, 92).
     return float(optimize.brentq(excess, 0, top))
 
