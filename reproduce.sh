@@ -118,7 +118,7 @@ test)
     fi
     case ${1:-} in
     --slow) shift && install_triton && set -- -m slow "${workers[@]}" "$@" ;;
-    --reliability) shift && set -- -m reliability tests/reliability "$@" ;;
+    --reliability) shift && set -- -m reliability tests/reliability "${workers[@]}" "$@" ;;
     esac
     exec "$PYTHON" -m pytest "$@"
     ;;

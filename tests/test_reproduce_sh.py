@@ -119,7 +119,10 @@ def test_a_changed_lock_is_installed_again(checkout, file):
         (("tset",), "-m|regrad|tset|"),
         (("test", "-k", "a or b"), "-m|pytest|-k|a or b|"),
         (("test", "--slow", "-x"), "-m|pytest|-m|slow|--numprocesses|auto|--maxprocesses|8|--dist|worksteal|-x|"),
-        (("test", "--reliability", "-x"), "-m|pytest|-m|reliability|tests/reliability|-x|"),
+        (
+            ("test", "--reliability", "-x"),
+            "-m|pytest|-m|reliability|tests/reliability|--numprocesses|auto|--maxprocesses|8|--dist|worksteal|-x|",
+        ),
     ],
     ids=str,
 )
