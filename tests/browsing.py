@@ -34,15 +34,20 @@ def watched(browser, own, patience):
         contexts.append(browser.new_context(**options))
         page = contexts[-1].new_page()
         page.set_default_timeout(patience)
-        page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(f"request: {r.url}"))
+        listen(page, own, complaints)
         return page
 
     yield new_page
     for context in contexts:
         context.close()
     assert complaints == []
+
+
+def listen(page, own, complaints):
+    """Add to a list what a page complains of, and what it asks another host than ``own`` for."""
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith(own) else complaints.append(f"request: {r.url}"))
 
 
 class Silent(SimpleHTTPRequestHandler):

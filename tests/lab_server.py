@@ -10,11 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+START = "results/lab/start.ipynb"
 
 
 @contextmanager
 def lab(folder, *, prefix="/"):
-    """A server in a fresh home; yield its address with the token, and end it as Ctrl-C does."""
+    """A server in a fresh home; yield the address of its first page, with the token, and end it as Ctrl-C does."""
     home = folder / "home"
     home.mkdir()
     log = folder / "lab.log"
@@ -26,7 +27,9 @@ def lab(folder, *, prefix="/"):
         "IPYTHONDIR": str(home / "ipython"),
         "OMP_NUM_THREADS": "1",
     }
+    subprocess.run([sys.executable, "-m", "regrad.pipeline.start_page"], cwd=ROOT, env=environment, check=True)
     words = ["--notebook-dir=.", "--no-browser", "--port=0", f"--ServerApp.base_url={prefix}"]
+    words += [f"--LabApp.default_url=/lab/tree/{START}"]
     words += ["--allow-root"] if os.getuid() == 0 else []
     with log.open("w") as output:
         command = [sys.executable, "-m", "jupyter", "lab", *words]
@@ -48,9 +51,8 @@ def lab(folder, *, prefix="/"):
 
 def address(process, log):
     for _ in range(600):
-        found = re.search(r"(http://127\.0\.0\.1:\d+\S*/)lab\S*\?token=(\w+)", log.read_text())
-        if found:
-            return found.groups()
+        if found := re.search(r"http://127\.0\.0\.1:\d+\S*\?token=\w+", log.read_text()):
+            return found.group()
         assert process.poll() is None, log.read_text()[-2000:]
         time.sleep(0.2)
     raise AssertionError(log.read_text()[-2000:])

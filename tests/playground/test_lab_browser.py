@@ -1,14 +1,20 @@
-"""The playgrounds in the real JupyterLab, looked at by headless Chromium: loopback, with its token."""
+"""The playgrounds in the real JupyterLab, looked at by headless Chromium: loopback, with its token, behind a prefix.
+
+One page for all of them, as JupyterLab takes longer to load than any playground: each is opened by its link on the
+start page, run by the menu, and closed. What a control does is known when the kernel has answered, not after a while.
+"""
 
 import hashlib
+import re
 import subprocess
 import time
-from pathlib import Path
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 
-from browsing import CHROMIUM, chromium, watched
-from lab_server import ROOT, lab
+from browsing import CHROMIUM, chromium, listen
+from lab_server import ROOT, START, lab
 
 pytest.importorskip("playwright.sync_api", reason="needs playwright")
 pytest.importorskip("ipywidgets", reason="needs ipywidgets")
@@ -20,156 +26,199 @@ PATIENCE = 180_000
 PREFIX = "/behind/a/proxy/"
 PLAYGROUNDS = ("records", "learning_rate", "two_arms", "referee", "sign", "clusters", "rules", "train_one")
 PLAYGROUNDS += ("odd_picture", "own_statistic")
-PICTURE = "img.widget-image"
+SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"
+PICTURE = f"{SHOWN} img.widget-image"
+IDLE = re.compile(rb'"execution_state": ?"idle"')
 
 
-@pytest.fixture(scope="module")
-def address(tmp_path_factory):
-    with lab(tmp_path_factory.mktemp("lab"), prefix=PREFIX) as found:
-        yield found
+class Wire:
+    """What goes between a page and its kernels: how many controls wait for an answer, and how many pictures came."""
+
+    def __init__(self, page):
+        self.sent = self.answered = self.pictures = 0
+        page.on("websocket", self.tap)
+
+    def tap(self, socket):
+        socket.on("framesent", self.out)
+        socket.on("framereceived", self.back)
+
+    def out(self, frame):
+        self.sent += b'"comm_msg"' in octets(frame)
+
+    def back(self, frame):
+        frame = octets(frame)
+        self.answered += b'"comm_msg"' in frame and IDLE.search(frame) is not None
+        self.pictures += b'"comm_msg"' in frame and b"\x89PNG" in frame
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with chromium(PATIENCE) as opened:
-        yield opened
+def octets(frame):
+    return frame.encode() if isinstance(frame, str) else frame
 
 
-@pytest.fixture
-def opened(browser, address):
-    """Open a file of the checkout; whatever the page complains of, or asks another host for, fails the test."""
-    url, token = address
-    with watched(browser, ("data:", "blob:", url, url.replace("http", "ws", 1)), PATIENCE) as new_page:
+class Desk:
+    """A page with the lab's start page in it, from which playgrounds are opened."""
 
-        def show(name):
-            page = new_page(viewport={"width": 1400, "height": 1300})
-            # A workspace of its own: another would come back with the notebooks that were open in it.
-            page.goto(f"{url}lab/workspaces/{Path(name).stem}/tree/{name}?token={token}")
-            page.wait_for_selector(".jp-NotebookPanel .jp-Cell")
-            return page
+    def __init__(self, page, complaints):
+        self.page, self.complaints, self.wire = page, complaints, Wire(page)
+        cells = (ROOT / "notebooks" / "playground" / "start.ipynb").read_text()
+        self.links = {
+            name: text for text, name in re.findall(r"\[([^\]]+)\]\([./]+notebooks/playground/(\w+)\.ipynb\)", cells)
+        }
 
-        yield show
+    @contextmanager
+    def playground(self, name):
+        """Open a playground by its link and run it; save and close it at the end."""
+        with self.page.expect_websocket(lambda socket: "/api/kernels/" in socket.url):
+            self.page.click(f'{SHOWN} .jp-RenderedMarkdown a:text-is("{self.links[name]}")')
+        self.page.wait_for_selector(f'.lm-TabBar-tab.jp-mod-current:has-text("{name}.ipynb")')
+        self.run_all()
+        yield self
+        with self.page.expect_response(lambda r: r.request.method == "PUT" and f"{name}.ipynb?" in r.url):
+            self.choose("File", "Save Notebook")
+        self.choose("File", "Close and Shut Down Notebook…")
+        self.page.click('.jp-Dialog button:has-text("Shut Down")')
+        self.page.wait_for_selector('.lm-TabBar-tab.jp-mod-current:has-text("start.ipynb")')
 
+    def choose(self, menu, item):
+        self.page.click(f'.lm-MenuBar-itemLabel:text-is("{menu}")')
+        self.page.click(f'.lm-Menu-itemLabel:text-is("{item}")')
 
-def run_all(page, *, restart=False):
-    """Use the menu, as people do, once the kernel is there."""
-    page.wait_for_selector('text="Python 3 (ipykernel) | Idle"')
-    page.click('.lm-MenuBar-itemLabel:text-is("Run")')
-    page.click('.lm-Menu-itemLabel:text-is("Restart Kernel and Run All Cells…")' if restart else
-               '.lm-Menu-itemLabel:text-is("Run All Cells")')  # fmt: skip
-    if restart:
-        page.click('.jp-Dialog button:has-text("Restart")')
-    page.wait_for_selector(PICTURE)
+    def run_all(self, *, restart=False):
+        """Use the menu, as people do, once the kernel is there."""
+        self.page.wait_for_selector('text="Python 3 (ipykernel) | Idle"')
+        self.choose("Run", "Restart Kernel and Run All Cells…" if restart else "Run All Cells")
+        if restart:
+            self.page.click('.jp-Dialog button:has-text("Restart")')
+            self.page.wait_for_selector(PICTURE, state="detached")
+        self.page.wait_for_selector(PICTURE)
 
+    @property
+    def panels(self):
+        """The playgrounds of the notebook: their boxes, in which controls stand above a picture."""
+        return self.page.locator(f"{SHOWN} .jupyter-widgets.widget-vbox:has(> img.widget-image)")
 
-def seen(page, number):
-    """The bytes of a picture, by their hash."""
-    script = "async n => Array.from(new Uint8Array(await (await fetch(n.src)).arrayBuffer()))"
-    return hashlib.sha256(bytes(page.locator(PICTURE).nth(number).evaluate(script))).hexdigest()
+    def seen(self, number):
+        """The bytes of a picture, by their hash."""
+        script = "async n => Array.from(new Uint8Array(await (await fetch(n.src)).arrayBuffer()))"
+        return hashlib.sha256(bytes(self.page.locator(PICTURE).nth(number).evaluate(script))).hexdigest()
 
+    def moved(self, number, act):
+        """Whether a picture becomes another; known when the kernel has answered everything that was sent."""
+        picture, wire = self.page.locator(PICTURE).nth(number), self.wire
+        before, sent, pictures = picture.get_attribute("src"), wire.sent, wire.pictures
+        act()
+        self.wait(lambda: wire.sent > sent, 3.0)  # nothing is sent where a slider was at its end
+        self.wait(lambda: wire.answered >= wire.sent, PATIENCE / 1000)
+        if wire.pictures == pictures:
+            return False
+        self.page.wait_for_function(
+            "([query, number, before]) => document.querySelectorAll(query)[number].src !== before",
+            arg=[PICTURE, number, before],
+        )
+        return True
 
-def panels(page):
-    """Each playground of a page: its box, in which controls stand above a picture."""
-    return page.locator(f".jupyter-widgets.widget-vbox:has(> {PICTURE})")
+    def wait(self, happened, seconds):
+        end = time.monotonic() + seconds
+        while not happened() and time.monotonic() < end:
+            self.page.wait_for_timeout(10)
+
+    def move_everything(self, *, undo):
+        """Move every control of every panel; return those that moved no picture.
+
+        With ``undo`` each is put back, where one setting can leave the others nothing to decide.
+        """
+        still = []
+        for number in range(self.panels.count()):
+            for name, tries in moves(self.panels.nth(number)):
+                for act, back in tries:
+                    if self.moved(number, act):
+                        if undo:
+                            self.moved(number, back)
+                        break
+                else:
+                    still.append(f"panel {number}, {name}")
+        return still
 
 
 def moves(panel):
-    """How each control can be moved, a little and then more; from the last list, which depends on those before it."""
+    """How each control can be moved and put back; from the last list, which depends on those before it."""
     for number in reversed(range(panel.locator("select").count())):
         select = panel.locator("select").nth(number)
-        count = select.locator("option").count()
-        if count == 1:
-            continue
-        yield f"list {number}", [lambda k=k, s=select: s.select_option(index=k) for k in range(min(count, 4))]
+        now, count = select.evaluate("n => n.selectedIndex"), select.locator("option").count()
+        others = [(now + k) % count for k in range(1, min(count, 4))]
+        back = partial_select(select, now)
+        if others:
+            yield f"list {number}", [(partial_select(select, k), back) for k in others]
     for number in range(panel.locator(".noUi-handle").count()):
         handle = panel.locator(".noUi-handle").nth(number)
-        yield f"slider {number}", [lambda key=key, h=handle: h.press(key) for key in ("ArrowRight", "ArrowLeft") * 2]
+        at_end = handle.evaluate("n => n.ariaValueNow === n.ariaValueMax")
+        keys = ("ArrowLeft", "ArrowRight") if at_end else ("ArrowRight", "ArrowLeft")
+        there, back = ((lambda key=key, h=handle: h.press(key)) for key in keys)
+        yield f"slider {number}", [(there, back), (there, back)]
     for number in range(panel.locator("input[type=checkbox]").count()):
-        yield f"switch {number}", [panel.locator("input[type=checkbox]").nth(number).click]
+        click = panel.locator("input[type=checkbox]").nth(number).click
+        yield f"switch {number}", [(click, click)]
 
 
-def changed(page, number, before, seconds):
-    """Whether the picture becomes another within some seconds, and after how many."""
-    start = time.monotonic()
-    while time.monotonic() - start < seconds:
-        if seen(page, number) != before:
-            return time.monotonic() - start
-        page.wait_for_timeout(50)
-    return None
+def partial_select(select, index):
+    return lambda: select.select_option(index=index)
 
 
-def move_everything(page, seconds, *, back=""):
-    """Move every control of every panel; return those that moved no picture, and the slowest answer.
+@pytest.fixture(scope="module")
+def page_of_the_lab(tmp_path_factory):
+    """The start page as its printed address leads to it, with its complaints."""
+    complaints = []
+    with lab(tmp_path_factory.mktemp("lab"), prefix=PREFIX) as address, chromium(PATIENCE) as browser:
+        page = browser.new_page(viewport={"width": 1400, "height": 1300})
+        page.set_default_timeout(PATIENCE)
+        host = f"://{urlsplit(address).netloc}{PREFIX}"
+        listen(page, ("data:", "blob:", f"http{host}", f"ws{host}"), complaints)
+        desk = Desk(page, complaints)
+        page.goto(address)
+        page.wait_for_selector(".jp-NotebookPanel .jp-RenderedImage img")
+        yield desk
 
-    ``back`` is a list's option that is chosen again after each control, where without it the others decide nothing.
-    """
-    still, slowest = [], 0.0
-    for number in range(panels(page).count()):
-        for name, tries in moves(panels(page).nth(number)):
-            for act in tries:
-                before = seen(page, number)
-                act()
-                if (took := changed(page, number, before, seconds)) is not None:
-                    slowest = max(slowest, took)
-                    if back:
-                        before = seen(page, number)
-                        page.locator("select", has=page.locator(f"option:text-is({back!r})")).first.select_option(back)
-                        changed(page, number, before, 3.0)
-                    break
-            else:
-                still.append(f"panel {number}, {name}")
-    return still, slowest
+
+@pytest.fixture
+def desk(page_of_the_lab):
+    """The desk; nothing that a test does makes the page complain, or changes a file that git knows."""
+    before = state_of_git(), generated()
+    yield page_of_the_lab
+    assert (state_of_git(), generated()) == before
+    said = page_of_the_lab.complaints[:]
+    page_of_the_lab.complaints.clear()
+    assert said == []
 
 
 def state_of_git():
-    done = subprocess.run(
-        ["git", "status", "--porcelain", "notebooks", "paper", "results"], cwd=ROOT, capture_output=True, text=True
-    )
-    return done.stdout
+    command = ["git", "status", "--porcelain", "notebooks", "paper", "results"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
 
-def test_two_arms_are_compared_in_the_lab_and_nothing_is_written(opened):
-    before = state_of_git()
-    generated = sorted((ROOT / "paper" / "generated").rglob("*"))
-    page = opened("notebooks/playground/two_arms.ipynb")
-    assert page.locator("text=Jupyter news").count() == 0
-    run_all(page)
-    assert panels(page).count() == 1
-    still, _ = move_everything(page, 20.0)
-    assert still == []
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1000)
-    assert state_of_git() == before
-    assert sorted((ROOT / "paper" / "generated").rglob("*")) == generated
+def generated():
+    return sorted((path, path.stat().st_mtime) for path in (ROOT / "paper" / "generated").rglob("*"))
+
+
+def test_the_start_page_leads_to_two_arms_which_are_compared_and_nothing_is_written(desk):
+    assert desk.page.url.endswith(f"{PREFIX}lab/tree/{START}")
+    assert desk.page.locator("text=Jupyter news").count() == 0
+    with desk.playground("two_arms"):
+        assert desk.panels.count() == 1
+        assert desk.move_everything(undo=False) == []
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", [name for name in PLAYGROUNDS if name != "two_arms"])
-def test_every_control_of_every_playground_moves_its_figure(opened, name):
-    before = state_of_git()
-    page = opened(f"notebooks/playground/{name}.ipynb")
-    run_all(page)
-    expected = 2 if name == "rules" else 1
-    panels(page).nth(expected - 1).wait_for()
-    assert panels(page).count() == expected
-    # Another gate than the ledger's can leave nothing to decide, whatever else is moved.
-    waits, back = (8.0, "the ledger's") if name == "referee" else (20.0, "")
-    still, _ = move_everything(page, waits, back=back)
-    # Study, gate and margin change the referee's board only where a gate is shut or a claim has its runs.
-    may = {"panel 0, list 0", "panel 0, list 1", "panel 0, slider 0"} if name == "referee" else set()
-    assert set(still) <= may
-    page.keyboard.press("Control+s")
-    page.wait_for_timeout(1000)
-    assert state_of_git() == before
-
-
-@pytest.mark.slow
-def test_restart_and_run_all_shows_the_same_figure(opened):
-    page = opened("notebooks/playground/sign.ipynb")
-    run_all(page)
-    first = seen(page, 0)
-    run_all(page, restart=True)
-    page.wait_for_timeout(3000)
-    page.wait_for_selector(PICTURE)
-    assert seen(page, 0) == first
+def test_every_control_of_every_playground_moves_its_figure(desk, name):
+    with desk.playground(name):
+        expected = 2 if name == "rules" else 1
+        desk.panels.nth(expected - 1).wait_for()
+        assert desk.panels.count() == expected
+        still = desk.move_everything(undo=name == "referee")
+        assert still == []
+        if name == "sign":  # also after a restart: then with the values of its cell
+            desk.run_all(restart=True)
+            moved = desk.seen(0)
+            desk.run_all(restart=True)
+            assert desk.seen(0) == moved
