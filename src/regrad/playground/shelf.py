@@ -128,7 +128,7 @@ class Shelf:
 
 
 def finder(found: dict[str, Run]) -> Callable[[Spec], Record | None]:
-    return lambda spec: found[spec.key()].record if spec.key() in found else None
+    return lambda spec: run.record if (run := found.get(spec.key())) else None
 
 
 @lru_cache(maxsize=4)

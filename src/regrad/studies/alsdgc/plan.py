@@ -73,9 +73,10 @@ def tuned_part(sizes: Sizes, part: str, records: Iterable[Record], fresh: FreshS
 
 def settled_norm(tuning: Iterable[Spec], records: Iterable[Record], part: str) -> str | None:
     """Return the fixed norm that tuned best, once every norm's tuning has ended; it then stays the same."""
-    here = {record.spec.key() for record in records}
+    own = [record for record in records if record.spec.tags["part"] == part and record.spec.tags["arm"] in NORMS]
+    here = {record.spec.key() for record in own}
     ended = all(spec.key() in here for spec in tuning if spec.tags["arm"] in NORMS)
-    return best_norm(records, part) if ended else None
+    return best_norm(own, part) if ended else None
 
 
 def best_norm(records: Iterable[Record], part: str) -> str | None:
