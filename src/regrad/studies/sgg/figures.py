@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from regrad.report.marks import DASHED, error_bar
 from regrad.report.palette import BLUE, GREY, ORANGE
@@ -80,7 +81,8 @@ def draw_scales(axis: Axes, outcomes: SGGOutcomes) -> None:
         dashes = {} if arm.wrapper else {"ls": "--", "marker": ""}
         axis.plot([round(step / interval) for step in steps], scales, **arm.style | dashes)
     axis.set(xlabel="reclusters", ylabel="mean scale S")
-    axis.legend()
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axis.legend(loc="upper right", bbox_to_anchor=(1, 0.94))  # between the lines near 1 and those that fall
 
 
 def fig_scales(records: Sequence[Record]) -> Figure:
