@@ -60,7 +60,12 @@ def end_text(own: Outcomes, metric: str = "test_loss", digits: int = 3) -> str:
         digits: Decimals.
     """
     runs = own.fresh or own.results
-    return interval_text(runs.mean(metric), "diverged" if own.ran else NOT_RUN, digits)
+    return interval_text(runs.mean(metric), why_no_end(own), digits)
+
+
+def why_no_end(own: Outcomes) -> str:
+    """Return why an arm has no final number: it diverged, or was not run."""
+    return "diverged" if own.ran else NOT_RUN
 
 
 def gap_text(gap: Interval | None, *arms: Outcomes, digits: int = 3) -> str:

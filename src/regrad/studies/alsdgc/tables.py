@@ -8,7 +8,7 @@ import pandas as pd
 from regrad.report.gates import WORDS, gate_text
 from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant, typical
+from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical, why_no_end
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.statistics.tuning import Choice
@@ -106,7 +106,7 @@ def gate_cell(outcomes: Outcomes, task: str, gate: Task | None) -> str:
         return ""
     own = outcomes.part(task).arm("clip-1")
     ends = own.results.ends(gate.metric.partition("/")[0])
-    reached = f"{fmean(ends.values()):.1f}" if ends else "diverged" if own.ran else NOT_RUN
+    reached = f"{fmean(ends.values()):.1f}" if ends else why_no_end(own)
     return f"{reached} ({gate_text(gate, 1)})"
 
 

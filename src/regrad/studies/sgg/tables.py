@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant
+from regrad.report.tables import diverged_text, end_text, interval_text, significant, why_no_end
 from regrad.report.tuning import tuning_row
 from regrad.results import Record
 from regrad.studies.sgg.arms import ABLATIONS, FINETUNING, NO_SGG, SMALLEST, STANDINS, VARIANTS, Comparison, SGGArm
@@ -23,9 +23,8 @@ def scale_text(scale: float | None, digits: int = 3) -> str:
 
 
 def loss_text(runs: SGGOutcomes) -> str:
-    if loss := runs.mean():
-        return f"{loss.estimate:.3f}"
-    return "diverged" if len(runs) else NOT_RUN
+    loss = runs.mean()
+    return f"{loss.estimate:.3f}" if loss else why_no_end(runs)
 
 
 def perplexity_text(runs: SGGOutcomes) -> str:
