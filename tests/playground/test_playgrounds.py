@@ -12,6 +12,7 @@ import torch
 
 from micro_adam_records import study_records
 from regrad import archive
+from regrad.groups import arm_of
 from regrad.playground import bowl, browser, clusters, own, pairs, rates, referee, rules, signs, training
 from regrad.playground.controls import started
 from regrad.playground.explore import Explored, explore
@@ -264,15 +265,25 @@ def test_a_published_run_that_is_trained_anew_is_its_own_curve():
     assert (other.problem, other.steps) == (record.spec.problem, record.spec.steps)
 
 
-def test_problems_are_offered_whose_quickest_run_is_short_however_slow_the_others_machine_was(shelf):
-    offered = training.parts(shelf)
+def test_arms_are_offered_whose_quickest_run_is_short_however_slow_the_others_machine_was(shelf):
+    offered = training.offers(shelf)
     assert len(offered) >= 2  # or the list of problems moves nothing
-    for name, outcomes in offered.items():
+    for name, offer in offered.items():
         study, part = name.split(", ")
-        went = [r.went.seconds for r in shelf.of(study) if r.record.spec.tags["part"] == part and r.went]
-        assert min(went) <= training.SECONDS
-        assert {r.spec.tags["phase"] for r in outcomes} == {"fresh"}
+        assert {r.spec.tags["phase"] for r in offer.fresh} == {"fresh"}
+        for arm in offer.fresh.arms:
+            runs = [r for r in shelf.of(study) if arm_of(r.record.spec) == (part, arm) and r.record.finite]
+            assert min(r.went.seconds for r in runs) == offer.seconds[arm] <= training.QUICK
     assert training.said("alsdgc, lstm") == "ALSDGC, sentiment"
+
+
+def test_a_longer_run_is_trained_as_far_as_one_waits():
+    """To an evaluation, where the published curves have a point; the schedule stays that of the whole run."""
+    spec = study_records()[0].spec.model_copy(update={"steps": 400, "evaluations": 10})
+    assert training.last_step(spec, training.SECONDS / 2) == training.last_step(spec, training.SECONDS) == 400
+    assert training.last_step(spec, 2 * training.SECONDS) == 200
+    assert training.last_step(spec, 2.1 * training.SECONDS) == 160
+    assert training.last_step(spec, 1000 * training.SECONDS) == 40
 
 
 def test_a_statistic_of_your_own_that_is_not_finite_is_one_line(tmp_path):

@@ -32,6 +32,8 @@ class Outcomes:
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.records: tuple[Record, ...] = tuple(records)
+        self.splits: dict[str, dict[str | None, Self]] = {}  # by tag and value: claims ask for the same arms again
+        self.chosen: dict[str, dict[str, Choice]] = {}  # by metric
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -41,9 +43,24 @@ class Outcomes:
 
     def where(self, **tags: str | Iterable[str]) -> Self:
         """Return the runs whose spec has these tags; several values of one tag are alternatives."""
-        wanted = {name: {value} if isinstance(value, str) else set(value) for name, value in tags.items()}
-        kept = (r for r in self.records if all(r.spec.tags.get(name) in values for name, values in wanted.items()))
-        return type(self)(kept)
+        found = self
+        for name, value in tags.items():
+            if isinstance(value, str):
+                found = found.split(name).get(value) or type(self)(())
+            elif len(values := set(value)) == 1:
+                found = found.where(**{name: values.pop()})
+            else:
+                found = type(self)(r for r in found.records if r.spec.tags.get(name) in values)
+        return found
+
+    def split(self, tag: str) -> dict[str | None, Self]:
+        """Return the runs by the value of a tag, None where a spec has no such tag."""
+        if tag not in self.splits:
+            found: dict[str | None, list[Record]] = {}
+            for record in self.records:
+                found.setdefault(record.spec.tags.get(tag), []).append(record)
+            self.splits[tag] = {value: type(self)(records) for value, records in found.items()}
+        return self.splits[tag]
 
     def part(self, *names: str) -> Self:
         return self.where(part=names)
@@ -94,7 +111,9 @@ class Outcomes:
         return {value: type(self)(found[value]) for value in sorted(found)}
 
     def choices(self, metric: str = "validation_loss") -> dict[str, Choice]:
-        return choose(rows(list(self.records), metric, TUNE))
+        if metric not in self.chosen:
+            self.chosen[metric] = choose(rows(list(self.records), metric, TUNE))
+        return self.chosen[metric]
 
     @property
     def untrainable(self) -> list[str]:

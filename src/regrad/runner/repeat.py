@@ -1,11 +1,10 @@
 """Repeat a published run, whole or up to its second evaluation, and say where it differs from its record."""
 
-import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from regrad.results import Record, run_id
+from regrad.results import Record, Spec, run_id
 
 if TYPE_CHECKING:
     from regrad.runner.train import Curves, Moving
@@ -32,14 +31,11 @@ class Beginning(Exception):  # noqa: N818 - it is no error: it ends a run where 
     """A run has gone as far as was asked."""
 
 
-class UntilSecondEvaluation:
-    """Stops a run at its first step after the second evaluation, by the hooks through which checkpoints are kept."""
+class Until:
+    """Stops a run at its first step after step ``last``, by the hooks through which checkpoints are kept."""
 
-    def __init__(self, record: Record) -> None:
-        from regrad.runner.train import evaluation_steps
-
-        # The second: the first is the untrained model, in which no optimizer has had a say.
-        self.last = sorted(evaluation_steps(record.spec.steps, record.spec.evaluations))[:2][-1]
+    def __init__(self, last: int) -> None:
+        self.last = last
         self.curves: Curves | None = None
 
     def resume(self, moving: "Moving") -> int:
@@ -47,7 +43,7 @@ class UntilSecondEvaluation:
         return 0
 
     def after(self, step: int, moving: "Moving") -> None:
-        """Stop once the evaluation is behind; it comes before the step that follows it."""
+        """Stop once an evaluation at the last step is behind; it comes before the step that follows it."""
         if step > self.last:
             raise Beginning
 
@@ -78,24 +74,31 @@ def _whole(task: Repeat) -> str:
 
 
 def _begun(task: Repeat) -> str:
-    points, last = begin(task.record, task.cache)
+    from regrad.runner.train import evaluation_steps
+
+    spec = task.record.spec
+    # The second: the first is the untrained model, in which no optimizer has had a say.
+    last = sorted(evaluation_steps(spec.steps, spec.evaluations))[:2][-1]
+    curves, _ = begin(spec, last, cache=task.cache, device=task.record.fingerprint.device)
+    points = {name: dict(zip(x, y, strict=True)) for name, (x, y) in curves.points.items()}
     return first_difference(task.record, points, last)
 
 
-def begin(record: Record, cache: Path) -> tuple[dict[str, dict[float, float]], int]:
-    """Run a spec up to its second evaluation; return its curves, each step to number, and that evaluation's step."""
+def begin(spec: Spec, last: int, *, cache: Path, device: str) -> "tuple[Curves, bool]":
+    """Run a spec up to what is recorded at step ``last``; return its curves and whether it stayed finite."""
     import torch
 
     from regrad.runner.build import build_problem
     from regrad.runner.train import train
 
     torch.set_num_threads(1)
-    problem = build_problem(record.spec, cache=cache, device=record.fingerprint.device)
-    until = UntilSecondEvaluation(record)
-    with contextlib.suppress(Beginning):
-        train(record.spec, problem, problem.init_model(), until)
-    assert until.curves is not None
-    return {name: dict(zip(x, y, strict=True)) for name, (x, y) in until.curves.points.items()}, until.last
+    problem = build_problem(spec, cache=cache, device=device)
+    until = Until(last)
+    try:
+        return train(spec, problem, problem.init_model(), until)
+    except Beginning:
+        assert until.curves is not None
+        return until.curves, True
 
 
 def first_difference(record: Record, points: dict[str, dict[float, float]], last: int) -> str:
