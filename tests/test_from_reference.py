@@ -152,7 +152,11 @@ def test_a_fact_is_kept_in_order_with_any_keys_and_read_back_without_computing(t
     second = Exporter(tmp_path / "second", **about, published=tmp_path / "first")
     kept = first.fact("some-curves", lambda name: value | {"name": name}, "n")
     read = second.fact("some-curves", pytest.fail, "computed again")
-    assert kept == read == decode(encode(value)) | {"name": "n"}
+    (tmp_path / "first").rename(tmp_path / SET)
+    of_runs_alone = Exporter(tmp_path / "third", **about, published=tmp_path / "full-cuda")
+    borrowed = of_runs_alone.fact("some-curves", pytest.fail, "computed again")
+    (tmp_path / SET).rename(tmp_path / "first")
+    assert kept == read == borrowed == decode(encode(value)) | {"name": "n"}
     (tmp_path / "first" / "live" / "some-curves.json").write_text('{"payload": 1, "sha256": "0"}')
     with pytest.raises(ValueError, match="checksum mismatch"):
         second.fact("some-curves", pytest.fail, "computed again")

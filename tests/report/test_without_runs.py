@@ -1,16 +1,23 @@
 """What did not run is never said to have diverged: tables and numbers of published runs, of one part and all finite."""
 
 import re
+import warnings
+from inspect import signature
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
 from regrad.playground.shelf import Shelf
 from regrad.published import SET
+from regrad.report.export import rendered
+from regrad.report.gates import tasks_of
 from regrad.report.outcomes import Outcomes
+from regrad.report.style import say_where_empty
 from regrad.report.tables import NO_GAP, NOT_RUN, diverged_text, end_text, gap_text
 from regrad.studies.alsdgc import numbers as alsdgc_numbers
 from regrad.studies.alsdgc import tables as alsdgc_tables
+from regrad.studies.dgs import chapter as dgs_chapter
 from regrad.studies.dgs import numbers as dgs_numbers
 from regrad.studies.dgs import tables as dgs_tables
 from regrad.studies.micro_adam import numbers as micro_adam_numbers
@@ -21,6 +28,7 @@ from regrad.studies.sign_placement import numbers as sign_numbers
 from regrad.studies.sign_placement import tables as sign_tables
 
 ROOT = Path(__file__).parents[2]
+LEDGER = ROOT / "paper" / "claims.toml"
 REPAIRED = [{"largest difference to SGD": 1.0, "scaling lines": "used", "steps": 1}]
 # The part that stays, and what the study makes of its records: data frames, and one mapping of numbers.
 MADE = {
@@ -105,3 +113,38 @@ def test_an_arm_lost_in_its_tuning_has_diverged(records):
     lost = [run.model_copy(update={"status": "diverged"}) for run in tuning]
     assert end_text(Outcomes(lost).arm("ema")) == "diverged"
     assert end_text(Outcomes(tuning).arm("ema")) == NOT_RUN
+
+
+def figures():
+    """Every figure of runs, as the notebooks know them: study, and the function's place."""
+    for study in MADE:
+        for path in sorted((ROOT / "src" / "regrad" / "studies" / study).glob("*.py")):
+            for name in re.findall(r"^def (fig_\w+)\(records\b", path.read_text(), re.MULTILINE):
+                yield study, f"regrad.studies.{study}.{path.stem}:{name}"
+
+
+def drawn(study, place, runs):
+    draw = resolve_name(place)
+    known = {"margin": 0.02, "tasks": dgs_chapter.required(ROOT) if study == "dgs" else tasks_of(LEDGER, study)}
+    asked = [p for p in list(signature(draw).parameters.values())[1:] if p.default is p.empty]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure = draw(runs, *(known[parameter.name] for parameter in asked))
+    say_where_empty(figure)
+    return rendered(figure, "png", {"Software": None})
+
+
+@pytest.mark.parametrize(("study", "place"), list(figures()))
+def test_a_figure_is_drawn_of_one_part_and_of_nothing(records, study, place):
+    """A few minutes on a GPU leave such a set."""
+    of_a_part, of_nothing = (drawn(study, place, runs) for runs in (records[study], []))
+    assert of_a_part.startswith(b"\x89PNG")
+    assert of_nothing.startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("study", MADE)
+def test_tables_and_numbers_are_made_of_nothing(study):
+    _, tables, numbers = MADE[study]
+    for table in tables:
+        assert not any(FALSE.match(str(cell)) for cell in table([]).to_numpy().flatten())
+    assert not any(FALSE.match(text) for text in numbers([]).values())

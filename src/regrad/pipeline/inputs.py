@@ -29,7 +29,7 @@ def notebook_parts(
     files = [source, folders.paper / "claims.toml", *sorted(folders.benchmarks.glob("*.json"))]
     parts = {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in files}
     if folders.published:
-        facts = sorted((folders.published / "live").glob("*.json"))
+        facts = sorted(folders.published.parent.glob("*/live/*.json"))  # a set of runs alone borrows them
         parts |= {f"file {path.relative_to(folders.root).as_posix()}": file_hash(path)[:16] for path in facts}
         parts["published set"] = folders.published.name
     parts |= {f"parameter {name}": str(value) for name, value in parameters.items() if name != "jobs"}

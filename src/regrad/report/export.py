@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 
 from regrad.atomic import write_atomically
 from regrad.provenance import commit
+from regrad.published import SET
 from regrad.report.latex import escape_tex, printed
 from regrad.report.manifest import NAME, ManifestRow, write_manifest
 from regrad.report.stamps import devices, source_stamp, stamp_text
@@ -164,11 +165,16 @@ class Exporter:
             ValueError: The published file is damaged.
         """
         file = f"live/{name}.json"
-        published = self.published
-        value = unseal((published / file).read_bytes()) if published else encode(compute(*arguments))
+        value = unseal(self._published(file).read_bytes()) if self.published else encode(compute(*arguments))
         self._write(file, seal(value), [])
         # Decoded in both cases, so that figures see lists for tuples also where the fact was just computed.
         return decode(value)
+
+    def _published(self, file: str) -> Path:
+        """Return a published file: of the set, or, where a set is of runs alone, of the one that a report came of."""
+        assert self.published is not None
+        own = self.published / file
+        return own if own.exists() else self.published.parent / SET / file
 
     def finish(self) -> str:
         """Write the manifest of this notebook; its last act. Return a sentence about it."""

@@ -62,8 +62,9 @@ def fig_tasks(records: Iterable[Record]) -> Figure:
     names = tasks(outcomes)
     present = outcomes.part(*names).arms
     shown = [arm for arm in SHOWN if arm in present]
-    with canvas(width=PAGE_INCHES, height=2.7, ncols=len(names), sharey=True) as (figure, axes):
-        for axis, task in zip(axes, names, strict=True):
+    panels = max(1, len(names))
+    with canvas(width=PAGE_INCHES, height=2.7, ncols=panels, sharey=True, squeeze=False) as (figure, (axes,)):
+        for axis, task in zip(axes, names, strict=False):
             draw_gaps(axis, outcomes, task, shown)
             axis.set_title(TITLES[task])
             axis.tick_params(axis="x", labelsize=7)

@@ -92,7 +92,7 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
         figure.legend(handles, texts, loc="outside upper center", ncols=4)
         draw_curves(axes[2], outcomes)
         axes[0].set(ylabel="validation loss (nats, log scale)", yscale="log")
-        untrained = max(run.curves["validation_loss"].y[0] for run in images if run.curves)
+        untrained = max((run.curves["validation_loss"].y[0] for run in images if run.curves), default=math.inf)
         axes[0].set_ylim(None, min(axes[0].get_ylim()[1], 1.25 * untrained))
     return figure
 

@@ -26,16 +26,18 @@ def fig_learning_rates(records: Sequence[Record]) -> Figure:
     """Validation loss of AdamW's tuning runs, without and with SGG, a panel a size; rings mark the chosen rates."""
     outcomes = SGGOutcomes(records).part("pretraining")
     comparisons = outcomes.present(PRETRAINING["adamw"])
-    with canvas(width=PAGE_INCHES, height=2.1, ncols=len(comparisons), sharey=True, squeeze=False) as (figure, axes):
-        for axis, comparison in zip(axes[0], comparisons, strict=True):
+    panels = max(1, len(comparisons))
+    with canvas(width=PAGE_INCHES, height=2.1, ncols=panels, sharey=True, squeeze=False) as (figure, axes):
+        for axis, comparison in zip(axes[0], comparisons, strict=False):
             for arm in (comparison.plain, comparison.wrapped):
                 draw_tuning(axis, outcomes, arm.name, arm.style)
             axis.set_title(f"{outcomes.arm(comparison.name).parameters:,} parameters")
         ends = [r.metrics["validation_loss"] for r in outcomes.tuning if "validation_loss" in r.metrics]
         axes[0][0].set(ylabel="final validation loss (nats per byte)")
         # Rates far too large end nats above the rest and would flatten what is compared.
-        axes[0][0].set_ylim(min(ends) - 0.05, min(max(ends) + 0.05, min(ends) + 1.5))
-        axes[0][0].legend()
+        if ends:
+            axes[0][0].set_ylim(min(ends) - 0.05, min(max(ends) + 0.05, min(ends) + 1.5))
+            axes[0][0].legend()
     return figure
 
 

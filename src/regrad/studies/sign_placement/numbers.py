@@ -13,6 +13,8 @@ from regrad.studies.sign_placement.noise import mean_predicted_snr
 
 
 def numbers(records: Sequence[Record]) -> dict[str, str]:
+    if not records:
+        return {}
     outcomes = Outcomes(records)
     choices, snr = outcomes.choices(), mean_predicted_snr(records)
     spec = records[0].spec
