@@ -43,6 +43,11 @@ def square(number):
     return number * number
 
 
+def doze(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
 def seen(_):
     """What a worker finds: its threads, its folder, its process."""
     import torch
@@ -96,6 +101,14 @@ def test_what_a_function_raises_is_raised_here_and_the_next_call_works():
 
 
 @pytest.mark.slow
+def test_what_waits_for_a_node_when_time_is_over_is_given_up_and_what_has_ended_is_not(monkeypatch):
+    monkeypatch.setattr(executor, "QUEUED", 1.0)
+    list(map_ray(square, [0], 2))  # the cluster stands
+    began = time.monotonic()
+    assert list(map_ray(doze, [0.0, 600.0], 2, time.time() + 4.0)) == [0.0]
+    assert time.monotonic() - began < 60.0
+
+
 def test_a_worker_that_dies_in_mid_sweep_loses_nothing_and_repeats_no_finished_task(tmp_path):
     tasks = [(tmp_path, number, "once" if number == 3 else "never") for number in range(7)]
     assert sorted(map_ray(fragile, tasks, 2)) == list(range(7))

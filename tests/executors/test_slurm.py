@@ -328,6 +328,15 @@ def test_a_cluster_s_job_that_dies_costs_what_it_had_not_finished_and_is_cancell
     assert re.search(r"^scancel \d+_0$", calls, re.MULTILINE), "or Slurm might start it again beside ours"
 
 
+def test_jobs_that_are_still_queued_when_time_is_over_are_cancelled(world, monkeypatch):
+    monkeypatch.setattr(slurm, "QUEUED", 1.0)
+    (world / "sbatch").write_text(f"#!/bin/bash\necho sbatch >> {world}/calls\necho Submitted batch job 4711\n")
+    began = time.monotonic()
+    assert list(map_slurm(square, list(range(7)), 2, time.time())) == []
+    assert time.monotonic() - began < 30.0
+    assert re.search(r"^scancel 4711_0 4711_1$", (world / "calls").read_text(), re.MULTILINE)
+
+
 def test_the_jobs_of_a_killed_driver_are_cancelled_by_the_next_one(world, folder):
     ended = subprocess.Popen(["true"])
     ended.wait()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_number_that_was_given_and_other_executors_decide_themselves(
 def test_a_run_for_which_there_was_no_room_is_tried_again_alone(store, monkeypatch):
     begun = []
 
-    def crowded(function, tasks, workers):
+    def crowded(function, tasks, workers, until):
         begun.append((len(tasks), workers))
         for k, one in enumerate(tasks):
             full = workers > 1 and k == 1
@@ -82,6 +83,21 @@ def test_a_run_for_which_there_was_no_room_is_tried_again_alone(store, monkeypat
     begun.clear()
     assert carry_out(tasks[:1], Bench(store.root, store.root, "cuda", 1), title="t") == {}
     assert begun == [(1, 1)]
+
+
+def test_runs_that_a_cluster_has_not_begun_when_time_is_over_are_put_off_and_have_not_failed(store, monkeypatch):
+    asked = []
+
+    def queued(function, tasks, workers, until):
+        asked.append((len(tasks), until))
+        yield Outcome(tasks[0].run_id, "finished")
+
+    monkeypatch.setattr(sys.modules["regrad.runner.ensure"], "map_tasks", queued)
+    over = time.time() - 1.0
+    tasks = [task(store, seed=seed) for seed in range(3)]
+    tasks = [one._replace(bench=one.bench._replace(until=over)) for one in tasks]
+    assert carry_out(tasks, Bench(store.root, store.root, "cuda", 2), title="t") == {}
+    assert asked == [(3, over)]
 
 
 def test_the_rate_makes_no_other_kind(store):

@@ -5,6 +5,7 @@ their own, use the same executor.
 """
 
 import importlib
+import math
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -19,6 +20,7 @@ EXECUTORS = {
     "ray": "regrad.executors.ray:map_ray",
     "slurm": "regrad.executors.slurm:map_slurm",
 }
+QUEUED = 30.0  # seconds: more than a task that is at work takes to stop and to say so
 PACKAGES = {"ray": "ray", "slurm": "submitit"}  # and the extra of ours that brings it has the executor's name
 
 
@@ -64,7 +66,9 @@ def gives_gpus() -> bool:
     return bool(ask and ask())
 
 
-def map_tasks(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
+def map_tasks(
+    function: Callable[[Task], Outcome], tasks: list[Task], workers: int, until: float = math.inf
+) -> Iterator[Outcome]:
     """Yield ``function(task)`` as they finish, in any order, on the executor in force.
 
     What a dead worker had begun may be missing from the result: the caller asks again for what it lacks.
@@ -73,6 +77,8 @@ def map_tasks(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
         function: Importable by name, free of state; writes what it makes itself.
         tasks: What it is given, each picklable.
         workers: How many at a time, at least 1.
+        until: When time is over, as `time.time` has it. Tasks keep to it themselves; what a cluster has not even begun
+            or not ended `QUEUED` seconds later is cancelled, and is missing from the result.
     """
     module, name = EXECUTORS[chosen()].split(":")
-    yield from getattr(importlib.import_module(module), name)(function, tasks, workers)
+    yield from getattr(importlib.import_module(module), name)(function, tasks, workers, until)

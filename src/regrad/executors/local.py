@@ -1,5 +1,6 @@
 """Runs on this machine: a process a core, each with one torch thread."""
 
+import math
 import os
 import threading
 import time
@@ -37,8 +38,10 @@ def end_with(parent: int) -> None:
     os._exit(1)
 
 
-def map_local(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
-    """Yield ``function(task)`` as they finish, in any order.
+def map_local(
+    function: Callable[[Task], Outcome], tasks: list[Task], workers: int, until: float = math.inf
+) -> Iterator[Outcome]:
+    """Yield ``function(task)`` as they finish, in any order; here no task waits for anything but the others.
 
     A worker that dies takes its siblings' unfinished tasks with it: what it had not yielded is
     missing from the result, and the caller asks again for what it still lacks.

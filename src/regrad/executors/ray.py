@@ -10,6 +10,7 @@ caller asks again. Workers end with the process that asked for them, however it 
 import atexit
 import importlib
 import logging
+import math
 import os
 import shutil
 import signal
@@ -18,13 +19,14 @@ import sys
 import sysconfig
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from regrad.executors.choice import VARIABLE, ExecutorError
+from regrad.executors.choice import QUEUED, VARIABLE, ExecutorError
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
@@ -87,8 +89,10 @@ def gives_gpus() -> bool:
     return elsewhere() and gpus() > 0
 
 
-def map_ray(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
-    """Yield ``function(task)`` as they finish, in any order.
+def map_ray(
+    function: Callable[[Task], Outcome], tasks: list[Task], workers: int, until: float = math.inf
+) -> Iterator[Outcome]:
+    """Yield ``function(task)`` as they finish, in any order; at ``until`` what still waits for a node is given up.
 
     A local cluster serves this process until it ends, or asks for another number of workers; on a cluster that others
     started its free CPUs decide how many work at a time.
@@ -112,11 +116,14 @@ def map_ray(function: Callable[[Task], Outcome], tasks: list[Task], workers: int
             running += [remote.remote(os.getcwd(), function, task) for task in new]
             if not running:
                 return
-            done, running = ray.wait(running)
+            left = until + QUEUED - time.time()
+            done, running = ray.wait(running, timeout=None if left == math.inf else max(0.0, left))
+            if not done:
+                return
             yield from outcomes(done)
     finally:
-        for left in running:  # none, unless this was interrupted
-            ray.cancel(left, force=True)
+        for task in running:  # none, unless this was interrupted or time was over
+            ray.cancel(task, force=True)
 
 
 def at(folder: str, function: Callable[[Task], Outcome], task: Task) -> Outcome:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
-from regrad.executors.choice import ExecutorError
+from regrad.executors.choice import QUEUED, ExecutorError
 from regrad.executors.slurm_settings import Settings, settings
 
 Task = TypeVar("Task")
@@ -130,8 +130,10 @@ def executor(folder: Path, workers: int, found: Settings) -> Any:
     return made
 
 
-def map_slurm(function: Callable[[Task], Outcome], tasks: list[Task], workers: int) -> Iterator[Outcome]:
-    """Yield ``function(task)`` as jobs finish, in any order.
+def map_slurm(
+    function: Callable[[Task], Outcome], tasks: list[Task], workers: int, until: float = math.inf
+) -> Iterator[Outcome]:
+    """Yield ``function(task)`` as jobs finish, in any order; at ``until`` those that are still queued are cancelled.
 
     Raises:
         ExecutorError: Nothing could be submitted; the message is what ``sbatch`` said.
@@ -152,10 +154,10 @@ def map_slurm(function: Callable[[Task], Outcome], tasks: list[Task], workers: i
         jobs += submit(executor(folder, workers, found), parts)
         with wanted.open("a") as file:
             file.writelines(f"{job.job_id}\n" for job in jobs)
-        lost = yield from collect(jobs, found.cluster)
+        lost = yield from collect(jobs, found.cluster, until)
     finally:
         wanted.unlink(missing_ok=True)
-        cancel(jobs, found.cluster)  # those left: none, unless this was interrupted
+        cancel(jobs, found.cluster)  # those left: none, unless this was interrupted or time was over
         if not lost:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -171,11 +173,14 @@ def submit(made: Any, parts: list[Chunk[Task, Outcome]]) -> list[Any]:
         raise ExecutorError(f"the executor slurm could not submit its jobs: {said}") from error
 
 
-def collect(jobs: list[Any], cluster: str) -> Generator[Any, None, bool]:
-    """Yield outcomes as jobs end, taking the jobs off the list; return whether any job ended without a result."""
+def collect(jobs: list[Any], cluster: str, until: float) -> Generator[Any, None, bool]:
+    """Yield outcomes as jobs end, taking the jobs off the list; return whether any job ended without a result.
+
+    Jobs that are queued when time is over stay on the list.
+    """
     ended: dict[str, float] = {}
     lost = False
-    while jobs:
+    while jobs and time.time() < until + QUEUED:
         for job in list(jobs):
             if not job.done():
                 continue

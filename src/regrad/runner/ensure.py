@@ -158,7 +158,8 @@ def finish(open_: dict[str, Task], workers: int, store: Store, progress: SweepPr
         if not open_:
             break
         crowded = False
-        for outcome in map_tasks(perform, list(open_.values()), workers):
+        until = next(iter(open_.values())).bench.until
+        for outcome in map_tasks(perform, list(open_.values()), workers, until):
             if outcome.message.startswith(NO_ROOM) and workers > 1 and not last:
                 crowded = True  # others have taken the GPU's memory
                 continue
@@ -169,6 +170,8 @@ def finish(open_: dict[str, Task], workers: int, store: Store, progress: SweepPr
         # What a dead worker had finished is in the store, though nobody said so.
         for task in [task for task in open_.values() if store.get(task.run_id) is not None]:
             progress.advance("finished", open_.pop(task.run_id).seconds)
+        while open_ and time.time() >= until:  # no worker died: a cluster has not begun them
+            progress.advance(PUT_OFF, open_.popitem()[1].seconds)
         workers = 1 if crowded else workers
     return failures | dict.fromkeys(open_, "a worker process was killed")
 
