@@ -31,13 +31,16 @@ STEPS = 5  # of an arm in a round
 ARMS = {
     "AdamW": lambda model: torch.optim.AdamW(model.parameters(), lr=1e-4),
     "AdamW foreach + SGG": lambda model: clustered(torch.optim.AdamW(model.parameters(), lr=1e-4, foreach=True)),
+    "AdamW fused + SGG compiled": lambda model: clustered(
+        torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True), compiled=True
+    ),
     "AdamW fused": lambda model: torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True),
 }
 
 
-def clustered(base: torch.optim.Optimizer) -> SGG:
+def clustered(base: torch.optim.Optimizer, *, compiled: bool = False) -> SGG:
     """Return SGG around an optimizer, about to recluster at its first step."""
-    made = SGG(base, interval=INTERVAL)
+    made = SGG(base, interval=INTERVAL, compiled=compiled)
     made.progress["steps"] = INTERVAL - 1
     return made
 
@@ -81,6 +84,7 @@ def measure(size: str, device: str, rounds: int) -> dict[str, Any]:
         "seconds": seconds,
         "tokens a second": rates,
         "SGG over AdamW": rates["AdamW"] / rates["AdamW foreach + SGG"],
+        "SGG compiled over AdamW fused": rates["AdamW fused"] / rates["AdamW fused + SGG compiled"],
     }
 
 

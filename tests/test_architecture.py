@@ -45,7 +45,7 @@ MAY_IMPORT = {
         "transforms",
     },
     "groups": {"results"},
-    "report": {"atomic", "groups", "presets", "provenance", "results", "statistics", "store"},
+    "report": {"atomic", "groups", "presets", "provenance", "published", "results", "statistics", "store"},
     "studies": {"groups", "report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "playground": {

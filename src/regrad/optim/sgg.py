@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from regrad.optim import sgg_triton
 from regrad.optim.base_state import decay_factor
 from regrad.optim.sgg_compiled import compiled_step, kernel, takes
 from regrad.optim.sgg_folded import EntryScale, folded_step, folds
@@ -59,9 +60,10 @@ class SGG(OptimizerWrapper):
         materialize: Keep S[index] (4 bytes per entry) and, on the general path, a buffer as large as the
             scaled parameters. False computes both at every step. Neither is saved.
         index_device: None keeps the index beside its parameter, "cpu" in main memory.
-        compiled: Around Adam and AdamW (fused or not) in float32 on a CPU, ordinary steps by a loop that is compiled
-            once (`regrad.optim.sgg_compiled`): 1.1 to 1.3 times a step of torch's fused AdamW, not 2.4. Needs a
-            C++ compiler; equal to the other paths up to rounding.
+        compiled: Around Adam and AdamW (fused or not) in float32, ordinary steps in one pass over memory: on a CPU by a
+            loop that is compiled once (`regrad.optim.sgg_compiled`), 1.1 to 1.3 times a step of torch's fused AdamW,
+            not 2.4, for which it needs a C++ compiler; on a GPU by a Triton kernel (`regrad.optim.sgg_triton`).
+            Equal to the other paths up to rounding.
 
     Raises:
         ValueError: If a setting is out of range, a parameter is complex or sharded, or ``base`` cannot be wrapped.
@@ -101,8 +103,9 @@ class SGG(OptimizerWrapper):
             clusters, interval, beta3, bounds, eps, feature, statistic, global_deviation, variant, grouping,
             centre_decay, scale_weight_decay, materialize, index_device, compiled,
         )  # fmt: skip
-        if compiled:
-            kernel()  # without a compiler this is the moment to say so
+        if compiled:  # without a compiler this is the moment to say so
+            on_gpu = any(p.is_cuda for group in base.param_groups for p in group["params"])
+            sgg_triton.check() if on_gpu else kernel()
         self.exclude = list(exclude)
         if not all(isinstance(p, Tensor) for p in self.exclude):
             raise ValueError(f"exclude must hold parameters (tensors), got {self.exclude!r}")
@@ -208,12 +211,23 @@ class SGG(OptimizerWrapper):
         keep_decay = not self.settings.scale_weight_decay
         if not params:
             self.step_base()
-        elif self.settings.compiled and keep_decay and takes(self.base, entries := self._all_entries(params)):
-            compiled_step(self.base, entries)
+        elif self.settings.compiled and keep_decay and self._compiled_step(params):
+            pass
         elif keep_decay and folds(self.base, scales := {p: self._entry_scale(p) for p in params}):
             folded_step(self.base, scales)
         else:
             self._step_and_scale(params)
+
+    def _compiled_step(self, params: list[Tensor]) -> bool:
+        """Step by a kernel or a compiled loop, where one takes all parameters; return whether it did."""
+        tables = {p: EntryScale(None, self.state[p]["index"], self.state[p]["scale"]) for p in params}
+        if sgg_triton.takes(self.base, tables):
+            sgg_triton.kernel_step(self.base, tables)
+        elif takes(self.base, entries := self._all_entries(params)):
+            compiled_step(self.base, entries)
+        else:
+            return False
+        return True
 
     def _step_and_scale(self, params: list[Tensor]) -> None:
         """Let the base optimizer step, recluster if it is time, and scale the displacements of ``params``."""

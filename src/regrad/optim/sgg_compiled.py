@@ -64,9 +64,11 @@ def kernel() -> Any:
 
 def takes(base: Optimizer, scales: Mapping[Tensor, Tensor]) -> bool:
     """Say whether `compiled_step` can take the place of ``base.step()``."""
-    if type(base) not in (Adam, AdamW) or has_hooks(base) or not all(_is_plain(group) for group in base.param_groups):
-        return False
-    return all(_is_straight(t) for p in _moving(base) for t in _tensors(base, p, scales))
+    return (
+        is_plain(base)
+        and not has_hooks(base)
+        and all(_is_straight(t) for p in moving(base) for t in _tensors(base, p, scales))
+    )
 
 
 def compiled_step(base: Optimizer, scales: Mapping[Tensor, Tensor]) -> None:
@@ -90,7 +92,7 @@ def compiled_step(base: Optimizer, scales: Mapping[Tensor, Tensor]) -> None:
     torch.autograd.graph.increment_version([t for p, _, m, v, _ in columns for t in (p, m, v)])  # as an operation would
 
 
-def _moving(base: Optimizer) -> list[Tensor]:
+def moving(base: Optimizer) -> list[Tensor]:
     return [p for group in base.param_groups for p in group["params"] if p.grad is not None]
 
 
@@ -101,9 +103,13 @@ def _tensors(base: Optimizer, p: Tensor, scales: Mapping[Tensor, Tensor]) -> tup
     return p, p.grad, state["exp_avg"], state["exp_avg_sq"], scales[p] if p in scales else _ones(p.numel())
 
 
-def _is_plain(group: dict[str, Any]) -> bool:
-    return (
-        not group["amsgrad"] and not group["differentiable"] and not any(isinstance(b, Tensor) for b in group["betas"])
+def is_plain(base: Optimizer) -> bool:
+    """Say whether a step is Adam's formula as the paper has it."""
+    if type(base) not in (Adam, AdamW):
+        return False
+    return not any(
+        group["amsgrad"] or group["differentiable"] or any(isinstance(b, Tensor) for b in group["betas"])
+        for group in base.param_groups
     )
 
 
