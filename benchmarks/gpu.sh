@@ -37,7 +37,7 @@ part "runs" $((minutes * 60 + 30)) "$PYTHON" -m regrad runs --preset "$preset" -
 # 4 says that time is over, which is what the minutes are for.
 [ "${failed[*]: -1}" = "runs (exit 4)" ] && unset 'failed[-1]'
 [ "$device" = cpu ] || part "publish" 20 "$PYTHON" -m regrad publish "$preset-$device"
-part "tests" 80 "$PYTHON" -m pytest -q -m gpu --numprocesses auto --maxprocesses 8 tests/perexample tests/scaling tests/simulated
+part "tests" 80 "$PYTHON" -m pytest -q -m gpu --numprocesses auto --maxprocesses 8 tests/optim tests/perexample tests/scaling tests/simulated
 part "compiled engine" 80 "$PYTHON" benchmarks/perexample.py --device "$device" --rounds 3 --compile \
     --out "$out/perexample-compiled-$device.json" --workloads "$([ "$device" = cuda ] && echo "decoder 160M B512 T128" || echo "MLP B64")"
 
