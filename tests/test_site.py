@@ -10,7 +10,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from regrad.pipeline import documents, generator, proofread, site
+from regrad.pipeline import documents, generator, proofread, site, site_ledger
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.site_figures import shown
 from regrad.pipeline.site_sources import caption, source_at
@@ -118,13 +118,27 @@ def test_every_paper_of_the_ledger_is_named_as_the_table_of_papers_names_it(smal
     assert PAPERS["sgg"].heading in text
 
 
+def test_the_first_page_says_what_held_what_failed_what_is_open_at_what_scale_and_what_to_use(small_site):
+    lead = (small_site / "index.html").read_text(encoding="utf-8").partition('id="claims"')[0]
+    for part in ("in 2 runs", "1 k parameters", "Held (1)", "Did not hold when run (1)", "Open after running (1)",
+                 "Not tested (1)", "What to use", "“Sentence 1” (SGG)"):  # fmt: skip
+        assert part in lead, part
+
+
+def test_a_paper_that_no_study_bears_is_named_by_its_key():
+    (paper,) = site_ledger.papers([CLAIMS[0] | {"paper": "mine"}])
+    assert (paper["title"], paper["parts"]) == ("mine", ["mine"])
+    (row,) = site_ledger.shown([CLAIMS[0] | {"paper": "mine", "unit": "accuracy"}], {}, str)
+    assert (row["of"], row["figures"]) == ("mine", "−1.23 [−50,\N{NO-BREAK SPACE}25] points")
+
+
 def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(small_site):
     text = (small_site / "index.html").read_text(encoding="utf-8")
     row = text[text.index('id="claim-X1"') :].split("</tr>")[0]
-    figures = ("-0.0123 [-0.5, 0.25]", "nats", "&lt; 0.001")
+    figures = ("−0.0123 [−0.5,\N{NO-BREAK SPACE}0.25] nats", "&lt; 0.001")
     for part in (*figures, "reason 1", "Our grid is coarser.", 'href="01_first.html"'):
         assert part in row, part
-    assert "[-0.5, ∞]" in text
+    assert "[−0.5,\N{NO-BREAK SPACE}∞]" in text
     assert "&lt;b&gt;more" in row
     assert [text.count(f'data-verdict="{claim["verdict"]}"') for claim in CLAIMS] == [1] * len(CLAIMS)
 

@@ -8,6 +8,7 @@ import html
 import re
 import subprocess
 from collections.abc import Iterable, Mapping
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
@@ -137,10 +138,10 @@ def links(site: Path) -> list[str]:
         for target in dict.fromkeys(LINK.findall(text)):
             name, _, part = html.unescape(target).partition("#")
             there = (page.parent / name.partition("?")[0]).resolve() if name else page.resolve()
-            if OUTSIDE.match(target):
-                complaints.append(f"{where}: {target} leads out of the site")
-            elif target.startswith("data:"):
+            if target.startswith("data:"):
                 continue
+            if OUTSIDE.match(target) or not there.is_relative_to(site.resolve()):
+                complaints.append(f"{where}: {target} leads out of the site")
             elif not there.exists():
                 complaints.append(f"{where}: {target} is not there")
             elif part and unquote(part) not in names.get(there, {unquote(part)}):
@@ -149,6 +150,42 @@ def links(site: Path) -> list[str]:
     for page, text in styled.items():
         where = page.relative_to(site).as_posix()
         complaints += [f"{where}: {target} is loaded from outside" for target in dict.fromkeys(LOADED.findall(text))]
+    return complaints
+
+
+class Prose(HTMLParser):
+    """The words of a page's article: what is set as code, a picture's description or a table of data is none."""
+
+    CODE, VOID = ("code", "pre", "script", "style", "dl"), ("br", "hr", "img", "input")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[bool] = []  # the elements around a word: whether one is no prose
+        self.words: list[str] = []
+        self.feed("".join(re.findall(r"<article.*</article>", page, re.S)))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in self.VOID:
+            data = "dataframe" in (dict(attrs).get("class") or "").split()
+            self.open.append(data or tag in self.CODE or bool(self.open and self.open[-1]))
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in self.VOID and self.open:
+            self.open.pop()
+
+    def handle_data(self, data: str) -> None:
+        if not (self.open and self.open[-1]):
+            self.words.append(data)
+
+
+def site(folder: Path) -> list[str]:
+    """Return every complaint about the built site; pages of code, records and reference say names as they are."""
+    complaints = links(folder)
+    for page in sorted(folder.rglob("*.html")):
+        name = page.relative_to(folder).as_posix()
+        if not name.startswith(("code/", "records/", "manual/api/")):
+            said = " ".join(Prose(page.read_text(encoding="utf-8")).words)
+            complaints += [f"{name}: {found}" for found in codes_in(said)]
     return complaints
 
 

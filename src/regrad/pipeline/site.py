@@ -29,7 +29,9 @@ from regrad.pipeline.site_sources import (
     source_at,
     table,
 )
+from regrad.pipeline.verdicts import runs_of
 from regrad.report.board import DARK, LIGHT, picture
+from regrad.report.findings import sentences
 from regrad.report.manifest import ManifestRow
 from regrad.studies.catalogue import PAPERS
 
@@ -156,6 +158,7 @@ class Builder:
         return [{"href": self.file(f"records/{p.name}", p.read_bytes()), "text": p.name} for p in files]
 
     def index(self, claims: list[dict[str, Any]], pages: dict[str, str], children: tuple[str, ...]) -> None:
+        runs = set().union(*runs_of(self.folders, self.facts["preset"]).values()) if self.folders else set()
         body = json.dumps({"claims": claims}, indent=1, sort_keys=True, ensure_ascii=False)
         self.file("claims.json", (body + "\n").encode())
         for name, theme in THEMES.items() if claims else ():
@@ -165,6 +168,8 @@ class Builder:
             "index.html",
             TITLE,
             children=children,
+            answers=sentences(claims, runs=f"{len(runs):,}"),
+            manual=(self.source / "manual").is_dir(),
             claims=site_ledger.shown(claims, pages, self.proof),
             papers=site_ledger.papers(claims),
             verdicts=site_ledger.verdicts(),

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from regrad.report.board import about
 from regrad.report.ledger.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
@@ -11,9 +12,8 @@ from regrad.report.ledger.kinds.outcome import (
     REFUTED,
     REPRODUCED,
     VERDICTS,
-    number,
 )
-from regrad.report.reasons import reason
+from regrad.report.reasons import capital, figure, in_points, interval, reason
 from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
@@ -35,19 +35,18 @@ def colours(verdicts: Mapping[str, str]) -> dict[str, str]:
 
 
 def figures(claim: Mapping[str, Any]) -> str:
-    """Return estimate and interval with the digits of report and README; a dash where there is none."""
+    """Return estimate, interval and unit as the reasons print them; nothing where there is no number."""
     if claim["estimate"] is None:
-        return "–"
-    low, high = claim.get("interval") or (None, None)
-    if low is None and high is None:
-        return number(claim["estimate"])
-    between = f"[{'-∞' if low is None else number(low)}, {'∞' if high is None else number(high)}]"
-    return f"{number(claim['estimate'])} {between}"
+        return ""
+    claim = in_points(claim)
+    low, high = claim["interval"] or (None, None)
+    between = "" if low is None and high is None else f" {interval(low, high)}"
+    return f"{figure(claim['estimate'])}{between} {claim['unit']}"
 
 
 def p_text(value: float | None) -> str:
-    """Return p after Holm's correction; a dash where nothing was tested."""
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    """Return p after Holm's correction; nothing where nothing was tested."""
+    return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def shown(
@@ -57,12 +56,12 @@ def shown(
     return [
         dict(claim)
         | {
+            "of": about(PAPERS, claim["paper"])[0],
             "slug": slug(claim["verdict"]),
             "figures": figures(claim),
             "reason": reason(claim),
-            "seeds": "–" if claim["estimate"] is None else str(claim["n"]),
             "p_text": p_text(claim.get("p_holm")),
-            "label": claim.get("label", "") if claim["verdict"] != NOT_TESTED else "",
+            "label": capital(claim.get("label", "")) if claim["verdict"] != NOT_TESTED else "",
             "page": pages.get(claim["id"], ""),
             "proof": proof(claim["test"]["proof"]) if claim["test"].get("proof") else "",
         }
@@ -75,9 +74,12 @@ def verdicts() -> list[dict[str, str]]:
 
 
 def papers(claims: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    keys = list(dict.fromkeys(claim["paper"] for claim in claims))
-    by_paper = {key: Counter(claim["verdict"] for claim in claims if claim["paper"] == key) for key in keys}
+    """Return the papers with how many of their claims got which verdict; a key stands for one that no study bears."""
+    counts = {claim["paper"]: Counter[str]() for claim in claims}
+    for claim in claims:
+        counts[claim["paper"]][claim["verdict"]] += 1
+    headings = {key: PAPERS[key].heading if key in PAPERS else key for key in counts}
     return [
-        {"id": key, "title": PAPERS[key].heading, "counts": [counts[verdict] for verdict in VERDICTS]}
-        for key, counts in by_paper.items()
+        {"id": key, "title": title, "parts": title.split(": ", 1), "counts": [counts[key][v] for v in VERDICTS]}
+        for key, title in headings.items()
     ]
