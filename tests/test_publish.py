@@ -200,6 +200,16 @@ def test_blessings_go_with_a_set_that_grows_and_are_dropped_with_the_runs_that_t
     assert blessing.read(set_of(folders)).links == ()
 
 
+def test_a_run_that_was_made_again_with_the_same_numbers_keeps_the_record_that_blessings_may_name():
+    old = record(spec(seed=0), run_id="a" * 64)
+    new = old.model_copy(update={"run_id": "b" * 64, "fingerprint": old.fingerprint.model_copy(update={"code": "c"})})
+    assert reference.kept(new, old) is old
+    assert reference.kept(None, old) is old
+    assert reference.kept(new, None) is new
+    other = new.model_copy(update={"metrics": {name: value + 1e-12 for name, value in old.metrics.items()}})
+    assert reference.kept(other, old) is other
+
+
 def test_what_a_set_lacks_is_counted_and_waited_for_by_the_claims_that_read_it(folders, monkeypatch):
     runs(folders, 0, 1, 2)
     publish(folders, "smoke-cpu")

@@ -35,15 +35,15 @@ def reference_folder(folders: Folders, name: str) -> Path:
 def publish(folders: Folders, name: str) -> str:
     """Make a set hold what the studies' plans name and the run store or the set itself has; say in words what that is.
 
-    It need not be complete. Equal records give equal bytes, and a study without new ones keeps its file. Verdicts and
-    facts are those of the report that was made last, if it was made at this preset.
+    It need not be complete. Equal records give equal bytes, and a study without new ones keeps its file. A run that was
+    made again with the same numbers keeps its published record: blessings may name it. Verdicts and facts are those of the report that was made last, if it was made at this preset.
     """
     target = reference_folder(folders, name)
     preset, device = name.split("-")
     stores = [Store(folders.runs), opened(target / "runs")]
     here, there = finder(Bench(folders.runs, folders.cache, device)), {r.spec.key(): r for r in stores[1]}
     walks = {
-        study: reached(plan, preset, lambda spec: here(spec) or there.get(spec.key()))
+        study: reached(plan, preset, lambda spec: kept(here(spec), there.get(spec.key())))
         for study in STUDIES
         if (plan := plan_of(study))
     }
@@ -63,6 +63,12 @@ def publish(folders: Folders, name: str) -> str:
     size = sum(path.stat().st_size for path in (target / "runs").iterdir()) / 1e6
     text = f"results/reference/{name}: {len(went)} runs, {size:.1f} MB, {len(changed)} files changed"
     return "\n".join([text + (f"; {missing} named so far are open" if missing else ""), *filter(None, lines)])
+
+
+def kept(new: Record | None, old: Record | None) -> Record | None:
+    """Return the record that a set holds of a run: the published one, unless the store's says something else."""
+    said = [r and (r.status, r.parameters, r.metrics, r.curves) for r in (new, old)]
+    return old if new is None or said[0] == said[1] else new
 
 
 def circumstances(stores: list[Store | Archive], run_id: str) -> Circumstances | None:
