@@ -36,7 +36,8 @@ def publish(folders: Folders, name: str) -> str:
     """Make a set hold what the studies' plans name and the run store or the set itself has; say in words what that is.
 
     It need not be complete. Equal records give equal bytes, and a study without new ones keeps its file. A run that was
-    made again with the same numbers keeps its published record: blessings may name it. Verdicts and facts are those of the report that was made last, if it was made at this preset.
+    made again with the same numbers keeps its published record: blessings may name it. Verdicts and facts are those of
+    the report that was made last, if it was made at this preset.
     """
     target = reference_folder(folders, name)
     preset, device = name.split("-")
