@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from regrad.archive import Archive
+from regrad.blessing import read
 from regrad.pipeline.folders import cache_folder
 from regrad.published import SET
 from regrad.runner.circumstances import processor
-from regrad.runner.repeat import Repeat, begin, repeat
+from regrad.runner.dependencies import fingerprint
+from regrad.runner.repeat import Repeat, beginning, repeat
 
 RUNS = Archive(Path(__file__).parents[1] / "results" / "reference" / SET / "runs")
 SAMPLE = (
@@ -47,7 +49,7 @@ def test_a_published_run_begins_as_it_did(cheapest, kind):
     if RUNS.circumstances(record.run_id).machine == processor():
         assert repeat(Repeat(record, cache_folder(), whole=False)).difference == ""
         return
-    points, last = begin(record, cache_folder())
+    points, last = beginning(record, cache_folder())
     for name, curve in record.curves.items():
         for step, value in zip(curve.x, curve.y, strict=True):
             assert step > last or math.isclose(points[name][step], value, rel_tol=0.02), (name, step)
@@ -57,3 +59,11 @@ def test_a_whole_published_run_is_its_record(cheapest):
     record = cheapest["sentiment", "adam", "backward"]
     if RUNS.circumstances(record.run_id).machine == processor():
         assert repeat(Repeat(record, cache_folder(), whole=True)).difference == ""
+
+
+def test_every_published_run_is_one_that_today_s_code_makes_or_is_blessed_to_make():
+    """Else the report calls them made by other code: after an edit, ``./reproduce.sh --bless medium-cpu``."""
+    chain, now = read(RUNS.root.parent), {}
+    for record in RUNS:
+        code = now.setdefault(record.spec.key(), fingerprint(record.spec, record.fingerprint.device).code)
+        assert chain.reaches(record.fingerprint.code, code), (record.run_id[:12], record.spec.optimizer.name)

@@ -74,14 +74,17 @@ def _whole(task: Repeat) -> str:
 
 
 def _begun(task: Repeat) -> str:
+    return first_difference(task.record, *beginning(task.record, task.cache))
+
+
+def beginning(record: Record, cache: Path) -> tuple[dict[str, dict[float, float]], int]:
+    """Repeat a run up to its second evaluation; return its curves, each step to number, and that evaluation's step."""
     from regrad.runner.train import evaluation_steps
 
-    spec = task.record.spec
     # The second: the first is the untrained model, in which no optimizer has had a say.
-    last = sorted(evaluation_steps(spec.steps, spec.evaluations))[:2][-1]
-    curves, _ = begin(spec, last, cache=task.cache, device=task.record.fingerprint.device)
-    points = {name: dict(zip(x, y, strict=True)) for name, (x, y) in curves.points.items()}
-    return first_difference(task.record, points, last)
+    last = sorted(evaluation_steps(record.spec.steps, record.spec.evaluations))[:2][-1]
+    curves, _ = begin(record.spec, last, cache=cache, device=record.fingerprint.device)
+    return {name: dict(zip(x, y, strict=True)) for name, (x, y) in curves.points.items()}, last
 
 
 def begin(spec: Spec, last: int, *, cache: Path, device: str) -> "tuple[Curves, bool]":
