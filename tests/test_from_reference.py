@@ -73,7 +73,7 @@ def test_a_stranger_stumbles_over_nothing_in_the_report_or_on_the_site(rebuilt):
     root = rebuilt[0]
     claims = json.loads((root / "results" / "claims.json").read_text())["claims"]
     assert proofread.report(root / "paper" / "report.pdf", claims) == []
-    assert proofread.links(root / "site") == []
+    assert proofread.site(root / "site") == []
     assert len(proofread.main_text(proofread.pages(root / "paper" / "report.pdf"))) <= 20
 
 

@@ -68,7 +68,7 @@ def test_it_is_built_offline_without_torch_and_holds_the_verdicts_and_the_docstr
     claims = [claim(1, "inconclusive") | {"study": "sgg", "sentence": "It | helps."}]
     site.build([], folders.site, claims=claims, facts=FACTS, folders=folders)
     pages = {path: path.read_text(encoding="utf-8") for path in folders.site.rglob("*.html")}
-    assert proofread.links(folders.site) == []
+    assert proofread.site(folders.site) == []
     method = pages[folders.site / "manual" / "methods" / "sgg.html"]
     assert "It | helps." in method
     assert '<span class="chip inconclusive">inconclusive</span>' in method

@@ -206,6 +206,26 @@ def test_broken_and_outside_links_of_a_site_are_found(tmp_path):
     ]
 
 
+def test_a_code_key_or_a_test_id_in_the_site_s_prose_is_found_and_what_is_set_as_code_is_none(tmp_path):
+    said = (
+        "<article><p>adamw+sgg:3, V0, <br>tests/scaling/test_x.py <a href='#'>test_loss</a></p><pre>micro_adam_var"
+        "</pre><code>clip-1</code><table class='dataframe'><tr><td>micro_adam</td></tr></table>V4</article>lr=1"
+    )
+    for name in ("index.html", "06_x.html", "code/x.html"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(said)
+    (tmp_path / "out.html").write_text('<a href="../mine.html">x</a><img src="file:///etc/x.png">')
+    (tmp_path.parent / "mine.html").write_text("")
+    keys = ["code key 'adamw+sgg:3'", "code key 'test_loss'", "test id 'tests/scaling'"]
+    found = sorted(proofread.site(tmp_path))
+    assert [line for line in found if line.startswith("06_x")] == [f"06_x.html: {key}" for key in keys]
+    letters = [f"code key '{letter}'" for letter in ("V0", "V4")]
+    assert [line for line in found if line.startswith("index")] == [f"index.html: {k}" for k in sorted(keys + letters)]
+    assert [line for line in found if not line.startswith(("06_x", "index"))] == [
+        "out.html: ../mine.html leads out of the site", "out.html: file:///etc/x.png leads out of the site",
+    ]  # fmt: skip
+
+
 def test_a_construction_says_what_its_proof_shows():
     constructions = [claim for claim in CLAIMS if claim.test[0].kind == "construction"]
     assert len(constructions) == len({claim.proved for claim in constructions} - {""})

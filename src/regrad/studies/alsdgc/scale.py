@@ -45,7 +45,7 @@ def lengthened(outcomes: Outcomes) -> list[str]:
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
-    """V0's and V4's test loss less that of the best fixed norm by steps; the band is the ledger's margin."""
+    """Test loss of printed and repaired rules less the best fixed norm's by steps; the band is the ledger's margin."""
     outcomes = Outcomes(records)
     shown = lengthened(outcomes)
     with canvas(width=PAGE_INCHES, height=2.0, ncols=max(2, len(shown)), squeeze=False) as (figure, axes):

@@ -44,7 +44,7 @@ def places(outcomes: Outcomes) -> list[Place]:
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
-    """S1's accuracy less that of Adam and LARS, by network and by budget; the band is the ledger's margin."""
+    """Accuracy of DGS by its steps less Adam's and LARS's, by network and budget; the band is the ledger's margin."""
     shown = places(Outcomes(records))
     with canvas(width=COLUMN_INCHES, height=2.0) as (figure, axis):
         draw_margin(axis, margin)
