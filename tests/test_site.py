@@ -10,14 +10,14 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from regrad.pipeline import documents, generator, proofread, site, site_ledger
+from regrad.pipeline import documents, generator, proofread, site, site_ledger, site_notebooks
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.site_figures import shown
 from regrad.pipeline.site_sources import caption, source_at
 from regrad.published import SET
 from regrad.results import run_set
 from regrad.studies.catalogue import PAPERS
-from site_world import CLAIMS, FACTS, STAMP, picture, png, world
+from site_world import CLAIMS, FACTS, STAMP, cell, picture, png, world
 
 ROOT = Path(__file__).parents[1]
 ARTICLE = re.compile(r"<article.*</article>", re.S)
@@ -153,6 +153,17 @@ def test_a_claim_decided_by_reading_leads_to_the_line_of_its_proof(tmp_path):
         text = (tmp_path / "pages" / page).read_text(encoding="utf-8")
         assert f'<span id="L{line}">def {test.partition("::")[2]}(' in text
     assert builder.proof("tests/gone.py::test_x") == ""
+
+
+def test_a_notebook_s_page_shows_the_parameters_that_it_ran_with_and_not_the_defaults():
+    cells = [cell("preset = 'smoke'"), cell("preset = 'medium'"), cell("run(preset)")]
+    cells[0]["metadata"]["tags"] = ["parameters"]
+    alone = nbformat.from_dict({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    assert "smoke" in site_notebooks.body(alone, [], [], ())
+    cells[1]["metadata"]["tags"] = ["injected-parameters"]
+    both = nbformat.from_dict({"cells": cells, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+    shown = site_notebooks.body(both, [], [], ())
+    assert ("smoke" in shown, "medium" in shown, "run" in shown) == (False, True, True)
 
 
 def test_a_picture_s_name_is_what_the_exporter_said_beside_it_and_no_other_name_gets_into_a_page():
