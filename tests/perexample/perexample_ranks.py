@@ -11,6 +11,7 @@ import sys
 import pytest
 import torch
 import torch.distributed as dist
+from perexample_agreement import assert_same
 from perexample_models import Decoder, next_token_losses
 from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -81,6 +82,9 @@ def measure(how, out):
     # A direction whose layers are whole is for whole layers, and pairs of examples for one process.
     wanted = STATISTICS | ({"along": along(model.module)} if how == "ddp" else {})
     answer = gradient_statistics(model, next_token_losses, mine, wanted)
+    if how == "ddp":  # a compiled model is still the one of all processes
+        compiled = gradient_statistics(torch.compile(model), next_token_losses, mine, wanted)
+        assert_same(answer, compiled)
     for refused in (["gram"], *([] if how == "ddp" else [[along(model)]])):
         with pytest.raises(ValueError, match="one process"):
             gradient_statistics(model, next_token_losses, mine, refused)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_call, check_losses, map_examples, take
+from regrad.perexample.compiled import run_as_written
 from regrad.perexample.engine import gradient_statistics
 from regrad.perexample.refusals import Refused
 
@@ -61,6 +62,7 @@ class CheckReport:
         return "\n".join([*lines, *(f"model: {complaint}" for complaint in self.complaints)])
 
 
+@run_as_written
 def check(
     model: nn.Module, losses: Losses, batch: Any, *, methods: tuple[str, ...] = ("graph", "vmap", "loop")
 ) -> CheckReport:

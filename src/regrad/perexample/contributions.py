@@ -4,8 +4,8 @@ Each contribution knows the gradient [*weight] of a single example and of a chun
 are no larger than activations. The example axis is first in every factor; with groups of k examples, [k·T]
 positions of one group stand where the T positions of one example would.
 
-A rule's backward may run inside a compiled graph, whose operators take tensors and numbers only. So a rule
-packs what it has at hand, the examples not grouped yet, and `unpack` makes the contribution of it.
+A rule packs what it has at hand, the examples not grouped yet, and `unpack`, which knows the groups, makes the
+contribution of it.
 """
 
 from dataclasses import dataclass, replace

@@ -3,27 +3,43 @@
 Every process must call in the same order, as for any collective. Local batches may differ in size.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch._dynamo.eval_frame import OptimizedModule
-from torch.nn.parallel import DistributedDataParallel
+from torch.nn.parallel import DataParallel, DistributedDataParallel
 
 from regrad.perexample.sums import Sums
 
 
-def without_ddp(model: nn.Module) -> nn.Module:
-    """The module inside DistributedDataParallel, whose own hooks have nothing to do here; any other as it is."""
-    return model.module if isinstance(model, DistributedDataParallel) else model
-
-
 def original_module(model: nn.Module) -> nn.Module:
-    """The module as it was written, which names the parameters: without data parallelism and torch.compile."""
-    model = without_ddp(model)
-    return model._orig_mod if isinstance(model, OptimizedModule) else model  # type: ignore[return-value]
+    """The module as it was written, which names the parameters: without data parallelism and torch.compile.
+
+    The hooks of DistributedDataParallel have nothing to do here.
+
+    Raises:
+        ValueError: for DataParallel on several devices, each of which has parameters of its own.
+    """
+    return list(_wrappers(model))[-1]
+
+
+def _wrappers(model: nn.Module) -> Iterator[nn.Module]:
+    """The model and what is inside, in whatever order it was wrapped."""
+    yield model
+    if isinstance(model, OptimizedModule):
+        yield from _wrappers(model._orig_mod)
+    elif isinstance(model, DistributedDataParallel):
+        yield from _wrappers(model.module)
+    elif isinstance(model, DataParallel):
+        if len(model.device_ids) > 1:
+            raise ValueError(
+                f"model: DataParallel on {len(model.device_ids)} devices copies the parameters; use "
+                "DistributedDataParallel, or model.module with the batch on its device"
+            )
+        yield from _wrappers(model.module)
 
 
 def is_sharded(model: nn.Module) -> bool:
@@ -44,8 +60,9 @@ def reshard(model: nn.Module) -> None:
 
 def group_of(model: nn.Module) -> Any:
     """The process group whose members share the batch; None in a single process."""
-    if isinstance(model, DistributedDataParallel):
-        return model.process_group
+    for wrapper in _wrappers(model):
+        if isinstance(wrapper, DistributedDataParallel):
+            return wrapper.process_group
     for parameter in model.parameters():
         if hasattr(parameter, "device_mesh"):
             return parameter.device_mesh.get_group()

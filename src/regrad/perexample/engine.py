@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_call
 from regrad.perexample.choosing import choose_parameters, only
+from regrad.perexample.compiled import run_as_written
 from regrad.perexample.distributed import (
     examples_per_process,
     group_of,
@@ -19,7 +20,6 @@ from regrad.perexample.distributed import (
     reduce_sums,
     reshard,
     shard_like,
-    without_ddp,
 )
 from regrad.perexample.elementwise import check_elementwise
 from regrad.perexample.graph import fold_by_graph
@@ -37,6 +37,7 @@ _GUARD = threading.Lock()
 METHODS: dict[str, Callable[..., None]] = {"loop": fold_by_loop, "vmap": fold_by_vmap, "graph": fold_by_graph}
 
 
+@run_as_written
 def gradient_statistics(
     model: nn.Module,
     losses: Losses,
@@ -78,6 +79,7 @@ def gradient_statistics(
         Parameters in half precision have float32 statistics; one that no loss reaches has zeros. Under
         DistributedDataParallel (names as in the module inside) and `fully_shard` the batch is that of all processes
         together: each gets the same means and all norms, rank by rank; sharded parameters have sharded statistics.
+        What torch.compile has compiled, the model or a part of it, runs as it was written.
 
     Raises:
         ValueError: for a bad argument, and for a model that has no per-example gradients, with the remedy.
@@ -85,7 +87,7 @@ def gradient_statistics(
     request, size = parse_statistics(statistics), batch_size(batch)
     _check(method, chunk_size, group_size, size)
     check_call(losses, model, batch)
-    refuse_dependent_examples(model)
+    refuse_dependent_examples(original_module(model))
     options = {"group_size": group_size, "chunk_size": chunk_size or size // group_size}
     return _answer(request, (model, losses, batch), options, method=method, parameters=parameters)
 
@@ -111,10 +113,8 @@ def _answer(
     sums, per_process = _new_sums(request, chosen, rows, group)
 
     def fill(sums: Sums) -> None:
-        # A compiled model is run compiled by the surgery; the others take the module as it was written.
-        run = without_ddp(model) if method == "graph" else inner
         with _turn(inner), nullcontext() if parameters is None else only(chosen, inner):
-            _fold(method, (run, losses, batch), sums, options, sharded=sharded)
+            _fold(method, (inner, losses, batch), sums, options, sharded=sharded)
         reduce_sums(sums, group, per_process)
 
     fill(sums)
@@ -137,7 +137,6 @@ def _new_sums(request: Request, trainable: dict[str, nn.Parameter], rows: int, g
 def _fold(
     method: str, asked: tuple[nn.Module, Losses, Any], sums: Sums, options: dict[str, int], *, sharded: bool
 ) -> None:
-    inner = original_module(asked[0])
     try:
         METHODS[method](*asked, sums=sums, options=options)
     except Refused as refusal:
@@ -145,9 +144,9 @@ def _fold(
         if sharded or method == "loop":
             raise
         others = {name: METHODS[name] for name in ("loop", "vmap") if name != method}
-        raise with_remedy(refusal, others, asked=(inner, *asked[1:]), parameters=sums.parameters) from refusal
+        raise with_remedy(refusal, others, asked=asked, parameters=sums.parameters) from refusal
     if sharded:
-        reshard(inner)
+        reshard(asked[0])
 
 
 def _mend_variances(answer: dict[str, Any], sums: Sums, fill: Callable[[Sums], None]) -> None:

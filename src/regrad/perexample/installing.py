@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils import stateless
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 from regrad.perexample.rules.experts import experts_forward, holds_experts
 from regrad.perexample.rules.recurrent import RECURRENT, recurrent_forward
 from regrad.perexample.rules.registry import MODULE_RULES
@@ -103,10 +103,10 @@ class _Tap(torch.autograd.Function):
         rule, module, handles = ctx.ruled
         with torch.no_grad(), torch._C.DisableTorchFunction():
             answer = rule(module, saved[0], g)
-        parameters, zeros = dict(module.named_parameters()), []
+        parameters = dict(module.named_parameters())
         for name, handle in handles.items():
             wanted = (len(g), *parameters[name].shape)
             if name not in answer or answer[name].shape != wanted:
                 raise ValueError(f"rule for {type(module).__name__}: {name!r} {list(wanted)} is missing or misshapen")
-            zeros.append(deposit(handle, Dense.pack(answer[name])))
-        return anchor_gradient(*zeros), None, None, g
+            deposit(handle, Dense.pack(answer[name]))
+        return None, None, None, g

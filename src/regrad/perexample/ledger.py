@@ -52,7 +52,7 @@ class Ledger:
     group: int  # examples to a group
     # by name; what the forward pass sees (under sharding, the whole ones)
     parameters: dict[str, Tensor] = field(init=False)
-    targets: list[Target] = field(default_factory=list)  # uses refer to them by index, which a compiled graph can hold
+    targets: list[Target] = field(default_factory=list)  # uses refer to them by index
     expected: dict[int, int] = field(default_factory=dict)  # uses of each target in the forward pass
     arrived: dict[int, list[Contribution]] = field(default_factory=dict)  # contributions of each target so far
     derived: set[str] = field(default_factory=set)  # parameters that other targets are made of

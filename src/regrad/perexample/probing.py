@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_losses, pick, shapes
 from regrad.perexample.calls import Seen
-from regrad.perexample.distributed import is_sharded, original_module
+from regrad.perexample.distributed import is_sharded
 from regrad.perexample.ledger import Ledger
 from regrad.perexample.loop import gradients_of, mean_loss
 from regrad.perexample.passes import run_backward, run_under
@@ -144,12 +144,11 @@ def _why_not_alone(surgery: Surgery, own: float) -> str:
 
 
 def _compare_with_alone(own: float, model: nn.Module, losses: Losses, few: Any, place: int) -> None:
-    plain, one = original_module(model), slice(place, place + 1)
-    loss = mean_loss(plain, losses, few, one)
-    if _near(own, alone := _norm(loss, plain), loss):
+    loss = mean_loss(model, losses, few, slice(place, place + 1))
+    if _near(own, alone := _norm(loss, model), loss):
         return
     with torch.enable_grad():
-        company = _norm(losses(plain, few)[place], plain)
+        company = _norm(losses(model, few)[place], model)
     if _near(own, company, loss):
         raise Refused(
             f"model or losses: an example's gradient has norm {own:.3g} among others and {alone:.3g} alone, so it "

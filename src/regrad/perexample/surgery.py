@@ -7,7 +7,6 @@ until it meets an example, or is handled by the fallback, or refused by name.
 """
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -176,7 +175,7 @@ class Surgery(TorchFunctionMode):
 
     def _hides_parameters(self, x: Tensor) -> bool:
         """Whether the gradient with respect to `x` goes on to parameters or rules (or to the caller's own leaves)."""
-        if self.backward or torch.compiler.is_compiling():
+        if self.backward:
             return False
         wanted = {id(self.anchor), *(id(p) for p in self.ledger.parameters.values())}
         return any(id(leaf) in wanted for leaf in leaves_behind(x))
@@ -194,8 +193,7 @@ class Surgery(TorchFunctionMode):
     def _derive(self, call: Call) -> Any:
         """A function of parameters and constants alone: its answer is followed as one more weight."""
         # Checkpointing may unpack in another order what it finds saved here, where no rule stands between.
-        compiling = torch.compiler.is_compiling()
-        with nullcontext() if compiling else torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
+        with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
             answer = call.func(*call.args, **call.kwargs)
         if isinstance(answer, Tensor) and answer.requires_grad and not self.is_tracked(answer):
             rows = self._rows_of((answer.shape,), call)[0]

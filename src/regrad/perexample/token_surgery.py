@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from regrad.perexample.calls import Call
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 from regrad.perexample.rules.embedding import embedding_rule
 from regrad.perexample.rules.linear import linear
 from regrad.perexample.rules.table import OWN_LAYOUT, SPREADS
@@ -56,13 +56,12 @@ class _Affine(torch.autograd.Function):
     def backward(ctx, saved, g):
         x, weight = saved
         by_scale, by_shift = ctx.handles
-        zeros = []
         if by_scale >= 0:
-            zeros.append(deposit(by_scale, Dense.pack(_positions(g * x, ctx.axes))))
+            deposit(by_scale, Dense.pack(_positions(g * x, ctx.axes)))
         if by_shift >= 0:
-            zeros.append(deposit(by_shift, Dense.pack(_positions(g, ctx.axes))))
+            deposit(by_shift, Dense.pack(_positions(g, ctx.axes)))
         into = g if weight is None else (g * weight).to(g.dtype)
-        return anchor_gradient(*zeros), None, into, None, None
+        return None, None, into, None, None
 
 
 def _positions(x: Tensor, axes: int) -> Tensor:

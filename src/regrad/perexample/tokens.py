@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from regrad.perexample.batches import Losses, batch_size, check_call, chunks, take
 from regrad.perexample.choosing import choose_parameters, only
+from regrad.perexample.compiled import run_as_written
 from regrad.perexample.distributed import group_of, original_module
 from regrad.perexample.driver import run_forward
 from regrad.perexample.passes import run_backward
@@ -22,6 +23,7 @@ from regrad.perexample.token_surgery import TokenSurgery
 STATISTICS = ("mean", "mean_square", "mean_sign", "mean_abs", "norm")
 
 
+@run_as_written
 def token_statistics(
     model: nn.Module,
     losses: Losses,
@@ -50,8 +52,8 @@ def token_statistics(
 
     Args:
         model: made of linear layers, embeddings, LayerNorm and RMSNorm, and of anything without trainable
-            parameters; frozen ones are skipped. Positions may see each other between these layers. Of a compiled
-            model the module inside is run.
+            parameters; frozen ones are skipped. Positions may see each other between these layers. What
+            torch.compile has compiled runs as it was written.
         losses: as for `gradient_statistics`.
         batch: likewise.
         statistics: "mean", "mean_square", "mean_sign" (sign(0) = 0; a product that underflows keeps its factors'
@@ -77,7 +79,7 @@ def token_statistics(
     request, size = _parse(statistics), batch_size(batch)
     chunk, real = _chunk(chunk_size, size), None if mask is None else _check_mask(mask, size)
     check_call(losses, model, batch)
-    refuse_dependent_examples(model)
+    refuse_dependent_examples(original_module(model))
     return _answer(request, (model, losses, batch), parameters, chunk=chunk, mask=real)
 
 

@@ -12,7 +12,7 @@ from torch.func import vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -41,7 +41,8 @@ class _PerExample(torch.autograd.Function):
     @staticmethod
     @rule_backward
     def backward(ctx, saved, g):
-        return deposit(ctx.handle, Dense.pack(g.reshape(len(g), *ctx.shape))), None, None, None, None
+        deposit(ctx.handle, Dense.pack(g.reshape(len(g), *ctx.shape)))
+        return None, None, None, None, None
 
 
 def per_example(surgery: "Surgery", weight: Tensor, ndim: int) -> Tensor:
@@ -71,11 +72,9 @@ class _Copies(torch.autograd.Function):
     def backward(ctx, saved, g):
         rows, function = ctx.rows, ctx.function
         back = vjp(lambda *weights: function(*weights)[:rows], *saved)[1]
-        zeros = [
-            deposit(handle, Dense.pack(v))
-            for handle, v in zip(ctx.handles, vmap(back)(g.unflatten(0, (-1, rows))), strict=True)
-        ]
-        return anchor_gradient(*zeros), None, None, None, *(None for _ in saved)
+        for handle, gradient in zip(ctx.handles, vmap(back)(g.unflatten(0, (-1, rows))), strict=True):
+            deposit(handle, Dense.pack(gradient))
+        return None, None, None, None, *(None for _ in saved)
 
 
 def copies_rule(call: "Call", answer: Tensor, rows: int) -> Tensor:

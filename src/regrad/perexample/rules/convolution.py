@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from regrad.perexample.contributions import Dense
 from regrad.perexample.convolved import Convolved
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -43,10 +43,10 @@ class _Convolution(torch.autograd.Function):
             w = weight.to(g.dtype)
             into = torch.ops.aten.convolution_backward.default(g, x, w, None, *shape, (True, False, False))[0]
             into = into.to(ctx.dtype)
-        zeros = [deposit(ctx.handles[0], Convolved.pack(g, x, weight.shape, (*ctx.geometry, ctx.rows)))]
+        deposit(ctx.handles[0], Convolved.pack(g, x, weight.shape, (*ctx.geometry, ctx.rows)))
         if ctx.handles[1] >= 0:
-            zeros.append(deposit(ctx.handles[1], Dense.of_rows(g.flatten(2).sum(2), ctx.rows)))
-        return anchor_gradient(*zeros), None, into, None, None, None, None
+            deposit(ctx.handles[1], Dense.of_rows(g.flatten(2).sum(2), ctx.rows))
+        return None, None, into, None, None, None, None
 
 
 def convolution_rule(call: "Call") -> Any:
@@ -87,10 +87,10 @@ class _Transposed(torch.autograd.Function):
             shape = (stride, padding, dilation, True, extra, groups)
             into = torch.ops.aten.convolution_backward.default(g, x, weight, None, *shape, (True, False, False))[0]
         geometry = (stride, padding, dilation, groups, ctx.rows)
-        zeros = [deposit(ctx.handles[0], Convolved.pack(x, g, weight.shape, geometry))]
+        deposit(ctx.handles[0], Convolved.pack(x, g, weight.shape, geometry))
         if ctx.handles[1] >= 0:
-            zeros.append(deposit(ctx.handles[1], Dense.of_rows(g.flatten(2).sum(2), ctx.rows)))
-        return anchor_gradient(*zeros), None, into, None, None, None, None
+            deposit(ctx.handles[1], Dense.of_rows(g.flatten(2).sum(2), ctx.rows))
+        return None, None, into, None, None, None, None
 
 
 def transposed_convolution_rule(call: "Call") -> Any:

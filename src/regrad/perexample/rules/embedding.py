@@ -24,7 +24,8 @@ class _Embedding(torch.autograd.Function):
     @rule_backward
     def backward(ctx, saved, g):
         (tokens,) = saved
-        return deposit(ctx.handle, Rows.pack(g, tokens, *ctx.table)), None, None, None, None
+        deposit(ctx.handle, Rows.pack(g, tokens, *ctx.table))
+        return None, None, None, None, None
 
 
 def embedding_rule(call: "Call") -> Any:

@@ -9,7 +9,7 @@ from torch.func import vjp, vmap
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 from regrad.perexample.slow_paths import NO_RULE
 
 if TYPE_CHECKING:
@@ -53,8 +53,6 @@ class _Fallback(torch.autograd.Function):
         device = tensors[0].device.type
         ctx.autocast = (device, torch.get_autocast_dtype(device), torch.is_autocast_enabled(device))
         ctx.save_for_backward(*tensors)
-        if torch.compiler.is_compiling():
-            return function(tensors[:split], tensors[split:]).clone()
         start = time.perf_counter()
         answer = function(tensors[:split], tensors[split:])
         function.seconds = time.perf_counter() - start
@@ -64,8 +62,6 @@ class _Fallback(torch.autograd.Function):
     @staticmethod
     @rule_backward
     def backward(ctx, saved, g):
-        if torch.compiler.is_compiling():
-            return _Fallback._backward(ctx, saved, g)
         # A plain backward pass takes about twice as long as the forward pass.
         with ctx.function.watch.slow(ctx.function.name, NO_RULE, ordinary=2 * ctx.function.seconds):
             return _Fallback._backward(ctx, saved, g)
@@ -85,10 +81,11 @@ class _Fallback(torch.autograd.Function):
         device, dtype, enabled = ctx.autocast
         with torch.autocast(device, dtype, enabled, cache_enabled=False):
             by_weight, *into = vmap(of_one)(ctx.function.apart(g), *examples)
-        zeros = [deposit(h, Dense.pack(v)) for h, v in zip(ctx.handles, by_weight, strict=True)]
+        for handle, gradient in zip(ctx.handles, by_weight, strict=True):
+            deposit(handle, Dense.pack(gradient))
         rest = iter(into)
         gradients = [next(rest).flatten(0, 1) if s else None for s in smooth]
-        return anchor_gradient(*zeros), None, None, *(None,) * ctx.split, *gradients
+        return None, None, None, *(None,) * ctx.split, *gradients
 
 
 def fallback_rule(call: "Call") -> Any:

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -42,8 +42,9 @@ class _GroupNorm(torch.autograd.Function):
             1, B * C, positions, B * ctx.groups, (True, True, True),
         )  # fmt: skip
         parts = (Dense.of_rows(v.view(B, C), ctx.rows) for v in (by_scale, by_shift))
-        zeros = [deposit(h, part) for h, part in zip(ctx.handles, parts, strict=True)]
-        return anchor_gradient(*zeros), None, into.view_as(x).to(x.dtype), None, None, None, None, None
+        for handle, part in zip(ctx.handles, parts, strict=True):
+            deposit(handle, part)
+        return None, None, into.view_as(x).to(x.dtype), None, None, None, None, None
 
 
 def _apply(call: "Call", arguments: tuple[Any, ...]) -> Any:

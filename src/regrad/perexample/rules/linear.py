@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrad.perexample.contributions import Dense, Factors
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -33,10 +33,10 @@ class _Linear(torch.autograd.Function):
         # On a transposed gradient matmul would take a batched path, slower than the one copy.
         g = g.contiguous()
         into = (g @ weight.to(g.dtype)).to(ctx.dtype) if ctx.needs_input_grad[2] else None
-        zeros = [deposit(ctx.handles[0], Factors.pack(g, x))]
+        deposit(ctx.handles[0], Factors.pack(g, x))
         if ctx.handles[1] >= 0:
-            zeros.append(deposit(ctx.handles[1], Dense.pack(g.flatten(1, -2).sum(1) if g.ndim > 2 else g)))
-        return anchor_gradient(*zeros), None, into, None, None
+            deposit(ctx.handles[1], Dense.pack(g.flatten(1, -2).sum(1) if g.ndim > 2 else g))
+        return None, None, into, None, None
 
 
 def linear(surgery: "Surgery", x: Tensor, *, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from regrad.perexample.contributions import Dense
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 
 if TYPE_CHECKING:
     from regrad.perexample.calls import Call
@@ -29,13 +29,13 @@ class _LayerNorm(torch.autograd.Function):
     def backward(ctx, saved, g):
         x = saved[0]
         x_in = x if x.dtype == g.dtype else x.to(g.dtype)
-        compiled = torch.compiler.is_compiling()
-        if not compiled and x.device.type == "cpu" and x.ndim > len(ctx.shape) + 1 and x[0].numel() >= _WORTH_A_CALL:
+        if x.device.type == "cpu" and x.ndim > len(ctx.shape) + 1 and x[0].numel() >= _WORTH_A_CALL:
             into, scale, shift = _example_by_example(g, x_in, saved[1:], ctx.shape)
         else:
             into, scale, shift = _at_once(g, x_in, saved[1:], ctx.shape)
-        zeros = [deposit(h, Dense.pack(v)) for h, v in zip(ctx.handles, (scale, shift), strict=True)]
-        return anchor_gradient(*zeros), None, into.to(x.dtype), None, None, None, None
+        for handle, gradient in zip(ctx.handles, (scale, shift), strict=True):
+            deposit(handle, Dense.pack(gradient))
+        return None, None, into.to(x.dtype), None, None, None, None
 
 
 def _example_by_example(g: Tensor, x: Tensor, saved: Any, shape: list[int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,8 +85,8 @@ class _RMSNorm(torch.autograd.Function):
         into = (rstd * (scaled - unit * (scaled * unit).mean(axes, keepdim=True))).to(x.dtype)
         between = tuple(range(1, x.ndim - len(ctx.shape)))
         scale = g * unit
-        token = deposit(ctx.handle, Dense.pack(scale.sum(between) if between else scale))
-        return token, None, into, None, None, None
+        deposit(ctx.handle, Dense.pack(scale.sum(between) if between else scale))
+        return None, None, into, None, None, None
 
 
 def layer_norm_rule(call: "Call") -> Any:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from regrad.perexample.contributions import Dense, Factors
-from regrad.perexample.deposits import anchor_gradient, deposit, rule_backward
+from regrad.perexample.deposits import deposit, rule_backward
 from regrad.perexample.rules.linear import linear
 from regrad.perexample.rules.scans import SCANS
 
@@ -97,13 +97,12 @@ class _Recurrence(torch.autograd.Function):
         before = torch.cat([states[0].unsqueeze(0), hs[:-1]]).transpose(0, 1)
         gx, gh = (dz.transpose(0, 1).contiguous() for dz in (dzx, dzh))
         apart = lambda v: v if rows == 1 else v.unflatten(0, (-1, rows))  # noqa: E731
-        zeros = [
-            deposit(ctx.handles[0], Factors.pack(apart(gx), apart(x))),
-            deposit(ctx.handles[1], Factors.pack(apart(gh), apart(before))),
-            *(deposit(h, Dense.of_rows(g.sum(1), rows)) for h, g in zip(ctx.handles[2:], (gx, gh), strict=True)),
-        ]
+        deposit(ctx.handles[0], Factors.pack(apart(gx), apart(x)))
+        deposit(ctx.handles[1], Factors.pack(apart(gh), apart(before)))
+        for handle, gradient in zip(ctx.handles[2:], (gx, gh), strict=True):
+            deposit(handle, Dense.of_rows(gradient.sum(1), rows))
         into = gx @ w_ih if ctx.needs_input_grad[3] else None
-        return anchor_gradient(*zeros), None, None, into, None, None, None, None, *into_states
+        return None, None, None, into, None, None, None, None, *into_states
 
 
 def recurrent_forward(surgery: "Surgery", module: Any) -> Callable[..., Any]:
@@ -155,7 +154,7 @@ def _direction(surgery: "Surgery", module: Any, x: Tensor, state: State, *, name
         sizes = (weights[1].shape[1], module.hidden_size)[: 1 + isinstance(module, nn.LSTM)]
         state = tuple(x.new_zeros(len(x), size) for size in sizes)
     narrow = torch.is_autocast_enabled(x.device.type) or x.dtype not in (torch.float32, torch.float64)
-    if narrow or weights[-1] is not None or torch.compiler.is_compiling():
+    if narrow or weights[-1] is not None:
         return _cell_by_cell(surgery, module, x, state, names=(weights, *names))
     backwards = suffix.endswith("reverse")
     x = _turn(x, lengths) if backwards else x
