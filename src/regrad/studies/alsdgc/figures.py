@@ -150,13 +150,12 @@ def fig_spikes(records: Iterable[Record]) -> Figure:
             if means:
                 axis.plot(list(means), list(means.values()), dash, color=ARMS[arm].color, label=ARMS[arm].label)
         # Taken before the axis is logarithmic, which would choose limits anew.
-        top = axis.get_ylim()[1]
+        top, lowest = axis.get_ylim()[1], min((min(line.get_ydata()) for line in axis.lines), default=None)
         axis.set(xlabel="step", ylabel="validation loss (nats, log scale)", yscale="log")
         if control:  # at preset smoke tuning may leave none
             for spike in spike_steps(control[0]):
                 axis.axvline(spike, color=GREY, lw=0.7, ls=":")
             untrained = max(run.curves["validation_loss"].y[0] for run in control)
-            axis.set_ylim(None, min(top, 30 * untrained))
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(loc="upper left")
+            axis.set_ylim(lowest and 0.7 * lowest, min(top, 30 * untrained))
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from regrad.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
+from regrad.report.palette import BLUE, GREEN, GREY, ORANGE, PINK, RED
 from regrad.studies.study import Arm
 
 Benchmark = Mapping[str, Any]
@@ -32,7 +32,6 @@ ARMS: dict[str, Method] = {
         Method("Opacus ghost (norms only)", "Opacus ghost (norms only)", GREEN, ">"),
         Method("BackPACK SumGradSquared", "BackPACK SumGradSquared", PINK, "P"),
         Method("BackPACK BatchGrad", "BackPACK BatchGrad", PINK, "h"),
-        Method("surgery, compiled", "surgery, compiled (ours)", SKY, "D", ours=True),
     )
 }
 # An ordinary step, which the others are divided by; never a compiled one.
