@@ -67,6 +67,10 @@ def test_columns_keep_papers_whole_and_end_at_about_the_same_height():
     left, right = balanced(blocks)
     assert [item.lines[0] for item in left if item.heading] == ["9"]
     assert [item.lines[0] for item in right if item.heading] == ["1", "2", "1"]
+    left, right = balanced([block(str(n), "x", [row()] * n, 3.3) for n in (6, 4, 10, 8)])
+    assert [item.lines[0] for item in left if item.heading] == ["6", "8"]
+    assert [item.lines[0] for item in right if item.heading] == ["4", "10"]
+    assert balanced([]) == ([], [])
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])

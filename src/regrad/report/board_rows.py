@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from matplotlib.font_manager import FontProperties
@@ -127,10 +128,21 @@ def block(name: str, theirs: str, rows: Sequence[Plain], width: float) -> list[I
 
 
 def balanced(blocks: Sequence[list[Item]]) -> tuple[list[Item], list[Item]]:
-    """Return whole blocks in two columns, in order, so that the taller is as short as it can be; one alone is left."""
+    """Return whole blocks in two columns so that the taller is as short as it can be; each column keeps their order.
+
+    The first one is on the left, and as many more as can be.
+    """
     heights = [sum(item.height for item in items) for items in blocks]
-    cut = min(range(len(blocks) + 1), key=lambda k: (max(sum(heights[:k]), sum(heights[k:])), -k))
-    return [i for items in blocks[:cut] for i in items], [i for items in blocks[cut:] for i in items]
+    first, rest = range(len(blocks))[:1], range(len(blocks))[1:]
+    choices = [(*first, *some) for k in range(len(blocks), 0, -1) for some in combinations(rest, k - 1)] or [()]
+
+    def taller(left: tuple[int, ...]) -> float:
+        own = sum(heights[k] for k in left)
+        return round(max(own, sum(heights) - own), 6)
+
+    left = min(choices, key=taller)
+    sides = left, tuple(k for k in range(len(blocks)) if k not in left)
+    return [i for k in sides[0] for i in blocks[k]], [i for k in sides[1] for i in blocks[k]]
 
 
 def shows(rows: Sequence[Plain]) -> str:
