@@ -1,5 +1,7 @@
 """The user's guide: Adam on a statistic of your own instead of the mean gradient, next to Adam on the mean."""
 
+from collections.abc import Callable
+
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Spec
@@ -17,6 +19,11 @@ ADAM: dict[str, JsonValue] = {"lr": LR, "betas": [0.9, 0.99], "eps": 1e-12, "pre
 def specs(preset: str, records: list[Record]) -> list[Spec]:
     """Return the runs that the guide shows: every entry of every example's gradient clamped."""
     return comparison(preset, "clamp", CLAMP)
+
+
+def plan_with(function: str, arguments: dict[str, float]) -> Callable[[str, list[Record]], list[Spec]]:
+    """Return the plan of the mean gradient beside a statistic of one's own."""
+    return lambda preset, records: comparison(preset, function, arguments)
 
 
 def comparison(preset: str, function: str, arguments: dict[str, float]) -> list[Spec]:
