@@ -4,12 +4,11 @@
 
 Seconds on the clock, Chromium and kernel on one machine with nothing else to do. An answer is a control let go until
 its new picture is on the page. The first look at a study reads its records: the longest answer of a playground of
-records is that. Prints the table of docs/benchmarks.md and writes JSON.
+records is that. Prints a table and writes JSON.
 """
 
 import argparse
 import json
-import platform
 import statistics
 import sys
 import tempfile
@@ -17,6 +16,7 @@ import time
 from pathlib import Path
 
 from regrad.report.benchmarks import write
+from regrad.runner.circumstances import processor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from lab_desk import PLAYGROUNDS, start_page  # the tests' own way through the lab
@@ -49,7 +49,7 @@ def main() -> None:
     record = {
         "command": " ".join(["python", *sys.argv]),
         "date": time.strftime("%Y-%m-%d"),
-        "machine": f"{platform.machine()}, {platform.system()}",
+        "machine": processor(),
         "playgrounds": found,
         "complaints": complaints,
     }

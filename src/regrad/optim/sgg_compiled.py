@@ -123,11 +123,14 @@ def _ones(size: int) -> Tensor:
     return torch.ones(size)
 
 
-def _numbers(group: dict[str, Any], step: float) -> list[float]:
+def fixed(group: dict[str, Any]) -> list[float]:
+    """Return decay of the parameter, weight decay in the gradient, its sign, lr, β₁, β₂ and ε of a group."""
     lr, (b1, b2), decay = float(group["lr"]), group["betas"], group["weight_decay"]
     apart = bool(group["decoupled_weight_decay"])
     sign = -1.0 if group["maximize"] else 1.0
-    return [
-        1 - lr * decay if apart else 1.0, 0.0 if apart else decay, sign, 1 - b1, b2, 1 - b2,
-        (1 - b2**step) ** 0.5, group["eps"], lr / (1 - b1**step),
-    ]  # fmt: skip
+    return [1 - lr * decay if apart else 1.0, 0.0 if apart else decay, sign, lr, b1, b2, group["eps"]]
+
+
+def _numbers(group: dict[str, Any], step: float) -> list[float]:
+    decay, coupled, sign, lr, b1, b2, eps = fixed(group)
+    return [decay, coupled, sign, 1 - b1, b2, 1 - b2, (1 - b2**step) ** 0.5, eps, lr / (1 - b1**step)]

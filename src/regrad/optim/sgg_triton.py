@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from regrad.optim.sgg_compiled import is_plain, moving
+from regrad.optim.sgg_compiled import fixed, is_plain, moving
 from regrad.optim.sgg_folded import EntryScale, has_hooks
 
 DEVICES = ("cuda",)  # a test adds the CPU, where Triton interprets
@@ -62,20 +62,12 @@ def constants(base: Optimizer, steps: list[Tensor], device: torch.device) -> Ten
     decay, weight decay of the gradient, its sign, 1 − β₁, β₂, 1 − β₂, √(1 − β₂ᵗ), ε, lr / (1 − β₁ᵗ).
     """
     torch._foreach_add_(steps, 1)
-    fixed = sent([_fixed(group) for group in base.param_groups for p in group["params"] if p.grad is not None],
-                 torch.float64, device)  # fmt: skip
-    decay, coupled, sign, lr, b1, b2, eps = fixed.unbind(1)
+    rows = [fixed(group) for group in base.param_groups for p in group["params"] if p.grad is not None]
+    decay, coupled, sign, lr, b1, b2, eps = sent(rows, torch.float64, device).unbind(1)
     # In float64: 1 − β₂ᵗ is a thousandth at first. On the device, where a fused optimizer keeps its count.
     t = torch.stack(steps).to(device, torch.float64, non_blocking=True)
     root, size = (1 - b2**t).sqrt(), lr / (1 - b1**t)
     return torch.stack((decay, coupled, sign, 1 - b1, b2, 1 - b2, root, eps, size), 1).float()
-
-
-def _fixed(group: dict[str, Any]) -> list[float]:
-    lr, (b1, b2), decay = float(group["lr"]), group["betas"], group["weight_decay"]
-    apart = bool(group["decoupled_weight_decay"])
-    sign = -1.0 if group["maximize"] else 1.0
-    return [1 - lr * decay if apart else 1.0, 0.0 if apart else decay, sign, lr, b1, b2, group["eps"]]
 
 
 @functools.lru_cache(maxsize=8)

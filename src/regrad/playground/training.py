@@ -107,7 +107,9 @@ def yours(published: Spec, optimizer: str, rate_times: float, seed: int) -> Spec
 
 def last_step(spec: Spec, took: float) -> int:
     """Return the last evaluation that is reached in ``SECONDS`` of a run that took ``took``: at least the first one."""
-    after = [round(spec.steps * k / spec.evaluations) for k in range(1, spec.evaluations + 1)]
+    from regrad.runner.train import evaluation_steps
+
+    after = sorted(evaluation_steps(spec.steps, spec.evaluations))[1:]  # the first one is the untrained model
     return max([step for step in after if step * took <= spec.steps * SECONDS], default=after[0])
 
 

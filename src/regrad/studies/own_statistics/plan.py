@@ -1,13 +1,12 @@
 """The user's guide: Adam on a statistic of your own instead of the mean gradient, next to Adam on the mean."""
 
-from collections.abc import Callable
-
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Spec
 from regrad.studies.own_statistics.arms import MEAN
 from regrad.studies.own_statistics.sizes import PRESETS
 from regrad.studies.own_statistics.study import STUDY
+from regrad.studies.study import Plan
 
 LR = 4e-3
 SEEDS = 2
@@ -21,7 +20,7 @@ def specs(preset: str, records: list[Record]) -> list[Spec]:
     return comparison(preset, "clamp", CLAMP)
 
 
-def plan_with(function: str, arguments: dict[str, float]) -> Callable[[str, list[Record]], list[Spec]]:
+def plan_with(function: str, arguments: dict[str, float]) -> Plan:
     """Return the plan of the mean gradient beside a statistic of one's own."""
     return lambda preset, records: comparison(preset, function, arguments)
 
