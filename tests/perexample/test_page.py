@@ -23,7 +23,9 @@ def test_the_page_s_table_of_files_is_the_folder():
 
 
 def test_files_in_the_text_and_the_drawing_exist():
-    for name in re.findall(r"[\w/]+\.py\b", PAGE):
+    drawing = (ROOT / "docs" / "manual" / "pictures" / "engine.svg").read_text(encoding="utf-8")
+    assert "surgery.py" in drawing
+    for name in re.findall(r"[\w/]+\.py\b", PAGE + drawing):
         places = (ENGINE / name, ENGINE / "rules" / name, ROOT / name, ROOT / "tests" / "perexample" / name)
         assert any(place.is_file() for place in places), name
 

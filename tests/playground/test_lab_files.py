@@ -8,7 +8,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nbformat
+import pandas as pd
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from regrad.pipeline import looking
 from regrad.pipeline.folders import PIPELINE
@@ -126,3 +128,17 @@ def test_jupyterlab_is_told_to_save_so_and_to_ask_nobody_for_news():
     assert (module, name) == (without_outputs.__module__, without_outputs.__name__)
     overrides = json.loads((folder / "labconfig" / "default_setting_overrides.json").read_text())
     assert overrides["@jupyterlab/apputils-extension:notification"]["fetchNews"] == "false"
+
+
+def test_a_table_shows_no_row_numbers_and_an_index_that_says_something():
+    shell = InteractiveShell.instance()
+    try:
+        looking.show_tables_without_row_numbers()
+        long = "a sentence that is longer than the fifty characters at which pandas would cut it off"
+        frame = pd.DataFrame({"what": [long]})
+        for shown, index in ((frame, False), (frame.set_index(pd.Index(["first"])), True)):
+            html = shell.display_formatter.format(shown)[0]["text/html"]
+            assert long in html
+            assert ("<th>0</th>" in html, "<th>first</th>" in html) == (False, index)
+    finally:
+        InteractiveShell.clear_instance()

@@ -74,9 +74,10 @@ def test_columns_keep_papers_whole_and_end_at_about_the_same_height():
 
 
 @pytest.mark.parametrize("theme", [LIGHT, DARK])
-def test_every_decided_claim_stands_on_the_board_and_nothing_is_smaller_than_seven_points(theme):
+@pytest.mark.parametrize("columns", [1, 2])
+def test_every_decided_claim_stands_on_the_board_and_nothing_is_smaller_than_seven_points(theme, columns):
     rows = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
-    figure = fig_board(rows, PAPERS, theme=theme)
+    figure = fig_board(rows, PAPERS, theme=theme, columns=columns)
     said = texts(figure)
     assert {row["short"] for row in rows if row["verdict"] != "not tested"} <= set(said)
     for verdict in {row["verdict"] for row in rows}:
@@ -90,15 +91,17 @@ def test_a_claim_of_a_paper_that_no_study_bears_has_its_place_under_its_key():
     assert any("no scale printed" in text for text in said)
 
 
-def test_nothing_is_written_beyond_the_edge():
+@pytest.mark.parametrize("columns", [1, 2])
+def test_nothing_is_written_beyond_the_edge(columns):
     decided = cycle(["reproduced", "inconclusive", "not reproduced"])
     claims = zip(load(ROOT / "paper" / "claims.toml"), decided, strict=False)
     rows = [row(claim.id, verdict, short=claim.short) for claim, verdict in claims]
-    figure = fig_board(rows, PAPERS)
+    figure = fig_board(rows, PAPERS, columns=columns)
     figure.draw_without_rendering()
     width = figure.get_size_inches()[0] * figure.dpi
     beyond = [t.get_text() for t in figure.axes[0].texts if t.get_window_extent().x1 > width]
     assert beyond == []
+    assert width < 4 * figure.dpi or columns == 2  # on a phone seven points are ten pixels
 
 
 def test_the_pictures_of_the_readme_show_the_published_verdicts():

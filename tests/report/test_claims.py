@@ -61,7 +61,7 @@ def test_a_true_effect_is_reproduced_with_its_interval_by_hand():
     assert verdict.outcome.high == pytest.approx(-1.12200, abs=1e-4)
     # t = 2 / (.70711 / sqrt 5) = 6.3246 with 4 degrees of freedom.
     assert verdict.outcome.p == pytest.approx(0.00320, abs=2e-5)
-    assert "new minus old: -2 [-2.88, -1.12] nats, n = 5" in verdict.why
+    assert "new minus old: -2.00 [-2.88, -1.12] nats, n = 5" in verdict.why
     assert verdict.outcome.detectable == pytest.approx(1.682 * math.sqrt(0.5), abs=1e-3)
 
 

@@ -1,10 +1,12 @@
 """JSON, LaTeX and Markdown of the same verdicts agree and execute nothing."""
 
 import json
+import math
 import re
 from dataclasses import replace
 
 from regrad.report.ledger.evaluate import evaluate_all
+from regrad.report.ledger.kinds.outcome import alike
 from regrad.report.ledger.schema import Claim
 from regrad.report.ledger.tables import as_rows, to_latex, to_markdown
 
@@ -56,13 +58,13 @@ def test_an_unbounded_interval_is_null_in_json_and_left_out_in_tables():
     found = as_rows(evaluate_all([claim("A", "s")], rows, preset="small", device="cpu"))
     json.dumps(found, allow_nan=False)
     assert found[0]["interval"] == [None, None]
-    assert "| -1 nats |" in to_markdown(found)
+    assert "| -1.00 nats |" in to_markdown(found)
 
 
 def test_the_same_figures_stand_in_json_markdown_and_latex():
     rows = plain(claim("A", "s"))
-    assert "-2 [-2.88, -1.12] nats" in to_markdown(rows)
-    assert "$-2$ $[-2.88, -1.12]$ nats" in to_latex(rows)
+    assert "-2.00 [-2.88, -1.12] nats" in to_markdown(rows)
+    assert "$-2.00$ $[-2.88, -1.12]$ nats" in to_latex(rows)
     assert "**reproduced** (at 100 k parameters, 1 M tokens)" in to_markdown(rows)
 
 
@@ -87,3 +89,11 @@ def test_equal_verdicts_give_equal_bytes():
     claims = [claim("A", "s"), claim("B", "diverged")]
     assert to_latex(plain(*claims)) == to_latex(plain(*claims))
     assert json.dumps(plain(*claims)) == json.dumps(plain(*claims))
+
+
+def test_numbers_that_stand_side_by_side_have_equal_decimals():
+    assert alike(-0.00273, -0.00547, 5.69e-06) == ["-0.00273", "-0.00547", "0.00001"]
+    assert alike(-0.00273, -0.00547, -1e-9) == ["-0.00273", "-0.00547", "0.00000"]
+    assert alike(156.2, 12.04, 300.0) == ["156", "12", "300"]
+    assert alike(0.9996, None, math.inf) == ["1.00", "none", "inf"]
+    assert alike(0.0, None) == ["0.00", "none"]

@@ -41,7 +41,7 @@ class SGG(OptimizerWrapper):
         clusters: K in [1, 256]; 1 switches SGG off.
         interval: T >= 1, steps between reclusters; the first is at step T.
         beta3: beta_3 in [0, 1] of eq. 7, applied once per recluster (every step in "public_c4"'s group
-        scale).
+            scale).
         bounds: Clamp of the scales, 0 < low <= high.
         eps: Added to a cluster's deviation in eq. 6, > 0.
         feature: What is clustered: "abs_momentum", "momentum", "abs_gradient", "gradient", "second_moment".

@@ -27,6 +27,7 @@ def look(start: Path, records: str, preset: str) -> tuple[Folders, str]:
     Raises:
         ValueError: Another word, or another preset.
     """
+    show_tables_without_row_numbers()
     if PIPELINE not in os.environ:
         say_mistakes_in_one_line()
         for name, value, allowed in (("records", records, RECORDS), ("preset", preset, PRESETS)):
@@ -40,6 +41,17 @@ def look(start: Path, records: str, preset: str) -> tuple[Folders, str]:
 def published_set(start: Path) -> Path:
     """Return the folder of the published records, for a notebook that looks at nothing else."""
     return look(start, "published", "smoke")[0].root / "results" / "reference" / published.SET
+
+
+def show_tables_without_row_numbers() -> None:
+    """Have the notebook's kernel show every row of a frame, and the index only where it says something."""
+    from IPython.core.getipython import get_ipython
+
+    def shown(frame: Any) -> str:
+        return str(frame.to_html(index=type(frame.index).__name__ != "RangeIndex"))
+
+    if (shell := get_ipython()) is not None and shell.display_formatter is not None:
+        shell.display_formatter.formatters["text/html"].for_type_by_name("pandas", "DataFrame", shown)
 
 
 def say_mistakes_in_one_line() -> None:

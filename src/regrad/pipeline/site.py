@@ -163,6 +163,7 @@ class Builder:
         self.file("claims.json", (body + "\n").encode())
         for name, theme in THEMES.items() if claims else ():
             self.file(f"board-{name}.svg", picture(claims, PAPERS, theme))
+            self.file(f"board-{name}-narrow.svg", picture(claims, PAPERS, theme, columns=1))
         self.page(
             "index",
             "index.html",

@@ -13,7 +13,7 @@ from regrad.report.ledger.kinds.outcome import (
     REPRODUCED,
     VERDICTS,
 )
-from regrad.report.reasons import capital, figure, in_points, interval, reason
+from regrad.report.reasons import capital, in_points, measured, reason
 from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
@@ -39,9 +39,7 @@ def figures(claim: Mapping[str, Any]) -> str:
     if claim["estimate"] is None:
         return ""
     claim = in_points(claim)
-    low, high = claim["interval"] or (None, None)
-    between = "" if low is None and high is None else f" {interval(low, high)}"
-    return f"{figure(claim['estimate'])}{between} {claim['unit']}"
+    return " ".join(filter(None, (*measured(claim), claim["unit"])))
 
 
 def p_text(value: float | None) -> str:

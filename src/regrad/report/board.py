@@ -7,8 +7,9 @@ the claim. A ratio of costs, which has an allowed range and no margin, shows how
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import matplotlib as mpl
@@ -71,49 +72,88 @@ MARKERS = {REPRODUCED: "o", NOT_REPRODUCED: "X", INCONCLUSIVE: "D", REFUTED: "s"
 
 EDGE, GUTTER = 0.04, 0.2  # inches left and right of everything, and between the columns
 MARK = 0.07  # from a column's left edge
+CHIP = 0.22  # from one row of the legend's counts to the next
+KEY = (
+    "Dot and bar: estimate and 95 % interval in margins, right = for the claim. Shade: ±margin, a tie. Grey whisker: "
+    "too small to be seen with this many seeds. A cost has no margin: 0 is the most that its claim allows."
+)
+READ = "Decided by reading: what the document prints says otherwise (proofs, no runs)"
 REACH = math.asinh(100.0)  # the axis ends at a hundred margins; what lies beyond has an arrow
 
 
-def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme = LIGHT) -> Figure:
+def fig_board(rows: Sequence[Plain], papers: Mapping[str, Any], *, theme: Theme = LIGHT, columns: int = 2) -> Figure:
     """Draw the verdicts on all claims: those decided by running over those decided by reading.
 
     Args:
         rows: Rows of ``results/claims.json``.
         papers: The papers by key, each with ``name`` and ``scale``, the size of what it ran itself.
         theme: ``LIGHT`` or ``DARK``.
+        columns: 2 fill a page of the report, 1 a phone.
     """
     width = (PAGE_INCHES - GUTTER) / 2 - EDGE
+    lefts = [EDGE + k * (width + GUTTER) for k in range(columns)]
+    page = lefts[-1] + width + EDGE
     ran = [row for row in rows if row["test"]["kind"] != "construction"]
     by_paper = {key: [row for row in ran if row["paper"] == key] for key in dict.fromkeys(row["paper"] for row in ran)}
-    columns = balanced([block(*about(papers, k), some, width) for k, some in by_paper.items()])
-    tall = max(sum(item.height for item in items) for items in columns)
+    blocks = [block(*about(papers, k), some, width) for k, some in by_paper.items()]
+    sides = balanced(blocks) if columns > 1 else (list(chain(*blocks)),)
     read = [row for row in rows if row["test"]["kind"] == "construction"]
     proofs = [Item(wrapped(row["short"], width - SENTENCE), row["verdict"], row) for row in read]
-    sides = proofs[: (len(proofs) + 1) // 2], proofs[(len(proofs) + 1) // 2 :]
-    deep = max(sum(item.height for item in side) for side in sides)
-    head, between = 0.58, 0.3 if read else 0.0
-    height = head + tall + between + deep + 0.16
+    share = math.ceil(len(proofs) / columns)
+    shares = [proofs[k * share : (k + 1) * share] for k in range(columns)]
+    chips, words = legend(rows, page), wrapped(KEY, page - 2 * EDGE)
+    top = 0.34 + chips[-1].row * CHIP + LINE * len(words) if chips else 0.34
+    over = top + deepest(sides)
+    said = wrapped(READ, page - 2 * EDGE, BOLD) if read else []
+    under = over + (0.17 + LINE * len(said) if said else 0.0)
+    height = under + deepest(shares) + 0.16
     with mpl.rc_context(SETTINGS):
-        figure = Figure(figsize=(PAGE_INCHES, height), facecolor=theme.paper)
+        figure = Figure(figsize=(page, height), facecolor=theme.paper)
         axes = figure.add_axes((0, 0, 1, 1))
-        axes.set(xlim=(0, PAGE_INCHES), ylim=(height, 0))
+        axes.set(xlim=(0, page), ylim=(height, 0))
         axes.axis("off")
         pen = Pen(axes, theme)
-        pen.legend(rows)
-        for left, items in zip((EDGE, EDGE + width + GUTTER), columns, strict=True):
-            pen.column(items, left, width, head)
-        if read:
-            top = head + tall + 0.07
-            pen.rule(top)
-            pen.text(
-                EDGE,
-                top + 0.13,
-                "Decided by reading: what the document prints says otherwise (proofs, no runs)",
-                bold=True,
-            )
-        for left, items in zip((EDGE, EDGE + width + GUTTER), sides, strict=True):
-            pen.sentences(items, left, head + tall + between)
+        pen.legend(chips, words)
+        for left, items in zip(lefts, sides, strict=True):
+            pen.column(items, left, width, top)
+        if said:
+            pen.rule(over + 0.07, page)
+            pen.lines(said, EDGE, over + 0.19, bold=True)
+        for left, items in zip(lefts, shares, strict=True):
+            pen.sentences(items, left, under)
     return figure
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A verdict's count in the legend, ``left`` inches from the edge in its row."""
+
+    verdict: str
+    words: str
+    left: float
+    row: int
+
+    @property
+    def width(self) -> float:
+        return width_of(self.words, BOLD) + 0.18
+
+
+def legend(rows: Sequence[Plain], page: float) -> list[Chip]:
+    """Return the counts, mark by mark, in rows no wider than a page."""
+    counts, chips, x, row = Counter(row["verdict"] for row in rows), list[Chip](), EDGE, 0
+    for verdict in [verdict for verdict in VERDICTS if counts[verdict]]:
+        chip = Chip(verdict, f"{counts[verdict]} {verdict}", x, row)
+        if x + chip.width > page - EDGE:
+            x, row = EDGE, row + 1
+            chip = Chip(verdict, chip.words, x, row)
+        chips.append(chip)
+        x += chip.width + 0.18
+    return chips
+
+
+def deepest(columns: Iterable[Sequence[Item]]) -> float:
+    """Return the height of the tallest column, in inches."""
+    return max(sum(item.height for item in items) for items in columns)
 
 
 def about(papers: Mapping[str, Any], key: str) -> tuple[str, str]:
@@ -121,10 +161,10 @@ def about(papers: Mapping[str, Any], key: str) -> tuple[str, str]:
     return (papers[key].name, papers[key].scale) if key in papers else (key, "no scale printed")
 
 
-def picture(rows: Sequence[Plain], papers: Mapping[str, Any], theme: Theme) -> bytes:
+def picture(rows: Sequence[Plain], papers: Mapping[str, Any], theme: Theme, columns: int = 2) -> bytes:
     """Return the board as SVG for README and site; its description names the verdicts that it shows."""
     said = {"Date": None, "Creator": "regrad", "Description": shows(rows)}
-    return rendered(fig_board(rows, papers, theme=theme), "svg", said)
+    return rendered(fig_board(rows, papers, theme=theme, columns=columns), "svg", said)
 
 
 class Pen:
@@ -137,40 +177,28 @@ class Pen:
         weight = "bold" if bold else "normal"
         self.axes.text(x, y, text, fontsize=7, color=color or self.theme.ink, va="center", weight=weight, **options)
 
-    def rule(self, y: float) -> None:
-        self.axes.plot([0, PAGE_INCHES], [y, y], color=self.theme.line, lw=0.6)
+    def lines(self, lines: Sequence[str], x: float, top: float, **options: Any) -> None:
+        for number, line in enumerate(lines):
+            self.text(x, top + LINE * number, line, **options)
+
+    def rule(self, y: float, width: float) -> None:
+        self.axes.plot([0, width], [y, y], color=self.theme.line, lw=0.6)
 
     def mark(self, x: float, y: float, verdict: str, large: float = 4.2) -> None:
         color = self.theme.verdicts[verdict]
         inside = self.theme.paper if verdict == NOT_TESTED else color
         self.axes.plot([x], [y], MARKERS[verdict], ms=large, color=inside, mec=color, mew=0.7)
 
-    def legend(self, rows: Sequence[Plain]) -> None:
-        """Draw the counts, mark by mark, and how a bar is read."""
-        counts, x = Counter(row["verdict"] for row in rows), EDGE
-        for verdict in [verdict for verdict in VERDICTS if counts[verdict]]:
-            words = f"{counts[verdict]} {verdict}"
-            chip = FancyBboxPatch(
-                (x + 0.03, 0.045),
-                width_of(words, BOLD) + 0.18,
-                0.15,
-                "round,pad=0.02",
-                ec=self.theme.verdicts[verdict],
-                fc="none",
-                lw=0.8,
-            )
-            self.axes.add_patch(chip)
-            self.mark(x + 0.11, 0.12, verdict)
-            self.text(x + 0.2, 0.12, words, bold=True, color=self.theme.verdicts[verdict])
-            x += width_of(words, BOLD) + 0.36
-        key = "Dot and bar: estimate and 95 % interval in margins, right = for the claim.  Shade: ±margin, a tie.  "
-        self.text(EDGE, 0.32, key + "Grey whisker: too small", color=self.theme.muted)
-        self.text(
-            EDGE,
-            0.44,
-            "to be seen with this many seeds.  A cost has no margin: 0 is the most that its claim allows.",
-            color=self.theme.muted,
-        )
+    def legend(self, chips: Sequence[Chip], words: Sequence[str]) -> None:
+        """Draw the counts, and under them how a bar is read."""
+        y = 0.12
+        for chip in chips:
+            x, y, color = chip.left, 0.12 + chip.row * CHIP, self.theme.verdicts[chip.verdict]
+            box = (x + 0.03, y - 0.075), chip.width, 0.15
+            self.axes.add_patch(FancyBboxPatch(*box, "round,pad=0.02", ec=color, fc="none", lw=0.8))
+            self.mark(x + 0.11, y, chip.verdict)
+            self.text(x + 0.2, y, chip.words, bold=True, color=color)
+        self.lines(words, EDGE, y + 0.2, color=self.theme.muted)
 
     def place(self, value: float, left: float, right: float) -> float:
         """Return where a value lies between two edges."""

@@ -88,12 +88,12 @@ def width_of(text: str, letters: FontProperties = SMALL) -> float:
     )  # unhinted is narrower
 
 
-def wrapped(text: str, width: float) -> list[str]:
+def wrapped(text: str, width: float, letters: FontProperties = SMALL) -> list[str]:
     """Return a text in lines no wider than ``width`` inches."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        lines = [*lines[:-1], longer] if not lines[-1] or width_of(longer) <= width else [*lines, word]
+        lines = [*lines[:-1], longer] if not lines[-1] or width_of(longer, letters) <= width else [*lines, word]
     return lines
 
 

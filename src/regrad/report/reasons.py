@@ -8,7 +8,15 @@ from regrad.presets import PRESETS
 from regrad.report import words
 from regrad.report.board_rows import bar
 from regrad.report.latex import escape_tex
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
+from regrad.report.ledger.kinds.outcome import (
+    INCONCLUSIVE,
+    NOT_REPRODUCED,
+    NOT_TESTED,
+    REFUTED,
+    REPRODUCED,
+    alike,
+    number,
+)
 
 Plain = Mapping[str, Any]
 MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
@@ -18,14 +26,16 @@ REVERSED = re.compile(r": the step (.+?) to (.+?) reverses the claim by more tha
 
 def figure(value: float) -> str:
     """Return three significant digits with a true minus sign."""
-    plain = f"{value:.3g}" if abs(value) >= 1e-3 or value == 0 else f"{value:.1g}"
-    return plain.replace("-", MINUS)
+    return number(value).replace("-", MINUS)
 
 
-def interval(low: float | None, high: float | None) -> str:
-    """Return an interval that no line may break."""
-    ends = [MINUS + "∞" if low is None else figure(low), "∞" if high is None else figure(high)]
-    return f"[{ends[0]},{TIE}{ends[1]}]"
+def measured(row: Plain) -> tuple[str, str]:
+    """Return a row's estimate and its interval, which no line may break; empty without one."""
+    estimate, *ends = (text.replace("-", MINUS) for text in alike(row["estimate"], *row["interval"] or ()))
+    if not ends or row["interval"] == [None, None]:
+        return estimate, ""
+    low, high = (infinite if text == "none" else text for text, infinite in zip(ends, (MINUS + "∞", "∞"), strict=True))
+    return estimate, f"[{low},{TIE}{high}]"
 
 
 def capital(text: str) -> str:
@@ -75,30 +85,31 @@ def waiting(row: Plain) -> str:
 def finding(row: Plain) -> str:
     """Return what was measured, as a sentence without its full stop."""
     kind, value, unit = row["test"]["kind"], row["estimate"], row["unit"]
-    within = interval(*row["interval"]) if row["interval"] else ""
+    estimate, within = measured(row)
+    size = estimate.removeprefix(MINUS)
     named = words.metric(row["metric"])
     if kind == "prediction":
-        return f"Predicted and observed order agree at Kendall's τ = {figure(value)} {within}"
+        return f"Predicted and observed order agree at Kendall's τ = {estimate} {within}"
     first, last = (words.arm(arm) for arm in (row["arms"][0], row["arms"][-1]))
     if kind == "trend":
         way = "falls" if value < 0 else "rises"
-        return f"From {first} to {last} the {named} {way} by {figure(abs(value))} {unit} {within}"
+        return f"From {first} to {last} the {named} {way} by {size} {unit} {within}"
     if kind == "ratio":
-        return f"{capital(named)} of {first} over that of {last} is {figure(value)} {within}"
+        return f"{capital(named)} of {first} over that of {last} is {estimate} {within}"
     if unit == "decades":
-        times = f"{figure(10**value)} times that of {last} ({figure(value)} decades {within})"
+        times = f"{figure(10**value)} times that of {last} ({estimate} decades {within})"
         return f"{capital(named)}: {first} has {times}"
     more = "higher" if value > 0 else "lower"
     if kind == "rate":
-        return f"{capital(named)}: {more} by {figure(abs(value))} points with {first} than with {last} {within}"
+        return f"{capital(named)}: {more} by {size} points with {first} than with {last} {within}"
     if unit == "steps":
         more = "more" if value > 0 else "fewer"
-        return f"{capital(named)}: {first} takes {figure(abs(value))} {more} than {last} {within}"
+        return f"{capital(named)}: {first} takes {size} {more} than {last} {within}"
     if row["metric"].partition("/")[0] == "test_loss":
         where = "" if "/" not in row["metric"] else f" on the {words.TASKS.get(*[row['metric'].partition('/')[2]] * 2)}"
         side = "above" if value > 0 else "below"
-        return f"{capital(first)} ends {figure(abs(value))} {unit} {side} {last}{where} {within}"
-    return f"{capital(named)}: {first} is {figure(abs(value))} {unit} {more} than {last} {within}"
+        return f"{capital(first)} ends {size} {unit} {side} {last}{where} {within}"
+    return f"{capital(named)}: {first} is {size} {unit} {more} than {last} {within}"
 
 
 def judged(row: Plain) -> str:

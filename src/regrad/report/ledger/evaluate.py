@@ -13,7 +13,7 @@ from regrad.presets import PRESETS
 from regrad.report.ledger.dispatch import run_test
 from regrad.report.ledger.gates import Gate, gates
 from regrad.report.ledger.kinds.finding import Level, conclude, deciding
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, bounded, number
+from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, alike, bounded, number
 from regrad.report.ledger.kinds.rows import Rows
 from regrad.report.ledger.schema import AnyTest, Claim
 from regrad.results import canonical, suggestion
@@ -156,6 +156,6 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
     verdict = replace(verdict, p_holm=p_holm, interval_holm=ends)
     if verdict.verdict not in (REPRODUCED, NOT_REPRODUCED) or p_holm is None or p_holm < ALPHA:
         return verdict
-    interval = f" and the interval [{number(ends[0])}, {number(ends[1])}]" if ends else ""
+    interval = f" and the interval [{', '.join(alike(*ends))}]" if ends else ""
     why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
     return replace(verdict, verdict=INCONCLUSIVE, why=why)

@@ -6,11 +6,12 @@ digit with ``results/claims.json``.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.ledger.evaluate import Verdict
-from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome, number
+from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome, alike
 from regrad.report.reasons import reason, tex
 
 Plain = dict[str, Any]
@@ -52,8 +53,10 @@ def estimate_text(row: Mapping[str, Any]) -> str:
     intervals = [row["interval"], row.get("interval_holm")]
     if intervals[1] == intervals[0]:
         del intervals[1]  # alone in its family
-    between = "".join(f" [{number(pair[0])}, {number(pair[1])}]" for pair in intervals if pair and None not in pair)
-    return f"{number(row['estimate'])}{between} {row['unit']}".strip()
+    pairs = [pair for pair in intervals if pair and None not in pair]
+    estimate, *ends = alike(row["estimate"], *chain(*pairs))
+    between = "".join(f" [{low}, {high}]" for low, high in zip(ends[::2], ends[1::2], strict=True))
+    return f"{estimate}{between} {row['unit']}".strip()
 
 
 def _row(verdict: Verdict) -> Plain:

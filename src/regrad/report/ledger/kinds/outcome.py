@@ -79,9 +79,18 @@ def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"
 
 
+def alike(*values: float | None) -> list[str]:
+    """Return numbers that stand side by side with equal decimals: of the largest three significant digits, in ASCII."""
+    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+    decimals = max(0, 2 - math.floor(math.log10(float(f"{max(sizes):.2e}")))) if sizes else 2
+    texts = ["none" if value is None else f"{value:.{decimals}f}" for value in values]
+    return [text.removeprefix("-") if not text.strip("-0.") else text for text in texts]
+
+
 def figures(outcome: Outcome) -> str:
     """Return estimate, interval and n in words, for a sentence."""
     if outcome.estimate is None:
         return f"no pair in which both runs ended in a number, {outcome.unit or 'no unit'}"
-    interval = f" [{number(outcome.low)}, {number(outcome.high)}]" if outcome.low is not None else ""
-    return f"{number(outcome.estimate)}{interval} {outcome.unit}, n = {outcome.n}"
+    estimate, low, high = alike(outcome.estimate, outcome.low, outcome.high)
+    interval = f" [{low}, {high}]" if outcome.low is not None else ""
+    return f"{estimate}{interval} {outcome.unit}, n = {outcome.n}"
