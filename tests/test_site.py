@@ -130,13 +130,13 @@ def test_a_paper_that_no_study_bears_is_named_by_its_key():
     (paper,) = site_ledger.papers([CLAIMS[0] | {"paper": "mine"}])
     assert (paper["title"], paper["parts"]) == ("mine", ["mine"])
     (row,) = site_ledger.shown([CLAIMS[0] | {"paper": "mine", "unit": "accuracy"}], {}, str)
-    assert (row["of"], row["figures"]) == ("mine", "−1.23 [−50,\N{NO-BREAK SPACE}25] points")
+    assert (row["of"], row["figures"]) == ("mine", "−1.2 [−50.0,\N{NO-BREAK SPACE}25.0] points")
 
 
 def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(small_site):
     text = (small_site / "index.html").read_text(encoding="utf-8")
     row = text[text.index('id="claim-X1"') :].split("</tr>")[0]
-    figures = ("−0.0123 [−0.5,\N{NO-BREAK SPACE}0.25] nats", "&lt; 0.001")
+    figures = ("−0.012 [−0.500,\N{NO-BREAK SPACE}0.250] nats", "&lt; 0.001")
     for part in (*figures, "reason 1", "Our grid is coarser.", 'href="01_first.html"'):
         assert part in row, part
     assert "[−0.5,\N{NO-BREAK SPACE}∞]" in text
