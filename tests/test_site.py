@@ -139,7 +139,7 @@ def test_a_claim_says_everything_and_leads_to_the_notebook_that_decides_it(small
     figures = ("−0.012 [−0.500,\N{NO-BREAK SPACE}0.250] nats", "&lt; 0.001")
     for part in (*figures, "reason 1", "Our grid is coarser.", 'href="01_first.html"'):
         assert part in row, part
-    assert "[−0.5,\N{NO-BREAK SPACE}∞]" in text
+    assert "[−0.500,\N{NO-BREAK SPACE}∞]" in text
     assert "&lt;b&gt;more" in row
     assert [text.count(f'data-verdict="{claim["verdict"]}"') for claim in CLAIMS] == [1] * len(CLAIMS)
 

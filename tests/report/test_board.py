@@ -57,7 +57,7 @@ def test_what_was_not_tested_is_one_paragraph_that_says_what_it_needs():
     said = " ".join(items[-1].lines)
     assert said == (
         "not tested (6): 3 need runs that are not published yet; 2 need a larger preset than this; "
-        "1 needs a base that beats its floor"
+        "1 needs a base that is trained well enough"
     )
     assert items[0].lines == ["SGG", "ours: 13 k to 115 k parameters; theirs: 1 B"]
 

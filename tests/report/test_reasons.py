@@ -1,0 +1,69 @@
+"""Why a claim has its verdict, in sentences: equal decimals, the deciding interval, every part of a claim."""
+
+from regrad.report.board_rows import bar, deciding
+from regrad.report.findings import advice, held, left_open
+from regrad.report.reasons import counted, reason
+
+PAIRED = {"kind": "paired", "direction": "lower", "margin": 0.01}
+TIE = "\N{NO-BREAK SPACE}"
+
+
+def row(**fields):
+    plain = {
+        "id": "X1", "paper": "sgg", "short": "SGG helps", "verdict": "reproduced", "estimate": -0.02, "n": 5, "p": 0.01,
+        "interval": [-0.03, -0.01], "interval_holm": None, "detectable": 0.005, "test": PAIRED, "unit": "nats",
+        "metric": "test_loss", "arms": ["adamw_sgg", "adamw"], "by_p": True, "why": "", "margin": 0.01, "proved": "",
+    }  # fmt: skip
+    return plain | fields
+
+
+def test_estimate_and_interval_have_equal_decimals():
+    said = reason(row(estimate=-0.00273, interval=[-0.00547, 5.69e-06]))
+    assert f"ends 0.00273 nats below AdamW [−0.00547,{TIE}0.00001], as claimed." in said
+    assert f"[−∞,{TIE}−0.0100]" in reason(row(interval=[None, -0.01]))
+
+
+def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
+    falls = row(verdict="inconclusive", interval_holm=[-0.05, 0.01])
+    assert deciding(falls) == ([-0.05, 0.01], True)
+    assert f"[−0.0500,{TIE}0.0100] after Holm's correction: not decided" in reason(falls)
+    assert (bar(falls).low, bar(falls).high) == (-1, 5)
+    assert f"−0.0200 [−0.0500,{TIE}0.0100] nats after Holm's correction" in left_open([falls], [falls])
+    alone = row(verdict="inconclusive", interval=[-0.03, 0.01], interval_holm=[-0.05, 0.03])
+    assert deciding(alone) == ([-0.03, 0.01], False)
+    cost = row(
+        verdict="inconclusive", test={"kind": "ratio", "range": [0, 1.1]}, interval=[1.0, 1.2], interval_holm=[-1, 2]
+    )
+    assert deciding(cost) == ([1.0, 1.2], False)
+
+
+def test_every_part_of_a_claim_is_told():
+    rate = PAIRED | {"kind": "rate"}
+    other = row(metric="steps_to_target", unit="decades", estimate=-0.08, interval=[-0.11, -0.05])
+    own = row(
+        metric="diverged_on_grid", unit="of runs", estimate=0.0, interval=[-0.06, 0.06], test=rate, n=60, by_p=False
+    )
+    said = reason(own | {"verdict": "not reproduced", "tests": [other, own]})
+    assert "no difference between" in said
+    assert said.endswith("(reproduced).")
+    assert f"0.832 times that of AdamW (−0.080 decades [−0.110,{TIE}−0.050]) (reproduced)" in said
+    assert said.count("Its other part:") == 1
+    assert "other part" not in reason(own | {"tests": [own]})
+
+
+def test_what_a_row_rests_on_is_named():
+    assert counted(row()) == "5 seeds"
+    assert counted(row(test=PAIRED | {"kind": "rate"})) == "5 runs of each"
+    assert counted(row(test={"kind": "ratio"})) == "5 rounds"
+    assert counted(row(test={"kind": "ratio", "every": True})) == "5 cases"
+
+
+def test_the_first_page_gives_sizes_names_costs_last_and_recommends_nothing_by_itself():
+    cost = row(
+        short="SGG is cheap", estimate=1.0, interval=[1.0, 1.0], unit="times", test={"kind": "ratio", "range": [0, 2]}
+    )
+    said = held([cost, row()])
+    assert said.index("SGG helps") < said.index("SGG is cheap")
+    assert f"“SGG helps”, −0.0200 [−0.0300,{TIE}−0.0100] nats" in said
+    assert advice([row()], []).startswith("What to use: a tuned Adam or SGD. Before you try")
+    assert "nothing here is a reason" in advice([cost], [])

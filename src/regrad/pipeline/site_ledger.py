@@ -13,7 +13,7 @@ from regrad.report.ledger.kinds.outcome import (
     REPRODUCED,
     VERDICTS,
 )
-from regrad.report.reasons import capital, in_points, measured, reason
+from regrad.report.reasons import capital, corrected, counted, in_points, measured, reason
 from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
@@ -39,7 +39,7 @@ def figures(claim: Mapping[str, Any]) -> str:
     if claim["estimate"] is None:
         return ""
     claim = in_points(claim)
-    return " ".join(filter(None, (*measured(claim), claim["unit"])))
+    return " ".join(filter(None, (*measured(claim), claim["unit"]))) + corrected(claim)
 
 
 def p_text(value: float | None) -> str:
@@ -58,6 +58,7 @@ def shown(
             "slug": slug(claim["verdict"]),
             "figures": figures(claim),
             "reason": reason(claim),
+            "rests": counted(claim) if claim.get("n") else "",
             "p_text": p_text(claim.get("p_holm")),
             "label": capital(claim.get("label", "")) if claim["verdict"] != NOT_TESTED else "",
             "page": pages.get(claim["id"], ""),

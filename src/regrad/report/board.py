@@ -74,8 +74,9 @@ EDGE, GUTTER = 0.04, 0.2  # inches left and right of everything, and between the
 MARK = 0.07  # from a column's left edge
 CHIP = 0.22  # from one row of the legend's counts to the next
 KEY = (
-    "Dot and bar: estimate and 95 % interval in margins, right = for the claim. Shade: ±margin, a tie. Grey whisker: "
-    "too small to be seen with this many seeds. A cost has no margin: 0 is the most that its claim allows."
+    "Dot and bar: estimate and 95 % interval in margins on an axis compressed outwards, right = for the claim. "
+    "Shade: ±margin, a tie. Grey whisker: too small to be seen with this many seeds. "
+    "A cost has no margin: 0 is the most that its claim allows."
 )
 READ = "Decided by reading: what the document prints says otherwise (proofs, no runs)"
 REACH = math.asinh(100.0)  # the axis ends at a hundred margins; what lies beyond has an arrow

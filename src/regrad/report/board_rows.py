@@ -34,11 +34,30 @@ class Bar:
     tie: bool  # whether ±1 is the margin; a ratio's 0 is the end of its range, and it has none
 
 
+def deciding(row: Plain) -> tuple[Sequence[float | None], bool]:
+    """Return the interval that a row's verdict rests on, and whether that is the one after Holm's correction.
+
+    It is where the claim is open and would not be if it were alone; the interval is empty where there is none.
+    """
+    own = row["interval"] or ()
+    if row["verdict"] != INCONCLUSIVE or row["test"]["kind"] == "ratio" or not clear(own):
+        return own, False
+    corrected = row.get("interval_holm") or ()  # parts of a claim have none
+    return (corrected, True) if corrected and not clear(corrected) else (own, False)
+
+
+def clear(interval: Sequence[float | None]) -> bool:
+    """Return whether an interval leaves zero out."""
+    return len(interval) == 2 and any(
+        end is not None and sign * end > 0 for end, sign in zip(interval, (1, -1), strict=True)
+    )
+
+
 def bar(row: Plain) -> Bar | None:
     """Return where a row's estimate lies, None without one."""
     if row["estimate"] is None:
         return None
-    low, high = row["interval"] or (None, None)
+    low, high = deciding(row)[0] or (None, None)
     ends = [-math.inf if low is None else low, math.inf if high is None else high]
     test = row["test"]
     if test["kind"] == "ratio":
@@ -77,7 +96,7 @@ def untested(row: Plain) -> str:
     if row["waits"]:
         return "runs that are not published yet"
     if any(not gate["open"] for gate in row["gates"]):
-        return "a base that beats its floor"
+        return "a base that is trained well enough"
     return "runs or hardware that are missing"
 
 

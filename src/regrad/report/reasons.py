@@ -6,7 +6,7 @@ from typing import Any
 
 from regrad.presets import PRESETS
 from regrad.report import words
-from regrad.report.board_rows import bar
+from regrad.report.board_rows import bar, deciding
 from regrad.report.latex import escape_tex
 from regrad.report.ledger.kinds.outcome import (
     INCONCLUSIVE,
@@ -31,11 +31,17 @@ def figure(value: float) -> str:
 
 def measured(row: Plain) -> tuple[str, str]:
     """Return a row's estimate and its interval, which no line may break; empty without one."""
-    estimate, *ends = (text.replace("-", MINUS) for text in alike(row["estimate"], *row["interval"] or ()))
-    if not ends or row["interval"] == [None, None]:
+    between, _ = deciding(row)
+    estimate, *ends = (text.replace("-", MINUS) for text in alike(row["estimate"], *between))
+    if all(end is None for end in between):
         return estimate, ""
     low, high = (infinite if text == "none" else text for text, infinite in zip(ends, (MINUS + "∞", "∞"), strict=True))
     return estimate, f"[{low},{TIE}{high}]"
+
+
+def corrected(row: Plain) -> str:
+    """Return the words that follow an interval which is the one after Holm's correction; empty for another."""
+    return " after Holm's correction" if deciding(row)[1] else ""
 
 
 def capital(text: str) -> str:
@@ -51,7 +57,15 @@ def reason(row: Plain) -> str:
     row = in_points(row)
     if row["estimate"] is None:
         return "No pair of runs ended in two numbers; their ranks decide."
-    return f"{finding(row)}{judged(row)}"
+    return f"{finding(row)}{judged(row)}{besides(row)}"
+
+
+def besides(row: Plain) -> str:
+    """Return what the other parts of a claim found, of which the worst decides; empty for a claim of one part."""
+    own = row["metric"], row["arms"]
+    others = [part for part in row.get("tests", ()) if (part["metric"], part["arms"]) != own]
+    told = [f"{finding(in_points(part))} ({part['verdict']})" for part in others if part["estimate"] is not None]
+    return f" Its other part{'s' if len(told) > 1 else ''}: {'; '.join(told)}." if told else ""
 
 
 def in_points(row: Plain) -> Plain:
@@ -86,6 +100,7 @@ def finding(row: Plain) -> str:
     """Return what was measured, as a sentence without its full stop."""
     kind, value, unit = row["test"]["kind"], row["estimate"], row["unit"]
     estimate, within = measured(row)
+    within += corrected(row)
     size = estimate.removeprefix(MINUS)
     named = words.metric(row["metric"])
     if kind == "prediction":
@@ -95,11 +110,15 @@ def finding(row: Plain) -> str:
         way = "falls" if value < 0 else "rises"
         return f"From {first} to {last} the {named} {way} by {size} {unit} {within}"
     if kind == "ratio":
+        if row["test"].get("every"):
+            return f"{capital(named)} of {first} over that of {last} lie in {within} in all {row['n']} cases"
         return f"{capital(named)} of {first} over that of {last} is {estimate} {within}"
     if unit == "decades":
         times = f"{figure(10**value)} times that of {last} ({estimate} decades {within})"
         return f"{capital(named)}: {first} has {times}"
     more = "higher" if value > 0 else "lower"
+    if value == 0:
+        return f"{capital(named)}: no difference between {first} and {last} {within}"
     if kind == "rate":
         return f"{capital(named)}: {more} by {size} points with {first} than with {last} {within}"
     if unit == "steps":
@@ -124,8 +143,19 @@ def judged(row: Plain) -> str:
     if row["verdict"] == NOT_REPRODUCED:
         return refused(row, points)
     assert row["verdict"] == INCONCLUSIVE
-    seen = f"; {row['n']} pairs show differences from {figure(row['detectable'])}" if row["detectable"] else ""
-    return f": not decided{seen}{f', the margin is {margin:g}' if margin else ''}."
+    seen = f"{counted(row)} could show {figure(row['detectable'])} or more" if row["detectable"] else ""
+    least = f"the margin is {margin:g}" if margin else ""
+    return f": not decided{'; ' if seen or least else ''}{', and '.join(filter(None, (seen, least)))}."
+
+
+def counted(row: Plain) -> str:
+    """Return how much a row rests on: of what there are n."""
+    kind = row["test"]["kind"]
+    if kind == "rate":
+        return f"{row['n']} runs of each"
+    if kind == "ratio":
+        return f"{row['n']} {'cases' if row['test'].get('every') else 'rounds'}"
+    return f"{row['n']} seeds"
 
 
 def refused(row: Plain, points: float) -> str:

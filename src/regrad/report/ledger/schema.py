@@ -137,7 +137,7 @@ class Claim(Frozen):
     sentence: str
     quotation: str
     place: str
-    source: Literal["primary", "secondary"]
+    source: Literal["primary", "abstract", "secondary"]
     original: str = ""
     study: str
     presets: dict[Preset, Count] = Field(min_length=1)

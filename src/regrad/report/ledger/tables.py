@@ -80,7 +80,10 @@ def _row(verdict: Verdict) -> Plain:
             "gates": [gate.row() for gate in verdict.gates],
             "margin": getattr(verdict.test, "margin", None),
             "test": verdict.test.model_dump(mode="json"),
-            "tests": [_outcome(outcome) for outcome in verdict.outcomes],
+            "tests": [
+                _outcome(outcome) | {"test": test.model_dump(mode="json")}
+                for test, outcome in zip(verdict.claim.test, verdict.outcomes, strict=False)
+            ],
         }
     )
 
