@@ -259,7 +259,7 @@ def test_an_executor_whose_package_is_missing_is_one_line_and_exit_code_3(
 ):
     executors.setattr("regrad.executors.choice.find_spec", lambda name: None)
     assert call(["--executor", executor]) == ENVIRONMENT
-    line = f"regrad: the executor {executor} needs {package}, which is not installed: pip install regrad[{executor}]\n"
+    line = f"regrad: the executor {executor} needs {package}, which is not installed: pip install {package}\n"
     assert capsys.readouterr().err == line
     assert worked == []
 

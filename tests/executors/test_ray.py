@@ -19,7 +19,7 @@ from regrad.executors.ray import RETRIES, disconnect, map_ray
 from regrad.runner.ensure import Bench, ensure
 from tiny_runs import spec
 
-pytest.importorskip("ray", reason="ray is not installed: pip install regrad[ray]")
+pytest.importorskip("ray", reason="ray is not installed: pip install ray")
 
 TESTS = Path(__file__).parents[1]
 SECONDS = 120

@@ -21,7 +21,7 @@ EXECUTORS = {
     "slurm": "regrad.executors.slurm:map_slurm",
 }
 QUEUED = 30.0  # seconds: more than a task that is at work takes to stop and to say so
-PACKAGES = {"ray": "ray", "slurm": "submitit"}  # and the extra of ours that brings it has the executor's name
+PACKAGES = {"ray": "ray", "slurm": "submitit"}
 
 
 class ExecutorError(RuntimeError):
@@ -52,7 +52,7 @@ def check(device: str) -> None:
     name = chosen()
     package = PACKAGES.get(name)
     if package and find_spec(package) is None:
-        raise ExecutorError(f"the executor {name} needs {package}, which is not installed: pip install regrad[{name}]")
+        raise ExecutorError(f"the executor {name} needs {package}, which is not installed: pip install {package}")
     if look := part("check"):
         look(device)
 

@@ -220,4 +220,6 @@ def build(
         if folders and facts.get("pdf"):
             builder.file("report.pdf", (folders.paper / "report.pdf").read_bytes())
         colours = {name: site_ledger.colours(theme.verdicts) for name, theme in THEMES.items()}
-        return generator.run(source, made, site, {"facts": facts, "claims": claims, "colours": colours})
+        return generator.run(
+            source, made, site, {"facts": facts, "claims": site_ledger.shown(claims, {}, str), "colours": colours}
+        )

@@ -51,11 +51,13 @@ html_context = {"facts": GIVEN["facts"]}
 
 
 def verdicts(study: str) -> str:
-    """Return a table of the computed verdicts of a study's claims, as Markdown; one sentence where there are none."""
-    rows = ["| claim | verdict |", "|---|---|"]
-    for claim in (claim for claim in GIVEN["claims"] if claim["study"] == study):
-        sentence, slug = claim["sentence"].replace("|", "\\|"), claim["verdict"].replace(" ", "-")
-        rows.append(f'| {sentence} | <span class="chip {slug}">{claim["verdict"]}</span> |')
+    """Return a table of the verdicts computed for a study's rooms, as Markdown; one sentence where there are none."""
+    rows = ["| claim | verdict | measured |", "|---|---|---|"]
+    for claim in (claim for claim in GIVEN["claims"] if f"{claim['study']}_".startswith(f"{study}_")):
+        sentence = claim["sentence"].replace("|", "\\|")
+        link = f'<a href="../../index.html#claim-{claim["id"]}">{sentence}</a>'
+        chip = f'<span class="chip {claim["slug"]}">{claim["verdict"]}</span>'
+        rows.append(f"| {link} | {chip} | {claim['figures']} |")
     if len(rows) > 2:
         return "\n".join(rows)
     return "*No verdicts have been computed in this checkout: `./reproduce.sh --from-reference` does it.*"
@@ -68,7 +70,7 @@ def read(app, name, source) -> None:
 
 def included(app, path, parent, content) -> None:
     """Turn links of included pages of docs/ into words where they lead to files that the manual does not hold."""
-    content[0] = re.sub(r"\[([^\]]+)\]\((?!https?:|#)[^)]*\)", r"\1", content[0])
+    content[0] = re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#)[^)]*\)", r"\1", content[0])
 
 
 def starred(app, what, name, object_, options, lines) -> None:

@@ -60,7 +60,7 @@ def read_image(path: Path, size: int) -> np.ndarray:
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError:
-        raise DataError("imagenet: photographs need the package Pillow; pip install 'regrad[imagenet]'") from None
+        raise DataError("imagenet: photographs need the package Pillow; pip install Pillow") from None
     try:
         with Image.open(path) as opened:
             photograph = opened.convert("RGB")
