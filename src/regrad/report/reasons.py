@@ -64,8 +64,17 @@ def besides(row: Plain) -> str:
     """Return what the other parts of a claim found, of which the worst decides; empty for a claim of one part."""
     own = row["metric"], row["arms"]
     others = [part for part in row.get("tests", ()) if (part["metric"], part["arms"]) != own]
-    told = [f"{finding(in_points(part))} ({part['verdict']})" for part in others if part["estimate"] is not None]
+    told = [beside(in_points(part), row) for part in others if part["estimate"] is not None]
     return f" Its other part{'s' if len(told) > 1 else ''}: {'; '.join(told)}." if told else ""
+
+
+def beside(part: Plain, row: Plain) -> str:
+    """Return what one more part found: what it is where it is not the row's own, the number, the verdict."""
+    named = words.metric(part["metric"]) if part["metric"] != row["metric"] else ""
+    arms = f"{words.arm(part['arms'][0])} against {words.arm(part['arms'][-1])}" if part["arms"] != row["arms"] else ""
+    unit = "" if part["unit"] == "times" else part["unit"].replace("of runs", "points")
+    found = " ".join(filter(None, (*measured(part), unit)))
+    return f"{', '.join(filter(None, (named, arms)))} {found} ({part['verdict']})"
 
 
 def in_points(row: Plain) -> Plain:
