@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from regrad.report.gates import tasks_by_arm
 from regrad.report.ledger.load import load
 from regrad.report.ledger.schema import Paired
@@ -25,7 +27,7 @@ def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]
     tasks = required(root)
     return {
         "tab-dgs-audit": to_latex(tables.audit_table(failures), columns="p{52mm}lp{66mm}"),
-        "tab-dgs-images": to_latex(tables.images_table(records, tasks)),
+        "tab-dgs-images": to_latex(turned(tables.images_table(records, tasks))),
         "tab-dgs-reset": to_latex(tables.reset_table(records), columns="llrrrr"),
         "tab-dgs-spiking-lars": to_latex(tables.spiking_table(records, "lars", tasks), columns="lllrrrr"),
         "tab-dgs-spiking-adam": to_latex(tables.spiking_table(records, "adam", tasks), columns="lllrrrr"),
@@ -33,6 +35,14 @@ def latex_tables(records: Sequence[Record], failures: Iterable[Mapping[str, str]
         "tab-dgs-tuning": to_latex(tables.tuning_table(records), columns="llrrrrrr"),
         "tab-dgs-cost": to_latex(cost_table(benchmark(root))),
     }
+
+
+def turned(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table with a column an arm: a page holds as many, and not a column each quantity."""
+    if frame.empty:
+        return frame
+    across = frame.set_index("arm").T
+    return across.rename_axis(columns=None).rename_axis("").reset_index()
 
 
 def required(root: Path) -> dict[str, Task]:
