@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from regrad.atomic import write_atomically
 from regrad.pipeline.folders import PIPELINE
+from regrad.published import chosen
 from regrad.results import suggestion
 
 if TYPE_CHECKING:  # nbformat takes a second to import, which a notebook that is up to date need not wait for
@@ -95,7 +96,7 @@ def execute(path: Path, output: Path, parameters: dict[str, Any], *, timeout: fl
 
     check_parameters(path, parameters)
     if "records" in parameters_of(path):
-        parameters = {"records": "own", **parameters}  # those of the run store, or of the set that stands in for it
+        parameters = {"records": "published" if chosen() else "own", **parameters}
     with tempfile.TemporaryDirectory(prefix="regrad-notebook-") as folder:
         draft, source = Path(folder) / path.name, path
         if not live:
