@@ -49,8 +49,7 @@ def size_of(row: Plain) -> str:
     if row["estimate"] is None:
         return ""
     shown = in_points(row)
-    unit = "" if shown["unit"] == "times" else f" {shown['unit']}"
-    return f", {' '.join(filter(None, measured(shown)))}{unit}{corrected(shown)}"
+    return f", {' '.join(filter(None, (*measured(shown), shown['unit'])))}{corrected(shown)}"
 
 
 def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:
@@ -123,7 +122,7 @@ def found_of(rows: Sequence[Plain]) -> str:
     parts = []
     for verdict, word in kinds.items():
         if found := strongest(row for row in rows if row["verdict"] == verdict):
-            parts.append(f"{word}: “{found[0]['short']}”")
+            parts.append(f"{word}: “{found[0]['short']}”{size_of(found[0])}")
     return "; ".join(parts) or "nothing is decided yet"
 
 
