@@ -5,9 +5,9 @@ import json
 import struct
 import zlib
 
+from regrad.claims.kinds.outcome import VERDICTS
 from regrad.pipeline import site
 from regrad.pipeline.folders import Folders
-from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.results import run_set
 from regrad.store import Store
 from regrad.studies.sign_placement.figures import fig_curves

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from regrad.claims.kinds.outcome import number
+from regrad.claims.plain import estimate_text
 from regrad.pipeline import site
 from regrad.published import SET
 from regrad.report.latex import escape_tex
-from regrad.report.ledger.kinds.outcome import number
-from regrad.report.ledger.tables import estimate_text, to_latex
+from regrad.report.ledger import to_latex
 
 ROOT = Path(__file__).parents[1]
 CLAIMS = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]

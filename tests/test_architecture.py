@@ -45,12 +45,14 @@ MAY_IMPORT = {
         "transforms",
     },
     "groups": {"results"},
-    "report": {"atomic", "groups", "presets", "provenance", "published", "results", "statistics", "store"},
-    "studies": {"groups", "report", "results", "statistics", "transforms"},
+    "claims": {"groups", "presets", "results", "statistics"},
+    "report": {"atomic", "claims", "groups", "presets", "provenance", "published", "results", "statistics", "store"},
+    "studies": {"claims", "groups", "report", "results", "statistics", "transforms"},
     "studies/runtime": {"optim", "perexample", "problems", "results", "runner", "scaling", "transforms"},
     "playground": {
         "groups",
         "archive",
+        "claims",
         "optim",
         "perexample",
         "problems",
@@ -67,6 +69,7 @@ MAY_IMPORT = {
         "archive",
         "atomic",
         "blessing",
+        "claims",
         "executors",
         "exits",
         "fingerprint",
@@ -103,7 +106,7 @@ MAY_IMPORT = {
     "__main__": {"console"},
 }
 NO_TORCH = {"archive", "atomic", "blessing", "exits", "results", "store", "fingerprint", "presets", "provenance"}
-NO_TORCH |= {"groups", "published", "statistics"}
+NO_TORCH |= {"claims", "groups", "published", "statistics"}
 NO_TORCH |= {"report", "studies", "bibliography", "cite", "cli", "console", "arguments"}
 CATCH_ALLS = {"utils", "helpers", "common", "misc"}
 MODULES = sorted(p for p in SRC.rglob("*.py") if p != SRC / "__init__.py")

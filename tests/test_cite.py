@@ -10,8 +10,8 @@ import yaml
 from regrad import __version__
 from regrad.bibliography import bibtex, in_bibliography, in_citation
 from regrad.cite import FILE, REPORT, compose, report_entry, scalars
+from regrad.claims.load import load
 from regrad.console import main
-from regrad.report.ledger.load import load
 from regrad.studies.catalogue import PAPERS
 
 ROOT = Path(__file__).parents[1]

@@ -36,7 +36,7 @@ from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.claims import claim_rows
 from regrad.report.export import Exporter
 from regrad.report.tables import to_latex
-from regrad.report.ledger.verdicts import decide
+from regrad.claims.verdicts import decide
 from regrad.results import Part
 from regrad.runner.train import run
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 import dgs_records
+from regrad.claims.load import load
 from regrad.pipeline.decided import so_far
 from regrad.pipeline.folders import Folders
-from regrad.report.ledger.load import load
 from regrad.results import Part, Spec
 from regrad.runner.ensure import reached, whole_groups
 from regrad.studies.dgs.study import STUDY as DGS

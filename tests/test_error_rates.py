@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from regrad.report.ledger.evaluate import Verdict, adjust, evaluate
-from regrad.report.ledger.kinds import judgement, trend
-from regrad.report.ledger.kinds.finding import Finding, Level, conclude
-from regrad.report.ledger.kinds.judgement import judge
-from regrad.report.ledger.kinds.outcome import Outcome
-from regrad.report.ledger.schema import Claim
+from regrad.claims.evaluate import Verdict, adjust, evaluate
+from regrad.claims.kinds import judgement, trend
+from regrad.claims.kinds.finding import Finding, Level, conclude
+from regrad.claims.kinds.judgement import judge
+from regrad.claims.kinds.outcome import Outcome
+from regrad.claims.schema import Claim
 from regrad.statistics.intervals import paired_interval
 from regrad.statistics.pairs import pair_gains
 from regrad.statistics.sequential import OBRIEN_FLEMING

@@ -17,16 +17,16 @@ import alsdgc_records
 import dgs_records
 import micro_adam_records
 import sgg_records
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.kinds.outcome import VERDICTS
+from regrad.claims.load import load
+from regrad.claims.plain import as_rows
 from regrad.pipeline import paper, verdicts
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import LEDGER, exports, notebook_path
 from regrad.report import benchmarks, costs
 from regrad.report.export import Exporter, rendered
 from regrad.report.latex import escape_tex
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.kinds.outcome import VERDICTS
-from regrad.report.ledger.load import load
-from regrad.report.ledger.tables import as_rows
 from regrad.report.stamps import unstamped
 from regrad.store import Store
 from regrad.studies.alsdgc import cost as alsdgc_cost

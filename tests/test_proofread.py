@@ -7,18 +7,19 @@ from pathlib import Path
 
 import pytest
 
+from regrad.claims.load import load
 from regrad.pipeline import paper, proofread
 from regrad.published import SET
 from regrad.report import words
 from regrad.report.findings import list_of
 from regrad.report.latex import escape_tex, printed
-from regrad.report.ledger.load import load
-from regrad.report.ledger.tables import to_latex
-from regrad.report.reasons import capital, figure, interval, reason, waiting
+from regrad.report.ledger import to_latex
+from regrad.report.reasons import capital, figure, measured, reason, waiting
 from regrad.studies.catalogue import STUDIES
 from regrad.studies.study import Arm
 
 ROOT = Path(__file__).parents[1]
+TIE = "\N{NO-BREAK SPACE}"
 CLAIMS = load(ROOT / "paper" / "claims.toml")
 PUBLISHED = json.loads((ROOT / "results" / "reference" / SET / "claims.json").read_text())["claims"]
 needs_tex = pytest.mark.skipif(
@@ -94,8 +95,8 @@ def test_a_reason_says_in_words_which_way_and_how_the_verdict_follows():
         "metric": "test_loss", "estimate": 0.0922, "interval": [-0.01, 0.13], "arms": ["ema", "batch"], "n": 5,
         "by_p": True, "detectable": 0.05, "why": "", "p": 0.01,
     }  # fmt: skip
-    ends = f"The sign of the moving average ends 0.0922 nats above the sign of the batch mean {interval(-0.01, 0.13)}"
-    assert reason(row) == f"{ends}: not decided; 5 pairs show differences from 0.05, the margin is 0.01."
+    ends = f"The sign of the moving average ends 0.092 nats above the sign of the batch mean [−0.010,{TIE}0.130]"
+    assert reason(row) == f"{ends}: not decided; 5 seeds could show 0.05 or more, and the margin is 0.01."
     assert reason(row | {"verdict": "reproduced"}) == f"{ends}, as claimed."
     assert reason(row | {"verdict": "not reproduced"}) == f"{ends}, against the claim."
     assert reason(row | {"verdict": "not reproduced", "by_p": False}) == f"{ends}: a tie, inside the margin of 0.01."
@@ -124,7 +125,7 @@ def test_a_reason_names_the_step_that_reverses_a_trend_and_gives_shares_in_point
     shares = {"test": paired, "unit": "accuracy", "metric": "test_accuracy", "verdict": "inconclusive"}
     found = reason(row | shares | {"estimate": -0.0135, "interval": [-0.027, None], "detectable": 0.0182})
     assert "is 1.35 points lower than" in found
-    assert f"{interval(-2.7, None)}: not decided; 5 pairs show differences from 1.82, the margin is 0.5." in found
+    assert f"[−2.70,{TIE}∞]: not decided; 5 seeds could show 1.82 or more, and the margin is 0.5." in found
 
 
 def test_a_reading_links_its_proof_which_the_ledger_names():
@@ -153,8 +154,9 @@ def test_a_claim_that_was_not_tested_says_what_it_lacks():
 
 
 def test_figures_have_a_true_minus_and_three_digits():
-    assert (figure(-0.12345), figure(0.0000123), figure(0)) == ("−0.123", "1e−05", "0")
-    assert interval(None, 0.5) == "[−∞,\N{NO-BREAK SPACE}0.5]"
+    assert (figure(-0.12345), figure(0.0000123), figure(0)) == ("−0.123", "1.23e−05", "0")
+    row = {"verdict": "reproduced", "estimate": 0.25, "interval": [None, 0.5], "test": {"kind": "paired"}}
+    assert measured(row) == ("0.250", f"[−∞,{TIE}0.500]")
     assert capital("a B") == "A B"
     cells = printed(escape_tex("-0.1 [-0.2, 0.3] 8e-05 GPT-2"))
     assert cells == r"\ensuremath{-}0.1 \mbox{[\ensuremath{-}0.2, 0.3]} 8e\ensuremath{-}5 GPT{-}2"

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from regrad.claims.load import load_ledger
 from regrad.pipeline.folders import cache_folder
 from regrad.problems.data.corpora import load_tokens
 from regrad.problems.data.errors import DataError
 from regrad.problems.floors import bags, image_floors, ngram, sentence_floors, text_floors, verse_floors
 from regrad.report.benchmarks import read
-from regrad.report.ledger.load import load_ledger
 
 ROOT = Path(__file__).parents[2]
 RECORD = read(ROOT / "results/reference/benchmarks/floors-cpu.json")

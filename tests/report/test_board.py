@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from regrad.claims.load import load
 from regrad.published import SET
 from regrad.report.board import DARK, LIGHT, fig_board, picture
 from regrad.report.board_rows import balanced, bar, block, room, shows
-from regrad.report.ledger.load import load
 from regrad.studies.catalogue import PAPERS
 
 ROOT = Path(__file__).parents[2]

@@ -5,10 +5,11 @@ import math
 import re
 from dataclasses import replace
 
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.kinds.outcome import alike
-from regrad.report.ledger.schema import Claim
-from regrad.report.ledger.tables import as_rows, to_latex, to_markdown
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.kinds.outcome import alike
+from regrad.claims.plain import as_rows
+from regrad.claims.schema import Claim
+from regrad.report.ledger import to_latex, to_markdown
 
 ROWS = {
     "s": [

@@ -2,12 +2,12 @@
 
 import pytest
 
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.load import load
+from regrad.claims.plain import as_rows
 from regrad.report.costs import WATTS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load
-from regrad.report.ledger.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
-from regrad.report.ledger.tables import as_rows
+from regrad.report.synthesis import deviation_table, nulls, numbers, power_sentence, power_table, summary
 from regrad.report.words import comparison
 from regrad.studies.catalogue import PAPERS
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from alsdgc_records import complete, record
-from regrad.report.ledger.load import load
-from regrad.report.ledger.tasks import Task
-from regrad.report.ledger.verdicts import decide
+from regrad.claims.load import load
+from regrad.claims.tasks import Task
+from regrad.claims.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.studies.alsdgc import figures, scale, tables
 from regrad.studies.alsdgc import plan as study

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dgs_records import LOSS, REPAIRED, complete, record
-from regrad.report.ledger.load import load
-from regrad.report.ledger.tasks import Task
+from regrad.claims.load import load
+from regrad.claims.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.studies import looks
 from regrad.studies.dgs import figures, tables

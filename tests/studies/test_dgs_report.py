@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from dgs_records import CELL, LOSS, OFF, REPAIRED, SIZES, record, study_records
+from regrad.claims.proofs import proofs
+from regrad.claims.verdicts import decide
 from regrad.report.latex import escape_tex
-from regrad.report.ledger.proofs import proofs
-from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, arms_in

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import dgs_records
-from regrad.report.ledger.load import load
-from regrad.report.ledger.verdicts import decide
+from regrad.claims.load import load
+from regrad.claims.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import cost as dgs_cost
 from regrad.studies.dgs.quantities import image_runs, target

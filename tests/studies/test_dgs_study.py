@@ -11,10 +11,10 @@ import torch
 from torch import nn
 
 from dgs_records import SIZES, study_records
+from regrad.claims.load import load
 from regrad.problems.image_networks import NetworkOptions, NetworkProblem
 from regrad.problems.models.patch_mixer import PatchMixer
 from regrad.problems.options import OptionError
-from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_optimizer, resolve
 from regrad.runner.dependencies import entries

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.load import load
 from regrad.report.benchmarks import read, write
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load
 from regrad.studies.engine import claims, figures, numbers, tables
 from regrad.studies.engine.arms import workload_timings
 

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from micro_adam_records import TUNED, record, study_records, tuned_records
+from regrad.claims.looks import cut
+from regrad.claims.tasks import Task
 from regrad.report.export import KEY
-from regrad.report.ledger.looks import cut
-from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.studies.micro_adam import figures, scaling, tables
 from regrad.studies.micro_adam import plan as study

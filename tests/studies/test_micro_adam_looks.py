@@ -3,10 +3,10 @@
 import pytest
 
 from micro_adam_records import record
+from regrad.claims import load as reader
+from regrad.claims.load import load
+from regrad.claims.verdicts import decide
 from regrad.presets import PRESETS as NAMES
-from regrad.report.ledger import load as reader
-from regrad.report.ledger.load import load
-from regrad.report.ledger.verdicts import decide
 from regrad.studies.looks import LEDGER
 from regrad.studies.micro_adam import plan as study
 from regrad.studies.micro_adam.claims import claim_rows
@@ -29,7 +29,7 @@ def shrunk(monkeypatch):
     """The claims without their gates, decided at preset medium, whose runs are tiny."""
     claims = [c.model_copy(update={"presets": dict.fromkeys(NAMES, 5), "requires": ()}) for c in load(LEDGER)]
     monkeypatch.setattr(reader, "load", lambda path: claims)
-    monkeypatch.setattr("regrad.report.ledger.verdicts.load", lambda path: claims)
+    monkeypatch.setattr("regrad.claims.verdicts.load", lambda path: claims)
     monkeypatch.setitem(PRESETS, "medium", LEAN)
 
 

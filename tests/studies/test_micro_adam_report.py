@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from micro_adam_records import LAYERS, LIMIT, SIZES, adam_spec, record, study_records
+from regrad.claims.verdicts import decide
 from regrad.report.export import KEY, Exporter
-from regrad.report.ledger.verdicts import decide
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import to_latex
 from regrad.results import Curve

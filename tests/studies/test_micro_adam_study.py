@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from micro_adam_records import SIZES, adam_spec, planned, record, study_records
+from regrad.claims.load import load
 from regrad.problems.images import ImageOptions
 from regrad.problems.language import LanguageOptions, LanguageProblem
-from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_gradient, build_measures
 from regrad.runner.dependencies import data_sources, entries

@@ -3,8 +3,8 @@
 from pathlib import Path
 from types import SimpleNamespace
 
+from regrad.claims.load import load
 from regrad.problems.data.sources import SOURCES
-from regrad.report.ledger.load import load
 from regrad.studies.overview.tables import claims_table, data_table
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"

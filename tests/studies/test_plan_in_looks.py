@@ -3,8 +3,8 @@
 import pytest
 
 import tiny_runs
-from regrad.report.ledger import load
-from regrad.report.ledger.schema import Claim
+from regrad.claims import load
+from regrad.claims.schema import Claim
 from regrad.results import Part
 from regrad.studies.looks import specs_in_looks
 

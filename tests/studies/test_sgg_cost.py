@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 import sgg_records
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.load import load
 from regrad.studies.sgg import chapter, cost, tables
 from regrad.studies.sgg.numbers import numbers
 

@@ -9,8 +9,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import sgg_records
-from regrad.report.ledger.load import load
-from regrad.report.ledger.looks import cut, open_runs
+from regrad.claims.load import load
+from regrad.claims.looks import cut, open_runs
 from regrad.results import Curve
 from regrad.statistics.sequential import OBRIEN_FLEMING
 from regrad.studies.sgg import figures, scale, tables

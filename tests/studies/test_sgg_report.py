@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sgg_records
-from regrad.report.ledger.verdicts import decide
+from regrad.claims.verdicts import decide
 from regrad.studies.sgg import figures, printed, tables
 from regrad.studies.sgg.claims import claim_rows
 from regrad.studies.sgg.numbers import numbers

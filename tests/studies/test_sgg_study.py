@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import sgg_records
+from regrad.claims.load import load
 from regrad.problems.sized_language import SizedLanguageOptions
-from regrad.report.ledger.load import load
 from regrad.results import Part
 from regrad.runner.build import build_optimizer
 from regrad.runner.dependencies import data_sources, entries

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrad.report.ledger.looks import cut
-from regrad.report.ledger.tasks import Task
+from regrad.claims.looks import cut
+from regrad.claims.tasks import Task
 from regrad.studies.sign_placement import figures, tables
 from regrad.studies.sign_placement.arms import HEADLINE
 from regrad.studies.sign_placement.claims import claim_rows

@@ -6,7 +6,7 @@ from statistics import NormalDist
 
 import pytest
 
-from regrad.report.ledger.verdicts import decide, scale_label
+from regrad.claims.verdicts import decide, scale_label
 from regrad.report.tables import to_latex
 from regrad.results import Curve
 from regrad.studies.sign_placement import tables

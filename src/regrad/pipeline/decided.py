@@ -23,7 +23,7 @@ def so_far(folders: Folders, target: Study, whole: list[Record], *, preset: str)
     name = f"regrad.studies.{target.name}.claims"
     if not whole or find_spec(name) is None:
         return ""
-    from regrad.report.ledger.verdicts import decide  # here: statistics take longer to import than a listing to print
+    from regrad.claims.verdicts import decide  # here: statistics take longer to import than a listing to print
 
     rows = decide(folders.paper / "claims.toml", target.name, import_module(name).claim_rows, whole, preset=preset)
     counts = Counter(row["verdict"] for row in rows if row["test"]["kind"] not in NOT_BY_RUNS)

@@ -16,8 +16,8 @@ from regrad.problems.data.sources import markdown_table
 from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.costs import cost
 from regrad.report.findings import found_of
-from regrad.report.ledger.synthesis import summary
-from regrad.report.ledger.tables import to_markdown
+from regrad.report.ledger import to_markdown
+from regrad.report.synthesis import summary
 from regrad.results import Circumstances, Record
 from regrad.runner.ensure import Bench, finder, reached
 from regrad.runner.progress import duration

@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 
+from regrad.claims.load import load
 from regrad.executors.choice import ExecutorError
 from regrad.executors.local import worker_count
 from regrad.exits import DONE, ENVIRONMENT, FAILED, TIME, USAGE
@@ -25,7 +26,6 @@ from regrad.pipeline.sweep import Sweep, fetch_data, take_rates
 from regrad.pipeline.targets import LEDGER, notebook_path, plan_of
 from regrad.problems.data.errors import DataError
 from regrad.provenance import commit
-from regrad.report.ledger.load import load
 from regrad.report.manifest import manifest_path, read_manifest
 from regrad.results import Record, one_line
 from regrad.runner import limits

@@ -4,8 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from regrad.report.board import about
-from regrad.report.ledger.kinds.outcome import (
+from regrad.claims.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -13,6 +12,7 @@ from regrad.report.ledger.kinds.outcome import (
     REPRODUCED,
     VERDICTS,
 )
+from regrad.report.board import about
 from regrad.report.reasons import capital, corrected, counted, in_points, measured, reason
 from regrad.studies.catalogue import PAPERS
 

@@ -10,9 +10,9 @@ from functools import cache
 from pathlib import Path
 
 from regrad.archive import opened
+from regrad.claims.kinds.outcome import number
 from regrad.fingerprint import module_path
 from regrad.pipeline.folders import Folders
-from regrad.report.ledger.kinds.outcome import number
 from regrad.report.manifest import ManifestRow, read_manifest
 from regrad.results import Record, canonical
 

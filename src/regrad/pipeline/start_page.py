@@ -19,7 +19,8 @@ def make(folders: Folders) -> Path:
     page, source = folders.root / "results" / PAGE, folders.notebooks / "playground" / "start.ipynb"
     verdicts = folders.root / "results" / "reference" / SET / "claims.json"
     code = Path(__file__).parents[1]
-    sources = [source, verdicts, *(code / "report").rglob("*.py"), *(code / "playground").glob("*.py")]
+    read = [path for part in ("claims", "report", "playground") for path in (code / part).rglob("*.py")]
+    sources = [source, verdicts, *read]
     if page.is_file() and page.stat().st_mtime > max(path.stat().st_mtime for path in sources if path.is_file()):
         return page
     import nbformat

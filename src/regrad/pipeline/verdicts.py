@@ -11,11 +11,15 @@ from regrad import blessing
 from regrad.archive import opened
 from regrad.atomic import write_atomically
 from regrad.blessing import Chain
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.load import load, load_ledger
+from regrad.claims.plain import as_rows
 from regrad.pipeline.bless import Published, sentence
 from regrad.pipeline.folders import Folders
 from regrad.pipeline.partial import unpublished
 from regrad.pipeline.targets import LEDGER
 from regrad.published import SET as PUBLISHED
+from regrad.report.audit import audit_table
 from regrad.report.board import fig_board
 from regrad.report.costs import COLUMNS, Cost, compute_table
 from regrad.report.costs import numbers as cost_numbers
@@ -23,13 +27,10 @@ from regrad.report.export import Exporter
 from regrad.report.findings import numbers as findings
 from regrad.report.gradient_map import fig_gradient_map
 from regrad.report.latex import escape_tex
-from regrad.report.ledger.audit import audit_table
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load, load_ledger
-from regrad.report.ledger.synthesis import deviation_table, power_table
-from regrad.report.ledger.synthesis import numbers as ledger_numbers
-from regrad.report.ledger.tables import as_rows, to_latex
+from regrad.report.ledger import to_latex
 from regrad.report.manifest import read_manifests
+from regrad.report.synthesis import deviation_table, power_table
+from regrad.report.synthesis import numbers as ledger_numbers
 from regrad.report.tables import to_latex as plain_table
 from regrad.results import Record
 from regrad.runner.dependencies import fingerprint

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from regrad.claims.kinds.outcome import VERDICTS
 from regrad.playground.explore import png
 from regrad.report.board import fig_board
 from regrad.report.export import Picture
-from regrad.report.ledger.kinds.outcome import VERDICTS
 from regrad.studies.catalogue import PAPERS
 
 

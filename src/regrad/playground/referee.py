@@ -10,16 +10,16 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from regrad.claims.load import load
+from regrad.claims.looks import LOOKS, cut, judge_all
+from regrad.claims.plain import as_rows
+from regrad.claims.schema import Claim, Construction
 from regrad.playground.cards import summary, verdicts
 from regrad.playground.controls import Choice, Control, Slider
 from regrad.playground.explore import View
 from regrad.playground.narrowing import choice
 from regrad.playground.shelf import Shelf, shelf
 from regrad.report.board import fig_board
-from regrad.report.ledger.load import load
-from regrad.report.ledger.looks import LOOKS, cut, judge_all
-from regrad.report.ledger.schema import Claim, Construction
-from regrad.report.ledger.tables import as_rows
 from regrad.results import Record
 from regrad.studies.catalogue import PAPERS
 

@@ -17,6 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED, VERDICTS
 from regrad.report.board_rows import (
     BARS,
     BOLD,
@@ -32,7 +33,6 @@ from regrad.report.board_rows import (
     wrapped,
 )
 from regrad.report.export import rendered
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED, VERDICTS
 from regrad.report.style import PAGE_INCHES, SETTINGS
 
 

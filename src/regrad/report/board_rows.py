@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 
 Plain = Mapping[str, Any]
 

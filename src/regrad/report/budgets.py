@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from regrad.report.ledger.load import load
+from regrad.claims.load import load
 from regrad.report.marks import draw_interval, draw_margin
 from regrad.report.outcomes import Outcomes, change, interval
 from regrad.report.tables import NO_GAP, interval_text

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
 from regrad.report.board_rows import bar, size, untested
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
-from regrad.report.ledger.synthesis import nulls
 from regrad.report.reasons import corrected, figure, in_points, measured, reason, tex
+from regrad.report.synthesis import nulls
 
 Plain = Mapping[str, Any]
 MOST = 3  # sentences that a list on the first page names

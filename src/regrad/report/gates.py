@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 from matplotlib.axes import Axes
 
-from regrad.report.ledger.load import load
-from regrad.report.ledger.tasks import Task
+from regrad.claims.load import load
+from regrad.claims.tasks import Task
 from regrad.report.marks import COMPARED_WITH
 
 WORDS = "floor, bar, competent"

@@ -4,11 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from regrad.presets import PRESETS
-from regrad.report import words
-from regrad.report.board_rows import bar, deciding
-from regrad.report.latex import escape_tex
-from regrad.report.ledger.kinds.outcome import (
+from regrad.claims.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     NOT_TESTED,
@@ -17,6 +13,10 @@ from regrad.report.ledger.kinds.outcome import (
     alike,
     number,
 )
+from regrad.presets import PRESETS
+from regrad.report import words
+from regrad.report.board_rows import bar, deciding
+from regrad.report.latex import escape_tex
 
 Plain = Mapping[str, Any]
 MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"

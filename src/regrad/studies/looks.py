@@ -36,8 +36,8 @@ def specs_in_looks(
         claim_rows: What the study's claims are decided from.
         seeds: Fresh seeds of a preset with one look.
     """
-    from regrad.report.ledger.load import load  # here, since a plan at one look needs neither ledger nor scipy
-    from regrad.report.ledger.looks import LOOKS, open_runs
+    from regrad.claims.load import load  # here, since a plan at one look needs neither ledger nor scipy
+    from regrad.claims.looks import LOOKS, open_runs
 
     if preset in HEADLINES:
         return [s for s in plan(records, lambda part, arm: OBRIEN_FLEMING.ns[0]) if s.tags["rank"] == "0"]

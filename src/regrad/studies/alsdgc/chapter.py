@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from regrad.report.ledger.load import load, load_ledger
-from regrad.report.ledger.schema import Paired
-from regrad.report.ledger.verdicts import decide
+from regrad.claims.load import load, load_ledger
+from regrad.claims.schema import Paired
+from regrad.claims.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
 from regrad.studies.alsdgc import cost, tables

@@ -5,8 +5,8 @@ from statistics import fmean
 
 import pandas as pd
 
+from regrad.claims.tasks import Task
 from regrad.report.gates import WORDS, gate_text
-from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical, why_no_end
 from regrad.results import Record

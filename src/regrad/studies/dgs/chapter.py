@@ -6,11 +6,11 @@ from typing import Any
 
 import pandas as pd
 
+from regrad.claims.load import load
+from regrad.claims.schema import Paired
+from regrad.claims.tasks import Task
+from regrad.claims.verdicts import decide
 from regrad.report.gates import tasks_by_arm
-from regrad.report.ledger.load import load
-from regrad.report.ledger.schema import Paired
-from regrad.report.ledger.tasks import Task
-from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
 from regrad.studies.dgs import tables

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from regrad.claims.tasks import Task
 from regrad.report.gates import draw_gate
-from regrad.report.ledger.tasks import Task
 from regrad.report.marks import COMPARED_WITH, DASHED, error_bar
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from regrad.claims.tasks import Task
 from regrad.report.gates import WORDS, gate_text, with_gate
-from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical
 from regrad.report.tuning import rate, tuning_row

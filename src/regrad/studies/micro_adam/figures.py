@@ -6,9 +6,9 @@ from statistics import fmean
 
 from matplotlib.figure import Figure
 
+from regrad.claims.tasks import Task
 from regrad.report.budgets import budgets, draw_budgets
 from regrad.report.gates import draw_gates
-from regrad.report.ledger.tasks import Task
 from regrad.report.marks import draw_arms
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from statistics import fmean
 from typing import Any
 
-from regrad.report.ledger.kinds.rows import Rows
+from regrad.claims.kinds.rows import Rows
 from regrad.report.outcomes import Outcomes
 from regrad.results import Record
 from regrad.statistics.intervals import Interval, paired_interval

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from regrad.claims.tasks import Task
 from regrad.report.gates import draw_gates
-from regrad.report.ledger.tasks import Task
 from regrad.report.marks import DASHED, draw_interval, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.palette import ramp

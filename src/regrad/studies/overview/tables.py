@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from regrad.report.ledger.schema import Claim
+from regrad.claims.schema import Claim
 from regrad.studies.catalogue import PAPERS
 
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from regrad.claims.load import load
+from regrad.claims.schema import Paired
+from regrad.claims.verdicts import decide
 from regrad.report.benchmarks import read
-from regrad.report.ledger.load import load
-from regrad.report.ledger.schema import Paired
-from regrad.report.ledger.verdicts import decide
 from regrad.report.tables import to_latex
 from regrad.results import Record
 from regrad.studies.sgg import cost, tables

@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from regrad.claims.tasks import Task
 from regrad.report.budgets import budgets, draw_budgets
 from regrad.report.gates import draw_gates
-from regrad.report.ledger.tasks import Task
 from regrad.report.marks import DASHED, draw_arms, draw_median, draw_range, parameter_label
 from regrad.report.outcomes import Outcomes
 from regrad.report.style import PAGE_INCHES, canvas

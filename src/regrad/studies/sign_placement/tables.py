@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from regrad.claims.tasks import Task
 from regrad.report.budgets import budgets, longer_cells
 from regrad.report.gates import WORDS, gate_text
-from regrad.report.ledger.tasks import Task
 from regrad.report.outcomes import Outcomes
 from regrad.report.tables import diverged_text, end_text, interval_text, significant
 from regrad.report.tuning import rate, tuning_row

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 import tiny_runs
+from regrad.claims.kinds.outcome import VERDICTS
+from regrad.claims.verdicts import decide
 from regrad.pipeline import verdicts
 from regrad.pipeline.folders import Folders
 from regrad.report.costs import cost as cost_of_run
 from regrad.report.export import Exporter
-from regrad.report.ledger.kinds.outcome import VERDICTS
-from regrad.report.ledger.verdicts import decide
 from regrad.results import Part, rows, run_id
 from regrad.store import Store
 

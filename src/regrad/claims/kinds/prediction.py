@@ -14,11 +14,11 @@ from dataclasses import replace
 import numpy as np
 from scipy import stats
 
-from regrad.report.ledger.kinds.finding import REASONS, Finding, two_sided
-from regrad.report.ledger.kinds.judgement import beyond_p, sized
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
-from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
-from regrad.report.ledger.schema import Prediction
+from regrad.claims.kinds.finding import REASONS, Finding, two_sided
+from regrad.claims.kinds.judgement import beyond_p, sized
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
+from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.claims.schema import Prediction
 from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import pair_gains
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from regrad.claims.edges import with_edges
+from regrad.claims.evaluate import At, Verdict, adjust, evaluate
+from regrad.claims.kinds.finding import Level
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
+from regrad.claims.kinds.rows import Rows, select
+from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Rate, arms_of
 from regrad.groups import arm_of
-from regrad.report.ledger.edges import with_edges
-from regrad.report.ledger.evaluate import At, Verdict, adjust, evaluate
-from regrad.report.ledger.kinds.finding import Level
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
-from regrad.report.ledger.kinds.rows import Rows, select
-from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, Rate, arms_of
 from regrad.results import Record
 from regrad.statistics.sequential import FUTILE, OBRIEN_FLEMING, Looks
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
 from typing import Any
 
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
 from regrad.report.words import comparison
 
 Plain = Mapping[str, Any]

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from regrad.report.ledger.fields import Number, Preset, Side
+from regrad.claims.fields import Number, Preset, Side
 from regrad.results import Frozen
 
 # A base must have gone this share of the way from the floor to what is competent.

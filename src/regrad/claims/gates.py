@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from regrad.report.ledger.kinds.outcome import bounded, number
-from regrad.report.ledger.kinds.rows import Rows, reading, select
-from regrad.report.ledger.schema import Claim
-from regrad.report.ledger.tasks import Task
+from regrad.claims.kinds.outcome import bounded, number
+from regrad.claims.kinds.rows import Rows, reading, select
+from regrad.claims.schema import Claim
+from regrad.claims.tasks import Task
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from regrad.report.ledger.evaluate import evaluate, evaluate_all
-from regrad.report.ledger.kinds.judgement import judge
-from regrad.report.ledger.schema import Claim
+from regrad.claims.evaluate import evaluate, evaluate_all
+from regrad.claims.kinds.judgement import judge
+from regrad.claims.schema import Claim
 from regrad.statistics.pairs import Pairs, pair_gains
 
 PAIRED = {

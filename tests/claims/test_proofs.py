@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from regrad.report.ledger.proofs import proof_rows, proofs
+from regrad.claims.proofs import proof_rows, proofs
 
 ROOT = Path(__file__).parents[2]
 

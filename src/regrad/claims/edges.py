@@ -8,8 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from regrad.report.ledger.kinds.rows import Rows, select
-from regrad.report.ledger.schema import AnyTest, Construction, arms_of
+from regrad.claims.kinds.rows import Rows, select
+from regrad.claims.schema import AnyTest, Construction, arms_of
 from regrad.results import Record, canonical, row
 from regrad.statistics.tuning import choose
 

@@ -16,7 +16,7 @@ at α, and stands whatever the family holds.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
-from regrad.report.ledger.kinds.outcome import (
+from regrad.claims.kinds.outcome import (
     INCONCLUSIVE,
     NOT_REPRODUCED,
     REPRODUCED,

@@ -1,29 +1,14 @@
-"""Verdicts as plain rows for JSON, and those rows as LaTeX and Markdown tables.
-
-The tables read the plain rows and nothing else, so that the article, the README and the site agree to the
-digit with ``results/claims.json``.
-"""
+"""The ledger's verdicts as LaTeX and Markdown tables, from the plain rows of ``results/claims.json`` alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
-from itertools import chain
 from typing import Any
 
+from regrad.claims.kinds.outcome import NOT_TESTED, REFUTED
+from regrad.claims.plain import estimate_text
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
-from regrad.report.ledger.evaluate import Verdict
-from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome, alike
 from regrad.report.reasons import reason, tex
 
 Plain = dict[str, Any]
-FROM_LEDGER = (
-    *("id", "paper", "short", "proved", "sentence", "quotation", "place", "source", "study"),
-    *("falsified", "note", "presets"),
-)
-
-
-def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
-    """Return one plain mapping a verdict, in order; what is unbounded is None, as strict JSON has no infinity."""
-    return [_row(verdict) for verdict in verdicts]
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -44,60 +29,6 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     head = ["claim", "says", "verdict", "estimate [95 % interval] [after Holm]", "n", "p (Holm)", "preset, device"]
     lines = [head, ["---"] * len(head)] + [_markdown_cells(row) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
-
-
-def estimate_text(row: Mapping[str, Any]) -> str:
-    """Return estimate, intervals (95 %, Holm's where a verdict rests on it) and unit of a row, in ASCII, or a dash."""
-    if row["estimate"] is None:
-        return "-"
-    intervals = [row["interval"], row.get("interval_holm")]
-    if intervals[1] == intervals[0]:
-        del intervals[1]  # alone in its family
-    pairs = [pair for pair in intervals if pair and None not in pair]
-    estimate, *ends = alike(row["estimate"], *chain(*pairs))
-    between = "".join(f" [{low}, {high}]" for low, high in zip(ends[::2], ends[1::2], strict=True))
-    return f"{estimate}{between} {row['unit']}".strip()
-
-
-def _row(verdict: Verdict) -> Plain:
-    claim = verdict.claim.model_dump(mode="json")
-    return (
-        {key: claim[key] for key in FROM_LEDGER}
-        | {"short": claim["short"] or claim["sentence"]}
-        | _outcome(verdict.outcome)
-        | {
-            "verdict": verdict.verdict,
-            "why": verdict.why,
-            "waits": "",  # for runs of a published set that is not complete
-            "p_holm": verdict.p_holm,
-            "interval_holm": list(verdict.interval_holm) if verdict.interval_holm else None,
-            "look": verdict.at.n,
-            "alpha": verdict.at.alpha,
-            "preset": verdict.preset,
-            "device": verdict.device,
-            "label": verdict.label,
-            "parameters": [],
-            "gates": [gate.row() for gate in verdict.gates],
-            "margin": getattr(verdict.test, "margin", None),
-            "test": verdict.test.model_dump(mode="json"),
-            "tests": [
-                _outcome(outcome) | {"test": test.model_dump(mode="json")}
-                for test, outcome in zip(verdict.claim.test, verdict.outcomes, strict=False)
-            ],
-        }
-    )
-
-
-def _outcome(outcome: Outcome) -> Plain:
-    values = asdict(replace(outcome, ends=None))
-    del values["ends"]
-    ends = [values.pop("low"), values.pop("high")]  # of an unbounded interval both are None, yet there is an estimate
-    return values | {
-        "interval": ends if outcome.estimate is not None else None,
-        "magnitude": outcome.magnitude,
-        "arms": list(outcome.arms),
-        "diverged": dict(outcome.diverged),
-    }
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:

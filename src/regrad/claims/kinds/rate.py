@@ -14,10 +14,10 @@ from scipy import stats
 from statsmodels.stats.power import NormalIndPower
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_effectsize
 
-from regrad.report.ledger.kinds.finding import Finding, two_sided
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
-from regrad.report.ledger.kinds.rows import Rows, diverged_runs, select
-from regrad.report.ledger.schema import Rate, arms_of
+from regrad.claims.kinds.finding import Finding, two_sided
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
+from regrad.claims.kinds.rows import Rows, diverged_runs, select
+from regrad.claims.schema import Rate, arms_of
 from regrad.statistics.sequential import ALPHA
 
 

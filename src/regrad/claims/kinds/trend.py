@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from regrad.report.ledger.kinds.finding import REASONS, Finding, two_sided
-from regrad.report.ledger.kinds.judgement import above_p, beyond_p, pairs_needed, sized
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome, bounded
-from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
-from regrad.report.ledger.schema import Trend
+from regrad.claims.kinds.finding import REASONS, Finding, two_sided
+from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, sized
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
+from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.claims.schema import Trend
 from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, pair_gains
 from regrad.statistics.power import detectable_effect

@@ -5,9 +5,9 @@ import math
 import numpy as np
 import pytest
 
-from regrad.report.ledger.dispatch import DECIDE
-from regrad.report.ledger.evaluate import adjust, evaluate, evaluate_all
-from regrad.report.ledger.schema import KINDS, Claim
+from regrad.claims.dispatch import DECIDE
+from regrad.claims.evaluate import adjust, evaluate, evaluate_all
+from regrad.claims.schema import KINDS, Claim
 
 HELD = {"metric": "loss", "unit": "nats"}
 VERSUS = {"treatment": ["new"], "control": ["old"]} | HELD
@@ -175,7 +175,7 @@ def test_where_higher_is_better_a_diverged_run_is_the_lowest():
 
 def test_null_data_are_called_an_effect_in_at_most_5_percent_of_studies(monkeypatch):
     # How many seeds the inconclusive ones would need takes most of the time, and is not asked here.
-    monkeypatch.setattr("regrad.report.ledger.kinds.judgement.pairs_needed", lambda *_: None)
+    monkeypatch.setattr("regrad.claims.kinds.judgement.pairs_needed", lambda *_: None)
     draws = np.random.default_rng(5).normal(size=(1000, 5))
     found = [decide(PAIRED, arm("new", list(d)) + arm("old", [0.0] * 5)).verdict for d in draws]
     # 2.5 % on either side, with a standard error of .5 %.

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from regrad.report.ledger.fields import IDENTIFIER, PROOF, Arms, Count, Ladder, Margin, Number, Preset, Share, Side
-from regrad.report.ledger.tasks import Requirement
+from regrad.claims.fields import IDENTIFIER, PROOF, Arms, Count, Ladder, Margin, Number, Preset, Share, Side
+from regrad.claims.tasks import Requirement
 from regrad.results import Frozen
 
 

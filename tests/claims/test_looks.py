@@ -3,9 +3,9 @@
 import pytest
 
 import tiny_runs
-from regrad.report.ledger.looks import judge_all, open_runs
-from regrad.report.ledger.schema import Claim
-from regrad.report.ledger.verdicts import scale_label, sources
+from regrad.claims.looks import judge_all, open_runs
+from regrad.claims.schema import Claim
+from regrad.claims.verdicts import scale_label, sources
 from regrad.results import Part, run_id
 from regrad.statistics.sequential import OBRIEN_FLEMING, Looks, single
 

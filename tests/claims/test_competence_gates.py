@@ -2,10 +2,10 @@
 
 import pytest
 
-from regrad.report.ledger.evaluate import evaluate
-from regrad.report.ledger.load import parse_ledger
-from regrad.report.ledger.tables import as_rows
-from regrad.report.ledger.tasks import Task
+from regrad.claims.evaluate import evaluate
+from regrad.claims.load import parse_ledger
+from regrad.claims.plain import as_rows
+from regrad.claims.tasks import Task
 
 TASK = {
     "name": "news", "metric": "test_loss", "better": "lower", "unit": "nats", "presets": ["small"], "floor": 2.6,

@@ -3,17 +3,17 @@
 from collections.abc import Callable
 from typing import Any, cast
 
-from regrad.report.ledger.edges import on_edge
-from regrad.report.ledger.gates import gates, shut
-from regrad.report.ledger.kinds.finding import Finding
-from regrad.report.ledger.kinds.outcome import NOT_TESTED, REFUTED, Outcome
-from regrad.report.ledger.kinds.prediction import prediction
-from regrad.report.ledger.kinds.rate import rate
-from regrad.report.ledger.kinds.ratio import ratio
-from regrad.report.ledger.kinds.rows import Rows, select
-from regrad.report.ledger.kinds.trend import trend
-from regrad.report.ledger.kinds.versus import paired
-from regrad.report.ledger.schema import AnyTest, Claim, Construction, Prediction, Trend, arms_of
+from regrad.claims.edges import on_edge
+from regrad.claims.gates import gates, shut
+from regrad.claims.kinds.finding import Finding
+from regrad.claims.kinds.outcome import NOT_TESTED, REFUTED, Outcome
+from regrad.claims.kinds.prediction import prediction
+from regrad.claims.kinds.rate import rate
+from regrad.claims.kinds.ratio import ratio
+from regrad.claims.kinds.rows import Rows, select
+from regrad.claims.kinds.trend import trend
+from regrad.claims.kinds.versus import paired
+from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Trend, arms_of
 
 
 def construction(test: Construction, rows: Rows) -> Outcome:

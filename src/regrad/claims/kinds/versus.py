@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from regrad.report.ledger.kinds.finding import REASONS, Finding
-from regrad.report.ledger.kinds.judgement import BY_RANK, judge, sized
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome
-from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
-from regrad.report.ledger.schema import Paired, arms_of
+from regrad.claims.kinds.finding import REASONS, Finding
+from regrad.claims.kinds.judgement import BY_RANK, judge, sized
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
+from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.claims.schema import Paired, arms_of
 from regrad.statistics.pairs import pair_gains
 
 Table = Mapping[str, Mapping[Any, float]]

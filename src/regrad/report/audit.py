@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from pydantic import Field
 
+from regrad.claims.fields import IDENTIFIER, PROOF
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
-from regrad.report.ledger.fields import IDENTIFIER, PROOF
 from regrad.results import Frozen
 
 

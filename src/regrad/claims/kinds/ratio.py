@@ -5,10 +5,10 @@ from itertools import product
 
 import numpy as np
 
-from regrad.report.ledger.kinds.finding import Finding
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, Outcome, bounded
-from regrad.report.ledger.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
-from regrad.report.ledger.schema import Ratio, arms_of
+from regrad.claims.kinds.finding import Finding
+from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
+from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
+from regrad.claims.schema import Ratio, arms_of
 from regrad.statistics.intervals import paired_interval, paired_p
 
 

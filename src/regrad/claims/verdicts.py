@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
+from regrad.claims.evaluate import Verdict
+from regrad.claims.load import load
+from regrad.claims.looks import LOOKS, ClaimRows, cut, judge_all, rows_read
+from regrad.claims.plain import as_rows, estimate_text
 from regrad.groups import arm_of
-from regrad.report.ledger.evaluate import Verdict
-from regrad.report.ledger.load import load
-from regrad.report.ledger.looks import LOOKS, ClaimRows, cut, judge_all, rows_read
-from regrad.report.ledger.tables import as_rows, estimate_text
 from regrad.results import Record, Spec
 from regrad.statistics.sequential import Looks
 

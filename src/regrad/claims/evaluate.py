@@ -9,13 +9,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from regrad.claims.dispatch import run_test
+from regrad.claims.gates import Gate, gates
+from regrad.claims.kinds.finding import Level, conclude, deciding
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, alike, bounded, number
+from regrad.claims.kinds.rows import Rows
+from regrad.claims.schema import AnyTest, Claim
 from regrad.presets import PRESETS
-from regrad.report.ledger.dispatch import run_test
-from regrad.report.ledger.gates import Gate, gates
-from regrad.report.ledger.kinds.finding import Level, conclude, deciding
-from regrad.report.ledger.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, alike, bounded, number
-from regrad.report.ledger.kinds.rows import Rows
-from regrad.report.ledger.schema import AnyTest, Claim
 from regrad.results import canonical, suggestion
 from regrad.statistics.intervals import holm, holm_levels
 from regrad.statistics.sequential import ALPHA

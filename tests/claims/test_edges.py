@@ -3,8 +3,8 @@
 from test_looks import claim, records, rows_of
 
 import tiny_runs
-from regrad.report.ledger.edges import edges
-from regrad.report.ledger.looks import judge_all, open_runs
+from regrad.claims.edges import edges
+from regrad.claims.looks import judge_all, open_runs
 from regrad.results import Part, run_id
 from regrad.statistics.sequential import OBRIEN_FLEMING, single
 

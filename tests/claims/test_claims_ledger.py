@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from regrad.claims.evaluate import evaluate_all
+from regrad.claims.load import load, load_ledger, parse_ledger
+from regrad.claims.schema import arms_of
 from regrad.pipeline.proofread import codes_in
-from regrad.report.ledger.evaluate import evaluate_all
-from regrad.report.ledger.load import load, load_ledger, parse_ledger
-from regrad.report.ledger.schema import arms_of
 from regrad.studies.catalogue import STUDIES
 
 LEDGER = Path(__file__).parents[2] / "paper" / "claims.toml"

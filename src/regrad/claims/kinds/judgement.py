@@ -19,8 +19,8 @@ from functools import partial
 
 import numpy as np
 
-from regrad.report.ledger.kinds.finding import REASONS, two_sided
-from regrad.report.ledger.kinds.outcome import Outcome, bounded
+from regrad.claims.kinds.finding import REASONS, two_sided
+from regrad.claims.kinds.outcome import Outcome, bounded
 from regrad.statistics.intervals import Interval, equivalence_p, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, fewest_pairs, rank_p
 from regrad.statistics.power import detectable_effect, needed_n

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from regrad.report.ledger.load import load_ledger
-from regrad.report.ledger.schema import Construction
+from regrad.claims.load import load_ledger
+from regrad.claims.schema import Construction
 
 
 def proofs(ledger: Path, study: str) -> list[str]:
