@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from regrad.claims.audit import Audit
 from regrad.claims.schema import KINDS, Claim
 from regrad.claims.tasks import Task
-from regrad.report.audit import Audit
 from regrad.results import Frozen, suggestion
 
 Entry = TypeVar("Entry", Task, Claim, Audit)
