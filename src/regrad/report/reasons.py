@@ -120,7 +120,7 @@ def finding(row: Plain) -> str:
         return f"From {first} to {last} the {named} {way} by {size} {unit} {within}"
     if kind == "ratio":
         if row["test"].get("every"):
-            return f"{capital(named)} of {first} over that of {last} lie in {within} in all {row['n']} cases"
+            return f"{capital(named)} of {first} over that of {last} lies in {within} in all {row['n']} cases"
         return f"{capital(named)} of {first} over that of {last} is {estimate} {within}"
     if unit == "decades":
         times = f"{figure(10**value)} times that of {last} ({estimate} decades {within})"
@@ -134,7 +134,8 @@ def finding(row: Plain) -> str:
         more = "more" if value > 0 else "fewer"
         return f"{capital(named)}: {first} takes {size} {more} than {last} {within}"
     if row["metric"].partition("/")[0] == "test_loss":
-        where = "" if "/" not in row["metric"] else f" on the {words.TASKS.get(*[row['metric'].partition('/')[2]] * 2)}"
+        task = row["metric"].partition("/")[2]
+        where = f" ({words.TASKS.get(task, task)})" if task else ""
         side = "above" if value > 0 else "below"
         return f"{capital(first)} ends {size} {unit} {side} {last}{where} {within}"
     return f"{capital(named)}: {first} is {size} {unit} {more} than {last} {within}"
