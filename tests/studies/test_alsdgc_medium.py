@@ -154,6 +154,14 @@ def test_the_lead_at_each_length_is_paired_and_its_change_told():
     assert scale_numbers(moved)["alsdgc/scale/lengths"] == "0.25, 1, 4"
 
 
+def test_with_one_budget_the_rules_stand_side_by_side_with_their_names():
+    one = [r for r in records() if not r.spec.tags["part"].startswith("budget-")]
+    axis = scale.fig_scale(one, 0.01).axes[0]
+    assert [label.get_text() for label in axis.get_xticklabels()] == ["as printed", "repaired"]
+    assert axis.get_xlabel().startswith("at ")
+    assert "alsdgc/scale/longer" not in scale_numbers(one)
+
+
 def test_everything_is_drawn_and_counted_without_the_arms_that_this_preset_lacks():
     found = records()
     assert not numbers(found)["alsdgc/fp16/v4-gap"]

@@ -1,4 +1,4 @@
-"""Whether a difference survives more training: arms less a reference at two budgets, as a figure and as numbers."""
+"""Whether a difference survives more training: arms less a reference at each budget, as a figure and as numbers."""
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from regrad.claims.load import load
-from regrad.report.marks import draw_interval, draw_margin
+from regrad.report.marks import draw_interval, draw_margin, legend_above
 from regrad.report.outcomes import Outcomes, change, interval
 from regrad.report.tables import NO_GAP, interval_text
 
@@ -40,7 +40,7 @@ def draw_budgets(
         axis.plot([], [], look["marker"], color=look["color"], label=look["label"])
     axis.set(xticks=range(len(found)), xticklabels=[f"{steps_of(runs):,}" for runs in found], xlabel="steps")
     axis.set_xlim(-0.5, len(found) - 0.5)
-    axis.legend()
+    legend_above(axis, len(looks))
 
 
 def budget_numbers(found: Sequence[Outcomes], arms: Sequence[str], reference: str) -> dict[str, str]:

@@ -35,6 +35,11 @@ def draw_margin(axis: Axes, margin: float) -> None:
     axis.axhline(0, **DASHED)
 
 
+def legend_above(axis: Axes, columns: int) -> None:
+    """Put an axis's legend over it, where it hides no interval."""
+    axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=columns)
+
+
 def draw_arms(axes: Sequence[Axes], looks: Mapping[str, Mapping[str, Any]], fresh: Outcomes, reference: str) -> None:
     """Draw each arm's mean test loss at its place; on the second axis its paired difference to the reference's."""
     for place, (arm, look) in enumerate(looks.items()):

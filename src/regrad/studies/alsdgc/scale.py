@@ -54,22 +54,36 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
         for axis, task in zip(axes.flat, shown, strict=False):
             draw_leads(axis, outcomes, task, margin)
         axes.flat[0].set_ylabel("test loss minus best norm's (nats)")
-        axes.flat[0].legend()
+        if any(handles := axes.flat[0].get_legend_handles_labels()):
+            figure.legend(*handles, loc="outside upper center", ncols=len(SHOWN))
     return figure
 
 
 def draw_leads(axis: Axes, outcomes: Outcomes, task: str, margin: float) -> None:
+    """Draw each arm's lead against the number of steps; where there is one number, arm beside arm."""
     draw_margin(axis, margin)
+    axis.set_title(TITLES[task])
     steps = outcomes.part(task).records[0].spec.steps
+    if len(by_budget(outcomes, task, SHOWN[0])) == 1:
+        draw_beside(axis, outcomes, task, steps)
+        return
     for shift, arm in zip((0.97, 1.03), SHOWN, strict=True):
         for length, lead in leads(outcomes, task, arm).items():
             if lead:
                 draw_interval(axis, shift * length * steps, paired_interval([*lead.values()]), ARMS[arm].style)
         axis.plot([], [], ARMS[arm].marker, color=ARMS[arm].color, label=ARMS[arm].label)
-    axis.set(xscale="log", xlabel="steps (log scale)", title=TITLES[task])
+    axis.set(xscale="log", xlabel="steps (log scale)")
     places = [round(length * steps) for length in by_budget(outcomes, task, SHOWN[0])]
     axis.set_xticks(places, [f"{place:,}" for place in places])
     axis.minorticks_off()
+
+
+def draw_beside(axis: Axes, outcomes: Outcomes, task: str, steps: int) -> None:
+    for place, arm in enumerate(SHOWN):
+        if lead := leads(outcomes, task, arm).get(1.0):
+            draw_interval(axis, place, paired_interval([*lead.values()]), ARMS[arm].style)
+    axis.set(xticks=range(len(SHOWN)), xticklabels=[ARMS[arm].label for arm in SHOWN], xlabel=f"at {steps:,} steps")
+    axis.set_xlim(-0.5, len(SHOWN) - 0.5)
 
 
 def scale_numbers(records: Sequence[Record]) -> dict[str, str]:

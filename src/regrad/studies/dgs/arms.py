@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pydantic import JsonValue
 
-from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, YELLOW
+from regrad.report.palette import BLACK, BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY
 from regrad.report.words import LABELS
 from regrad.results import Part
 from regrad.studies.study import Arm
@@ -54,7 +54,7 @@ TABLE = (
     DGSArm("E1L", LABELS["E1L"], RED, "s", optimizer="dgs", reading="equation_per_tensor", center=3e-3, by_tensor=True),
     DGSArm("E1T", LABELS["E1T"], RED, "^", optimizer="dgs",
            reading="equation_tensor_norms", center=0.05, by_tensor=True),
-    DGSArm("E4", LABELS["E4"], YELLOW, "h", optimizer="dgs", reading="equation_magnitude_rate", center=0.02),
+    DGSArm("E4", LABELS["E4"], SKY, "h", optimizer="dgs", reading="equation_magnitude_rate", center=0.02),
     DGSArm("S1", LABELS["S1"], ORANGE, "o", optimizer="dgs", reading="steps", center=2e-3, parts=EVERYWHERE),
     DGSArm("S1T", LABELS["S1T"], ORANGE, "s", optimizer="dgs", reading="steps_per_tensor", center=0.1, by_tensor=True),
     DGSArm("lars+dgs", "LARS, scaled by DGS", PINK, "P", optimizer="lars", options=LARS, center=0.5, base="lars",

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure
 
-from regrad.report.marks import draw_interval, draw_margin
+from regrad.report.marks import draw_interval, draw_margin, legend_above
 from regrad.report.outcomes import Outcomes, change
 from regrad.report.style import COLUMN_INCHES, canvas
 from regrad.report.tables import interval_text
@@ -56,7 +56,7 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
             axis.plot([], [], arm.marker, color=arm.color, label=f"steps minus {arm.label}")
         axis.set(xticks=range(len(shown)), xticklabels=[where.name for where in shown], ylabel="accuracy (points)")
         axis.set_xlim(-0.5, len(shown) - 0.5)
-        axis.legend()
+        legend_above(axis, 2)
     return figure
 
 

@@ -25,7 +25,7 @@ PANELS = {
 
 
 def fig_learning_rates(records: Sequence[Record], part: str = "language", tasks: Sequence[Task] = ()) -> Figure:
-    """Final validation loss of tuning runs against learning rate, without and with clipping; rings: chosen.
+    """Final validation loss on language of tuning runs against learning rate, without and with clipping; rings: chosen.
 
     Empty of a part that a preset leaves out.
     """
@@ -44,6 +44,14 @@ def fig_learning_rates(records: Sequence[Record], part: str = "language", tasks:
         if len(outcomes):
             axes[0].legend(*axes[0].get_legend_handles_labels(), loc="best")
     return figure
+
+
+def fig_learning_rates_of_images(records: Sequence[Record]) -> Figure:
+    """Final validation loss on images of tuning runs against learning rate, without and with clipping; rings: chosen.
+
+    Empty at a preset that leaves the images out.
+    """
+    return fig_learning_rates(records, "images")
 
 
 def fig_coefficient(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
@@ -88,7 +96,7 @@ def fig_stability(records: Sequence[Record]) -> Figure:
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
-    """Test loss of the variance-led methods less Adam's at two budgets; the band is the ledger's margin."""
+    """Test loss of the variance-led methods less Adam's at each budget that ran; the band is the ledger's margin."""
     looks = {arm: ARMS[arm].style for arm in HEADLINE if arm != ADAM.name}
     with canvas(height=2.3) as (figure, axis):
         draw_budgets(axis, budgets(Outcomes(records), "language"), looks, ADAM.name, margin)

@@ -66,7 +66,7 @@ def draw_over_time(axis: Axes, outcomes: Outcomes) -> None:
             axis.plot(x, [fmean(column) for column in columns], "o-", color=color, label=f"B = {size}")
             draw_range(axis, x, columns, color=color, alpha=0.15)
     axis.axhline(0.5, **DASHED)
-    axis.set(xlabel="thousand tokens", ylabel="share of the mean squared in E[gbar²]", ylim=(0, 1))
+    axis.set(xlabel="thousand tokens", ylabel=r"share of the mean squared in $\mathrm{E}\,\bar{g}^2$", ylim=(0, 1))
     axis.legend(loc="best")
 
 

@@ -66,7 +66,7 @@ def fig_dose(records: Sequence[Record], tasks: Sequence[Task] = ()) -> Figure:
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
-    """Test loss of earlier signs less that of the latest at two budgets; the band is the ledger's margin."""
+    """Test loss of earlier signs less that of the latest at each budget that ran; the band is the ledger's margin."""
     looks = {arm: ARMS[arm].style for arm in HEADLINE if arm != REFERENCE.name}
     with canvas(height=2.3) as (figure, axis):
         draw_budgets(axis, budgets(Outcomes(records), "language"), looks, REFERENCE.name, margin)
