@@ -51,6 +51,17 @@ def test_a_code_key_or_a_test_id_in_prose_is_found(text, found):
     assert sorted(proofread.codes_in(text)) == sorted(found)
 
 
+def test_a_key_of_the_ledger_and_left_over_markup_are_found_before_the_ledger():
+    pages = [
+        "(C1b, our control), arms of C4b to C6, SGG-C10",
+        "one scalar (T1, T3), LR times b^n, E[gbar²]",
+        "a trainer on C4; decoder B64 T32; ResNet-20; 95% of V4",
+        "J\nLedger of verdicts\nC3b",
+    ]
+    found = [line.rpartition(" ")[2].strip("'") for line in proofread.claim_keys(proofread.prose(pages))]
+    assert found == ["C1b", "C4b", "C6", "SGG-C10", "T1", "T3", "b^n", "gbar"]
+
+
 def test_no_arm_s_label_in_figures_and_tables_is_a_key():
     arms = [arm for study in STUDIES if study.trains for arm in arms_of(study)]
     assert len(arms) > 100

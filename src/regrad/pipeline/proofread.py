@@ -16,7 +16,10 @@ from urllib.parse import unquote
 from regrad.report import words
 
 SMALLEST = 7.0  # points
-APPENDIX = "A dozen words"  # heading of the first appendix
+APPENDIX, LEDGER = (
+    "A dozen words",
+    "Ledger of verdicts",
+)  # headings of the first appendix, and of the first that is keys
 TEST = re.compile(r"tests/\w+|::\s?test_\w+|\btest_[a-z]+_[a-z_]+")
 # Keys that no sentence has by chance: with a sign in them, or a letter and a number (V0, E1L, clip-1, resnet20).
 KEYS = tuple(
@@ -24,6 +27,9 @@ KEYS = tuple(
 )
 # What is nobody's word whether the map knows it or not: names of code, and settings.
 CODE = re.compile(r"(?<![\w./_-])[a-z]+(?:_[a-z\d]+)+(?![\w(])|(?<![\w./_-])[a-z]\w+=[\w.]+")
+# What only the ledger calls a claim or a proof (C4b, SGG-C1, T3; C4 alone may be the corpus); markup that nothing set.
+CLAIM = re.compile(r"(?<![\w-])(?:[A-Z]+-)?(?!C4\b)(?:[CDZ]\d{1,2}[a-z]{0,2}|T\d)(?![\w.])")
+MARKUP = re.compile(r"\w\^\w+|\bgbar")
 LINK = re.compile(r"""<[a-z][^<>]*?\s(?:href|src|srcset)=["']([^"']*)["']""")
 NAMED = re.compile(r"""<[a-z][^<>]*?\s(?:id|name)=["']([^"']+)["']""")
 OUTSIDE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:)?//|^(?:https?|mailto):", re.I)
@@ -55,6 +61,21 @@ def main_text(texts: list[str]) -> list[str]:
     """Return the pages before the appendix."""
     first = next((n for n, text in enumerate(texts) if re.search(rf"^A\s+{APPENDIX}", text, re.M)), len(texts))
     return texts[:first]
+
+
+def prose(texts: list[str]) -> list[str]:
+    """Return the pages before the ledger."""
+    first = next((n for n, text in enumerate(texts) if re.search(rf"^[A-Z]\s+{LEDGER}", text, re.M)), len(texts))
+    return texts[:first]
+
+
+def claim_keys(texts: Iterable[str]) -> list[str]:
+    """Complain about keys of the ledger and about markup that nothing has set, in pages for readers."""
+    complaints = []
+    for page, text in enumerate(texts, start=1):
+        found = dict.fromkeys([*CLAIM.findall(text), *MARKUP.findall(text)])
+        complaints += [f"page {page}: key or markup {name!r}" for name in found]
+    return complaints
 
 
 def codes_in(text: str) -> list[str]:
@@ -200,5 +221,6 @@ def report(pdf: Path, claims: Iterable[Mapping[str, str]]) -> list[str]:
     """Return every complaint about the report."""
     texts = pages(pdf)
     body = main_text(texts)
-    prose = codes(body) + empty_pages(pdf, len(body)) + far_figures(body) + small_text(pdf)
-    return [*prose, *missing_sentences(texts, claims)]
+    said = codes(body) + claim_keys(prose(texts))
+    seen = empty_pages(pdf, len(body)) + far_figures(body) + small_text(pdf)
+    return [*said, *seen, *missing_sentences(texts, claims)]
