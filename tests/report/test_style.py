@@ -30,10 +30,21 @@ EMPTY = {
 
 @pytest.mark.parametrize("what", [*DRAWN, *EMPTY])
 def test_a_panel_without_runs_says_so(what):
-    with canvas() as (figure, axis):
+    with canvas(ncols=2) as (figure, (axis, beside)):
         (DRAWN | EMPTY)[what](axis)
+        beside.plot([1, 2], [3, 4])
     say_where_empty(figure)
     assert (NOT_RUN in [text.get_text() for text in axis.texts]) == (what in EMPTY)
+
+
+@pytest.mark.parametrize("what", EMPTY)
+def test_of_a_figure_whose_panels_all_are_without_runs_a_line_of_words_is_left(what):
+    with canvas(ncols=2) as (figure, axes):
+        EMPTY[what](axes[0])
+    say_where_empty(figure)
+    assert figure.axes == []
+    assert figure.get_figheight() < 0.5
+    assert [text.get_text().startswith(NOT_RUN) for text in figure.texts] == [True]
 
 
 @pytest.mark.parametrize(

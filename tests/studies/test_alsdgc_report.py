@@ -98,6 +98,18 @@ def test_a_run_that_reached_the_target_and_then_diverged_is_counted_with_the_div
     assert (line["div."], line["steps"]) == ("2/5", "1.83")
 
 
+def test_where_the_repaired_rules_never_clipped_is_said_and_nothing_where_they_did():
+    assert numbers(OUTCOMES)["alsdgc/V4-idle"] == ""
+    never = [
+        r.model_copy(update={"metrics": r.metrics | {"scaler/clipped": 0.0}})
+        if (r.spec.tags["part"], r.spec.tags["arm"]) == ("resnet", "V4") and r.metrics
+        else r
+        for r in OUTCOMES
+    ]
+    said = numbers(Outcomes(never))["alsdgc/V4-idle"]
+    assert said == "On ResNet they never clipped, and are no clipping bit for bit."
+
+
 def test_the_prose_calls_the_best_norm_by_its_number():
     assert numbers(OUTCOMES)["alsdgc/plain/best-norm"] == "3"
 

@@ -14,7 +14,7 @@ from regrad.report.outcomes import Outcomes
 from regrad.studies.dgs import figures, tables
 from regrad.studies.dgs.arms import ARMS, READINGS, SCALED, arms_in
 from regrad.studies.dgs.claims import claim_rows
-from regrad.studies.dgs.numbers import numbers
+from regrad.studies.dgs.numbers import best_text, numbers
 from regrad.studies.dgs.quantities import image_runs, off_optimum, target
 from regrad.studies.dgs.speed import fig_speed
 from regrad.studies.dgs.study import STUDY
@@ -188,9 +188,16 @@ def test_differences_are_to_adam_and_in_the_unit_of_the_task():
 def test_the_prose_cites_differences_to_the_controls_and_the_best_arm():
     cited = numbers(study_records(), REPAIRED)
     assert cited["dgs/resnet32/S1-adam"].startswith(f"{25 * (LOSS['adam'] - LOSS['S1']):.1f}")
-    assert cited["dgs/resnet20/best"] == "SGD"  # the lowest of LOSS
+    assert cited["dgs/best"] == "The highest mean is on both networks that of SGD"  # the lowest of LOSS
     assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/cosine/steps"]) == ("5", "8 and 14", "0.50")
     assert cited["dgs/used-difference"] == "0.050"
+
+
+def test_the_best_arm_of_each_network_is_named_where_they_differ():
+    assert best_text({"resnet20": "LARS", "resnet32": "SGD"}) == (
+        "The highest mean is on ResNet-20 that of LARS and on ResNet-32 that of SGD"
+    )
+    assert best_text({}) == ""
 
 
 def test_no_number_has_a_character_that_latex_would_execute():
@@ -218,7 +225,7 @@ def test_everything_stands_where_tuning_left_no_arm_a_fresh_run():
     assert len(tables.beyond_table(tuned)) == 12
     assert claim_rows(tuned, []) == []
     cited = numbers(tuned, REPAIRED)
-    assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/resnet20/best"]) == ("0", "8", "")
+    assert (cited["dgs/seeds"], cited["dgs/depths"], cited["dgs/best"]) == ("0", "8", "")
     assert cited["dgs/steps"] == numbers(study_records(), REPAIRED)["dgs/steps"]
     for figure in (figures.fig_learning_rates, fig_speed):
         assert figure(tuned).axes

@@ -174,6 +174,12 @@ def test_rates_count_every_multiple_and_seed():
     assert stable["micro_adam_var"] == 2
 
 
+def test_a_stable_rate_on_the_end_of_its_search_is_told_as_a_bound():
+    """Adam never diverges up to the highest multiple, 32; MicroAdamVar does beyond 2."""
+    told = tables.results_table(RECORDS).set_index("arm")["stable LR"]
+    assert (told["Adam"], told["MicroAdamVar"]) == ("≥ 32.0", "2.00")
+
+
 def test_a_diverged_fresh_run_is_a_row_that_says_so_and_enters_no_mean():
     lost = study_records(
         lambda s: s.tags["phase"] == "fresh" and (s.tags["arm"], s.seed, s.tags["part"]) == ("c=4", 1, "language")
@@ -238,7 +244,10 @@ def test_a_run_that_several_parts_share_is_counted_once():
     """At B = 8 the three rules are Adam's own five runs; of 120 stability runs 8 + 16 + 8 diverge."""
     found = numbers(RECORDS)
     assert found["adam/runs"] == str(len(RECORDS) - 3 * 5)
-    assert found["adam/diverged"] == "32"
+    assert found["adam/diverged"] == (
+        "of which 32 became non-finite or ended above their untrained model, "
+        "all of them on purpose in the search for the largest stable learning rate"
+    )
     assert found["adam/edges"] == "0"
     assert (found["adam/share-largest"], found["adam/largest-batch"]) == ("0.67", "16")
 
@@ -330,5 +339,5 @@ def test_numbers_stand_where_tuning_left_adam_no_fresh_run():
     """As at preset smoke, where a few steps end above the untrained model."""
     lost = [run for run in RECORDS if (run.spec.tags["arm"], run.spec.tags["phase"]) != ("adam", "fresh")]
     texts, whole = numbers(lost), numbers(RECORDS)
-    assert texts["adam/fresh-seeds"] == "0"
+    assert texts["adam/fresh-seeds"] == "5"  # of the other arms
     assert [texts[key] == whole[key] for key in ("adam/steps", "adam/images/steps", "adam/parameters")] == [True] * 3

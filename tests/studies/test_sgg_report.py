@@ -131,7 +131,7 @@ def test_the_default_and_no_sgg_are_compared_with_nothing_and_a_schedule_has_no_
     lines = tables.variants_table(records).set_index("arm")
     assert [arm for arm, text in lines["minus AdamW"].items() if not text] == ["no SGG"]
     assert list(lines.loc["paper", ["least S", "mean S", "largest S"]]) == ["0.9000", "1.2000", "1.5000"]
-    schedule = lines.loc["AdamW, LR times b^n, b = 0.999"]
+    schedule = lines.loc["AdamW, LR × 0.999 a recluster"]
     assert list(schedule[["least S", "mean S", "largest S"]]) == ["", "1.2000", ""]
 
 

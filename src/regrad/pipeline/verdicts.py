@@ -12,6 +12,7 @@ from regrad.archive import opened
 from regrad.atomic import write_atomically
 from regrad.blessing import Chain
 from regrad.claims.evaluate import evaluate_all
+from regrad.claims.kinds.outcome import NOT_TESTED
 from regrad.claims.load import load, load_ledger
 from regrad.claims.plain import as_rows
 from regrad.pipeline.bless import Published, sentence
@@ -29,6 +30,7 @@ from regrad.report.gradient_map import fig_gradient_map
 from regrad.report.latex import escape_tex
 from regrad.report.ledger import to_latex
 from regrad.report.manifest import read_manifests
+from regrad.report.reasons import waiting as lacks
 from regrad.report.synthesis import deviation_table, power_table
 from regrad.report.synthesis import numbers as ledger_numbers
 from regrad.report.tables import to_latex as plain_table
@@ -103,8 +105,9 @@ def cost_of_runs(spent: dict[str, list[Cost]]) -> dict[str, Any]:
 
 
 def words(rows: list[dict[str, Any]], *, runs: str = "no") -> dict[str, str]:
-    """Return what the prose cites: six sentences, each study's list of verdicts, and counts."""
-    return findings(rows, runs=runs) | ledger_numbers(rows, PAPERS)
+    """Return what the prose cites: six sentences, each study's list of verdicts, counts, what untested claims lack."""
+    waits = {f"waits/{row['id']}": escape_tex(lacks(row)) for row in rows if row["verdict"] == NOT_TESTED}
+    return findings(rows, runs=runs) | ledger_numbers(rows, PAPERS) | waits
 
 
 def made_by(folders: Folders, records: list[Record], device: str) -> str:

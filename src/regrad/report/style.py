@@ -15,6 +15,7 @@ from regrad.report.tables import NOT_RUN
 
 COLUMN_INCHES = 3.35  # of the report, so that no letter shrinks on its way there
 PAGE_INCHES = 7.0
+LINE_INCHES = 0.36  # a figure without a run: a line that says so, over its stamp
 
 SETTINGS: Any = sns.axes_style("ticks") | {
     "font.family": "DejaVu Sans",
@@ -85,8 +86,17 @@ def is_empty(axis: Axes) -> bool:
 
 
 def say_where_empty(figure: Figure) -> None:
-    """Write into each axis of a figure that shows no run that it has none yet, in place of its ticks and legend."""
-    for axis in filter(is_empty, figure.axes):
+    """Write into each axis of a figure that shows no run that it has none yet, in place of its ticks and legend.
+
+    Of a figure whose axes are all empty one line of words is left.
+    """
+    empty = [axis for axis in figure.axes if is_empty(axis)]
+    if empty and len(empty) == sum(axis.axison for axis in figure.axes):
+        figure.clear()
+        figure.set_size_inches(figure.get_figwidth(), LINE_INCHES)
+        figure.text(0.005, 0.9, f"{NOT_RUN}: no run that it would show is made", va="top", color="#606060", fontsize=7)
+        return
+    for axis in empty:
         axis.set(xticks=[], yticks=[])
         axis.grid(visible=False)
         axis.text(0.5, 0.5, NOT_RUN, ha="center", va="center", color="#606060", transform=axis.transAxes)

@@ -12,6 +12,7 @@ from regrad.statistics.intervals import Interval
 
 NO_GAP = "no number, as there is no seed at which both ended"
 NOT_RUN = "not run yet"
+GATE_WORDS = "floor, bar, competent"  # of the line that has a task's three values
 
 
 def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
@@ -21,13 +22,20 @@ def to_latex(frame: pd.DataFrame, *, columns: str | None = None) -> str:
         frame: Cells that are already formatted; ``$…$`` is not interpreted.
         columns: Column specification; the first left-aligned and the others right-aligned by default.
     """
-    if frame.empty:
+    if frame.empty or has_not_run(frame):
         return rf"\emph{{{NOT_RUN}}}"
     shape = columns or "l" + "r" * (frame.shape[1] - 1)
     # Not pandas' own escaping, which leaves quotation marks, dashes and < > to be read as something else.
     escaped = frame.astype(str).map(escape_tex)
     escaped.columns = [escape_tex(str(c)) for c in frame.columns]
     return escaped.style.hide(axis="index").to_latex(hrules=True, column_format=shape)
+
+
+def has_not_run(frame: pd.DataFrame) -> bool:
+    """Whether no line of a table holds what a run gave: all say that they wait, but for those that a gate fills."""
+    waits, gates = frame.eq(NOT_RUN).any(axis=1), frame.eq(GATE_WORDS).any(axis=1)
+    measured = frame.map(lambda cell: " [" in str(cell)).any(axis=1)
+    return bool(waits.any() and (waits & ~measured | gates).all())
 
 
 def significant(value: float, digits: int = 3) -> str:
@@ -76,6 +84,28 @@ def gap_text(gap: Interval | None, *arms: Outcomes, digits: int = 3) -> str:
 def diverged_text(results: Outcomes) -> str:
     """Return how many of how many runs diverged; empty without runs."""
     return f"{results.diverged}/{len(results)}" if len(results) else ""
+
+
+def seeds_text(runs: Outcomes) -> str:
+    """Return how many fresh seeds the arms of some parts have: ``"5"``, or ``"5 to 10"`` where they differ."""
+    arms = (arm for part in runs.split("part").values() for arm in part.split("arm").values())
+    counts = sorted({len(arm.by_seed) for arm in arms}) or [0]
+    return str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def lost_text(runs: Outcomes, on_purpose: Outcomes, where: str) -> str:
+    """Return how many runs diverged, as a clause that ``of which`` could begin.
+
+    Args:
+        runs: All of a study, each once.
+        on_purpose: Those of them that look for where training fails.
+        where: What these were made for, ``"in the grid of learning rates"``.
+    """
+    if not runs.diverged:
+        return "none of which became non-finite or ended above its untrained model"
+    told = f"of which {runs.diverged} became non-finite or ended above their untrained model"
+    meant = "all" if on_purpose.diverged == runs.diverged else str(on_purpose.diverged)
+    return f"{told}, {meant} of them on purpose {where}" if on_purpose.diverged else told
 
 
 def typical(values: Sequence[float]) -> str:

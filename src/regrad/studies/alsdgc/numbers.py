@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import gap_text, interval_text, significant
+from regrad.report.tables import gap_text, interval_text, seeds_text, significant
 from regrad.results import Record
 from regrad.studies.alsdgc.across import numbers as across_tasks
 from regrad.studies.alsdgc.arms import ARMS
@@ -33,7 +33,7 @@ def numbers(records: Iterable[Record]) -> dict[str, str]:
     texts = {
         "runs": str(len(outcomes)),
         "diverged": str(outcomes.diverged),
-        "fresh-seeds": str(len(runs(outcomes, "plain", "none"))),
+        "fresh-seeds": seeds_text(outcomes.part(*tasks(outcomes)).fresh),
         "edges": str(sum(edges)),
         "arms": str(len(outcomes.part("plain").arms)),
         "adam-lr": f"one untuned learning rate, {rates[0]}" if rates else "the learning rate tuned for Adam alone",
@@ -74,10 +74,13 @@ def adam_numbers(outcomes: Outcomes) -> dict[str, str]:
 
 
 def acted_numbers(outcomes: Outcomes) -> dict[str, str]:
-    """Return at which share of its steps V4 clipped on each task, in per cent."""
-    shares = {task: acted(runs(outcomes, task, "V4")) for task in tasks(outcomes)}
-    texts = [f"{100 * fmean(found):.1f}\\,\\% ({TITLES[task]})" for task, found in shares.items() if found]
-    return {"V4-acted": ", ".join(texts)}
+    """Return at which share of its steps V4 clipped on each task, in per cent, and where it never did."""
+    found = {task: acted(runs(outcomes, task, "V4")) for task in tasks(outcomes)}
+    shares = {TITLES[task]: fmean(of_task) for task, of_task in found.items() if of_task}
+    texts = [f"{100 * share:.1f}\\,\\% ({title})" for title, share in shares.items()]
+    idle = [title for title, share in shares.items() if not share]
+    never = f"On {', '.join(idle)} they never clipped, and are no clipping bit for bit." if idle else ""
+    return {"V4-acted": ", ".join(texts), "V4-idle": never}
 
 
 def rate_numbers(outcomes: Outcomes) -> dict[str, str]:

@@ -1,11 +1,12 @@
 """What the prose cites of the DGS study: records in, texts out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import gap_text, significant
+from regrad.report.tables import gap_text, lost_text, seeds_text, significant
+from regrad.report.words import ARMS as WORDS
 from regrad.results import Record
 from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS
 from regrad.studies.dgs.quantities import MODEL_NAMES, geometry_runs, image_runs, target
@@ -17,7 +18,7 @@ def numbers(records: Sequence[Record], repaired: Sequence[dict[str, Any]]) -> di
     used = next(row["largest difference to SGD"] for row in repaired if row["scaling lines"] == "used")
     return {
         "dgs/runs": str(len(outcomes)),
-        "dgs/diverged": str(outcomes.diverged),
+        "dgs/diverged": lost_text(outcomes, outcomes.part("stability"), "off the optimum"),
         "dgs/target": target_text(outcomes),
         "dgs/edges": str(sum(choice.edge is not None for choice in choices)),
         "dgs/repaired-steps": str(repaired[0]["steps"]),
@@ -36,7 +37,7 @@ def image_sizes(outcomes: Outcomes) -> dict[str, str]:
     spec = images.records[0].spec  # a tuning run: on fresh seeds there may be none
     depths = dict.fromkeys(str(run.spec.problem.options["depth"]) for run in images)
     return {
-        "dgs/seeds": str(len(image_runs(outcomes, "adam", "resnet20"))),
+        "dgs/seeds": seeds_text(images.fresh),
         "dgs/tuned-on": "each network" if len(outcomes.part("images32")) else "the shallower network",
         "dgs/data": str(spec.problem.options["images"]),
         "dgs/depths": " and ".join(depths),
@@ -69,7 +70,7 @@ def spiking_sizes(outcomes: Outcomes) -> dict[str, str]:
 
 
 def comparisons(outcomes: Outcomes) -> dict[str, str]:
-    texts = {}
+    texts, winners = {}, {}
     for model in MODEL_NAMES:
         arms = dict.fromkeys([*outcomes.part("images").arms, "lars", "adam", "E1", "S1"])
         runs = {arm: image_runs(outcomes, arm, model) for arm in arms}
@@ -81,9 +82,18 @@ def comparisons(outcomes: Outcomes) -> dict[str, str]:
         for arm in ("lars", "adam", "E1", "S1"):
             texts[f"dgs/{model}/{arm}"] = gap_text(means[arm], runs[arm], digits=1)
         estimates = {arm: mean.estimate for arm, mean in means.items() if mean}
-        best = max(estimates, key=lambda arm: estimates[arm], default=None)
-        texts[f"dgs/{model}/best"] = ARMS[best].label if best else ""
-    return texts
+        if estimates:
+            best = max(estimates, key=lambda arm: estimates[arm])
+            winners[model] = WORDS.get(best, ARMS[best].label)
+    return texts | {"dgs/best": best_text(winners)}
+
+
+def best_text(winners: Mapping[str, str]) -> str:
+    """Return which arm has the highest mean on each network, as a sentence; empty without any."""
+    if len(winners) > 1 and len(set(winners.values())) == 1:
+        return f"The highest mean is on both networks that of {next(iter(winners.values()))}"
+    told = " and ".join(f"on {MODEL_NAMES[model]} that of {arm}" for model, arm in winners.items())
+    return f"The highest mean is {told}" if told else ""
 
 
 def geometry(outcomes: Outcomes) -> dict[str, str]:

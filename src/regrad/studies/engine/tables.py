@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from regrad.report.benchmarks import read
-from regrad.studies.engine.arms import Benchmark, workload_timings
+from regrad.studies.engine.arms import SAME_PRODUCT, Benchmark, workload_timings
 
 # Column to the arms that it shows: the first that ran.
 COLUMNS = {
+    "same product": (SAME_PRODUCT,),
     "surgery": ("surgery",),
     "vmap": ("vmap",),
     "chunked": ("vmap, chunks of 4", "vmap, chunks of 16"),

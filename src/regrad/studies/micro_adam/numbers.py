@@ -6,7 +6,7 @@ from typing import cast
 
 from regrad.report.budgets import budget_numbers, budgets
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import end_text, gap_text, interval_text, significant
+from regrad.report.tables import end_text, gap_text, interval_text, lost_text, seeds_text, significant
 from regrad.report.tuning import rate
 from regrad.results import Record
 from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE, ROOT, RULES, TUNED
@@ -36,7 +36,7 @@ def counts(outcomes: Outcomes) -> dict[str, str]:
     choices = [choice for part in (*TUNED, "batches") for choice in outcomes.part(part).choices().values()]
     return {
         "runs": str(len(runs)),
-        "diverged": str(runs.diverged),
+        "diverged": lost_text(runs, runs.part("stability"), "in the search for the largest stable learning rate"),
         "edges": str(sum(choice.edge is not None for choice in choices)),
     }
 
@@ -58,7 +58,7 @@ def setup(outcomes: Outcomes) -> dict[str, str]:
         "length": str(length),
         "steps": f"{spec.steps:,}",
         "tokens": f"{spec.steps * spec.batch_size * length:,}",
-        "fresh-seeds": str(len(adam.fresh)),
+        "fresh-seeds": seeds_text(outcomes.part("language").fresh),
         "target": f"{target(outcomes):.2f}",
         "batch-sizes": ", ".join(map(str, by_batch_size(outcomes, ROOT))),
     }

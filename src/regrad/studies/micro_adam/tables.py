@@ -1,5 +1,6 @@
 """Tables of the study of Adam's preconditioner: records in, data frames out."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
@@ -13,7 +14,7 @@ from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.micro_adam.arms import ADAM, ARMS, ROOT, RULES, TUNED
-from regrad.studies.micro_adam.claims import stable_limits, target
+from regrad.studies.micro_adam.claims import multiple, stable_limits, target
 from regrad.studies.micro_adam.scaling import by_batch_size, regret_interval, shares, spread_interval, tuned_elsewhere
 
 
@@ -34,10 +35,17 @@ def results_table(records: Sequence[Record], part: str = "language", tasks: Sequ
             line |= longer_cells(budgets(outcomes, part), arm, ADAM.name)
             line["steps"] = typical(list(fresh.steps_to(loss).values()))
             line["div. above"] = diverged_text(outcomes.part("stability").arm(arm))
-            line["stable LR"] = typical(list(stable_limits(outcomes, arm).values()))
+            line["stable LR"] = stable_text(outcomes, arm)
         lines.append(line)
     lines += [{"arm": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
     return pd.DataFrame(lines or [{"arm": "not run at this preset"}]).fillna("")
+
+
+def stable_text(outcomes: Outcomes, arm: str) -> str:
+    """Return the largest stable rate over the optimum, as a bound where the search ended before a run diverged."""
+    limits = list(stable_limits(outcomes, arm).values())
+    end = max(map(multiple, outcomes.part("stability").arm(arm)), default=math.inf)
+    return ("≥ " if end in limits else "") + typical(limits)
 
 
 def tuning_table(records: Sequence[Record]) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from math import isfinite
 from statistics import median
 
 from regrad.report.outcomes import interval
-from regrad.report.tables import gap_text, interval_text
+from regrad.report.tables import gap_text, interval_text, lost_text, seeds_text
 from regrad.results import Record
 from regrad.studies.sgg.arms import (
     FINETUNING,
@@ -34,7 +34,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
     sizes = (outcomes.arm(c.name).parameters for c in outcomes.present(PRETRAINING["adamw"]))
     texts = {
         "sgg/runs": str(len(unique)),
-        "sgg/diverged": str(unique.diverged),
+        "sgg/diverged": lost_text(unique, unique.part("robustness"), "in the grid of learning rates"),
         "sgg/sizes": ", ".join(f"{count:,}" for count in sizes),
         "sgg/edges": str(sum(choice.edge is not None for choice in tuning.values())),
         "sgg/arms": str(len(tuning)),
@@ -67,7 +67,7 @@ def setting(outcomes: SGGOutcomes) -> dict[str, str]:
         "sgg/batch": str(spec.batch_size),
         "sgg/length": str(spec.problem.options["sequence_length"]),
         "sgg/interval": str(spec.optimizer.options["interval"]),
-        "sgg/fresh-seeds": str(len(default)),
+        "sgg/fresh-seeds": seeds_text(outcomes.part("pretraining").fresh),
         "sgg/printed-reclusters": str(spec.steps // LONGEST_INTERVAL),
     }
 

@@ -94,7 +94,7 @@ def variants_table(records: Sequence[Record]) -> pd.DataFrame:
         low, mean, high = (scale_text(runs.last_scale(which), 4) for which in ("low", "mean", "high"))
         lines.append(
             {
-                "arm": f"AdamW, LR times b^n, b = {arm.decay:g}" if arm.decay else arm.label,
+                "arm": f"AdamW, LR × {arm.decay:g} a recluster" if arm.decay else arm.label,
                 # One factor for all entries has no range.
                 "least S": low if arm.wrapper else "",
                 "mean S": mean,

@@ -5,7 +5,7 @@ from statistics import fmean
 
 from regrad.report.budgets import budget_numbers, budgets
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import interval_text
+from regrad.report.tables import interval_text, seeds_text
 from regrad.report.tuning import rate
 from regrad.results import Record
 from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm, arms_of
@@ -29,7 +29,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
         "steps": f"{spec.steps:,}",
         "tokens": f"{spec.steps * spec.batch_size * length:,}",
         "runs": str(len(outcomes)),
-        "fresh-seeds": str(len(outcomes.arm(REFERENCE.name).fresh)),
+        "fresh-seeds": seeds_text(outcomes.part("language").fresh),
         "diverged": str(outcomes.diverged),
         "edges": str(sum(choice.edge is not None for choice in choices.values())),
         "predicted-order": " $>$ ".join(ARMS[arm].signed for arm in sorted(snr, key=lambda arm: -snr[arm])),
