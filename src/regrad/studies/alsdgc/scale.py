@@ -53,7 +53,7 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
             axis.set_axis_off()
         for axis, task in zip(axes.flat, shown, strict=False):
             draw_leads(axis, outcomes, task, margin)
-        axes.flat[0].set_ylabel("test loss minus best norm's (nats)")
+        axes.flat[0].set_ylabel("minus best norm (nats)")
         if any(handles := axes.flat[0].get_legend_handles_labels()):
             figure.legend(*handles, loc="outside upper center", ncols=len(SHOWN))
     return figure
