@@ -10,7 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from regrad.report.marks import DASHED, error_bar
+from regrad.report.marks import DASHED, error_bar, legend_above
 from regrad.report.palette import BLUE, GREY, ORANGE
 from regrad.report.style import COLUMN_INCHES, PAGE_INCHES, canvas, rate_axis, rate_text
 from regrad.report.tuning import draw_tuning
@@ -132,7 +132,6 @@ def draw_lines(axis: Axes, grid: pd.DataFrame, label: str, dashes: str) -> None:
         axis.plot(grid.columns, losses, label=f"{label}, B = {batch}", ls=dashes, color=color)
     rate_axis(axis)
     axis.set_ylabel("validation loss")
-    axis.legend()
 
 
 def fig_robustness(records: Sequence[Record]) -> Figure:
@@ -140,7 +139,7 @@ def fig_robustness(records: Sequence[Record]) -> Figure:
     outcomes = SGGOutcomes(records).part("robustness")
     losses = [r.metrics["validation_loss"] for r in outcomes if not r.diverged]
     looks = zip(ROBUSTNESS.arms, ("AdamW", "AdamW + SGG"), (":", "-"), strict=True)
-    with canvas(width=PAGE_INCHES, height=2.2, ncols=3, width_ratios=(1, 1, 1.2)) as (figure, axes):
+    with canvas(width=PAGE_INCHES, height=2.5, ncols=3, width_ratios=(1, 1, 1.2)) as (figure, axes):
         for axis, (arm, title, dashes) in zip(axes, looks, strict=False):
             grid = loss_grid(outcomes.arm(arm.name))
             # One scale of colours for both heat maps, or they could not be compared.
@@ -148,6 +147,7 @@ def fig_robustness(records: Sequence[Record]) -> Figure:
             axis.set_title(title)
             draw_lines(axes[2], grid, arm.label, dashes)
         axes[0].set_ylabel("batch size")
+        legend_above(axes[2], 2)
         figure.colorbar(drawn, ax=axes[1], label="validation loss", pad=0.02)
     return figure
 
