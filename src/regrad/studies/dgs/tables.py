@@ -74,7 +74,9 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
         rises = list(off_optimum(outcomes, arm).values())
         line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
         if times := "".join(longer.values("times")):
-            line[f"{MODEL_NAMES['resnet20']}, {times} × steps, % [95 %]"] = interval_text(budget_runs(outcomes, arm).mean("test_accuracy"), "", 1)
+            line[f"{MODEL_NAMES['resnet20']}, {times} × steps, % [95 %]"] = interval_text(
+                budget_runs(outcomes, arm).mean("test_accuracy"), "", 1
+            )
         lines.append(line)
     required = {model: f"adam@{model}" for model in MODEL_NAMES}
     ends = {
