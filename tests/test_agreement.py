@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from regrad.claims.kinds.outcome import number
 from regrad.claims.plain import estimate_text
 from regrad.pipeline import site
 from regrad.published import SET
@@ -23,7 +22,9 @@ def figures(claim):
     """Estimate and both ends of the interval, as every place prints them."""
     if claim["estimate"] is None:
         return []
-    return [number(value) for value in (claim["estimate"], *claim["interval"]) if value is not None]
+    numbers = [value for value in (claim["estimate"], *claim["interval"]) if value is not None]
+    decimals = next(d for d in range(9) if max(map(abs, numbers)) * 10**d >= 99.95)
+    return [f"{value:.{decimals}f}" for value in numbers]
 
 
 def lines_by_claim(lines):

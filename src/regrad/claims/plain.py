@@ -28,7 +28,7 @@ def estimate_text(row: Mapping[str, Any]) -> str:
     if intervals[1] == intervals[0]:
         del intervals[1]  # alone in its family
     pairs = [pair for pair in intervals if pair and None not in pair]
-    estimate, *ends = alike(row["estimate"], *chain(*pairs))
+    estimate, *ends = alike(row["estimate"], *chain(*pairs), by=(row["estimate"], *chain(*pairs[:1])))
     between = "".join(f" [{low}, {high}]" for low, high in zip(ends[::2], ends[1::2], strict=True))
     return f"{estimate}{between} {row['unit']}".strip()
 

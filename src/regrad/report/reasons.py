@@ -32,7 +32,8 @@ def figure(value: float) -> str:
 def measured(row: Plain) -> tuple[str, str]:
     """Return a row's estimate and its interval, which no line may break; empty without one."""
     between, _ = deciding(row)
-    estimate, *ends = (text.replace("-", MINUS) for text in alike(row["estimate"], *between))
+    texts = alike(row["estimate"], *between, by=[row["estimate"], *(row["interval"] or ())])
+    estimate, *ends = (text.replace("-", MINUS) for text in texts)
     if all(end is None for end in between):
         return estimate, ""
     low, high = (infinite if text == "none" else text for text, infinite in zip(ends, (MINUS + "∞", "∞"), strict=True))

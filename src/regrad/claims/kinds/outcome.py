@@ -1,7 +1,7 @@
 """What one test of a claim found: the words for it, and the finding."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 REPRODUCED = "reproduced"
@@ -79,9 +79,14 @@ def number(value: float | None) -> str:
     return "none" if value is None else f"{value:.3g}"
 
 
-def alike(*values: float | None) -> list[str]:
-    """Return numbers that stand side by side with equal decimals: of the largest three significant digits, in ASCII."""
-    sizes = [abs(value) for value in values if value and math.isfinite(value)]
+def alike(*values: float | None, by: Iterable[float | None] = ()) -> list[str]:
+    """Return numbers that stand side by side with equal decimals, in ASCII: three significant digits of the largest.
+
+    Args:
+        values: The numbers.
+        by: Those that say how many decimals, where not all do.
+    """
+    sizes = [abs(value) for value in tuple(by) or values if value and math.isfinite(value)]
     decimals = max(0, 2 - math.floor(math.log10(float(f"{max(sizes):.2e}")))) if sizes else 2
     texts = ["none" if value is None else f"{value:.{decimals}f}" for value in values]
     return [text.removeprefix("-") if not text.strip("-0.") else text for text in texts]
