@@ -15,6 +15,7 @@ from torch import Tensor
 
 from regrad.perexample.batches import by_group
 from regrad.perexample.convolved import Convolved, Packed
+from regrad.perexample.tables import Bags, Rows
 
 
 @dataclass(frozen=True)
@@ -55,71 +56,6 @@ class Factors:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """A table [v, d] read by index: an example's gradient is nonzero in the rows it reads only."""
-
-    G: Tensor  # [n, T, d], gradient with respect to what was read
-    tokens: Tensor  # [n, T], the rows read; entries outside 0 … v − 1 read nothing
-    rows: int  # v
-    together = 1
-
-    @staticmethod
-    def pack(g: Tensor, tokens: Tensor, rows: int, padding: int) -> Packed:
-        """The gradient with respect to what was read [B, …, d], and the rows read [B, …]; `padding` −1 for none."""
-        return "rows", [g, tokens], [rows, padding]
-
-    @classmethod
-    def unpack(cls, tensors: list[Tensor], numbers: list[int], group: int) -> "Rows":
-        """The padding row's gradient is zero: who reads it reads nothing."""
-        g, tokens = tensors
-        rows, padding = numbers
-        tokens = tokens.flatten(1) if tokens.ndim > 1 else tokens.unsqueeze(1)
-        g = g.reshape(*tokens.shape, g.shape[-1])
-        if padding >= 0:
-            tokens = torch.where(tokens == padding, rows, tokens)
-        return cls(by_group(g, group).flatten(1, 2), by_group(tokens, group).flatten(1, 2), rows)
-
-    def chunk(self, examples: slice) -> Tensor:
-        """The gradients [c, v, d] of those examples."""
-        G, tokens = self.G[examples], self.tokens[examples]
-        block = G.new_zeros(len(G), self.rows, G.shape[-1])
-        index = tokens.unsqueeze(-1).expand_as(G).clamp(0, self.rows - 1)
-        read = ((tokens >= 0) & (tokens < self.rows)).unsqueeze(-1)
-        return block.scatter_add_(1, index, torch.where(read, G, 0))
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The table's [v, d]."""
-        return self.rows, self.G.shape[2]
-
-    def restrict(self, part: slice) -> "Rows":
-        """What it adds to those rows of the table alone."""
-        return replace(self, tokens=self.tokens - part.start, rows=part.stop - part.start)
-
-    def along(self, v: Tensor) -> Tensor:
-        """The inner products [n] of the gradients with v [v, d], whose dtype they have."""
-        tokens, read = self.flat_tokens()
-        products = torch.where(read, v[tokens] * self.G.flatten(0, 1).to(v.dtype), 0)
-        return products.view(self.G.shape).sum((1, 2))
-
-    def flat_tokens(self) -> tuple[Tensor, Tensor]:
-        """The rows read [nT], 0 in place of those outside the table, and which are inside [nT, 1]."""
-        tokens = self.tokens.flatten()
-        read = (tokens >= 0) & (tokens < self.rows)
-        return torch.where(read, tokens, 0), read.unsqueeze(1)
-
-    def segments(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Tokens that one example reads twice added up: example [u], row [u] and gradient [u, d], sorted by both."""
-        n, T = self.tokens.shape
-        example = torch.arange(n, device=self.tokens.device).unsqueeze(1).expand(n, T)
-        read = (self.tokens >= 0) & (self.tokens < self.rows)
-        keys, inverse = torch.unique((example * self.rows + self.tokens)[read], return_inverse=True)
-        flat = self.G[read] if not bool(read.all()) else self.G.reshape(n * T, -1)
-        total = flat.new_zeros(len(keys), self.G.shape[-1]).index_add_(0, inverse, flat)
-        return torch.div(keys, self.rows, rounding_mode="floor"), keys % self.rows, total
-
-
-@dataclass(frozen=True)
 class Dense:
     """Per-example gradients that are no larger than the activations: biases, scales, positions."""
 
@@ -156,8 +92,10 @@ class Dense:
         return Dense(self.block[:, part])
 
 
-Contribution = Factors | Rows | Dense | Convolved
-_FORMS: dict[str, type[Contribution]] = {"linear": Factors, "rows": Rows, "dense": Dense, "convolution": Convolved}
+Contribution = Factors | Rows | Bags | Dense | Convolved
+_FORMS: dict[str, type[Contribution]] = {
+    "linear": Factors, "rows": Rows, "bags": Bags, "dense": Dense, "convolution": Convolved,
+}  # fmt: skip
 
 
 def unpack(packed: Packed, group: int) -> Contribution:

@@ -8,7 +8,7 @@ from math import prod
 import torch
 from torch import Tensor
 
-from regrad.perexample.contributions import Contribution, Convolved, Dense, Factors, Rows, examples_of
+from regrad.perexample.contributions import Bags, Contribution, Convolved, Dense, Factors, Rows, examples_of
 from regrad.perexample.kernel_misses import note_miss
 from regrad.perexample.products import prefers_onednn, product
 from regrad.perexample.requests import KINDS
@@ -54,7 +54,7 @@ class Folder:
         """Add one contribution that is the only one this parameter has."""
         if isinstance(contribution, Factors):
             self.fold_factors(contribution)
-        elif isinstance(contribution, Rows) and not self.request.functions:
+        elif isinstance(contribution, Rows | Bags) and not self.request.functions:
             self._fold_rows(contribution)
         else:
             most = contribution.at_once() if isinstance(contribution, Convolved) else CHUNK
@@ -221,15 +221,16 @@ class Folder:
             steps.append(lambda block, _: totals["sign"].add_(block.sign_(), alpha=weight))
         return steps, squares
 
-    def _fold_rows(self, contribution: Rows) -> None:
-        # What an example reads twice is one entry of its gradient, and is added before it is squared.
-        example, row, gradient = contribution.segments()
+    def _fold_rows(self, contribution: Rows | Bags) -> None:
+        entries, ends = contribution.entries(), None
         for kind in self.request.kinds:
-            total = self.average(kind)
-            total.index_add_(0, row, KINDS[kind](gradient.to(total.dtype)), alpha=self.weight)
+            if self.view is None and not contribution.G.is_cuda and self.sums.is_empty(kind, self.name):
+                ends = entries.ends(contribution.rows) if ends is None else ends
+                self.sums.put(kind, self.name, entries.table(KINDS[kind], self.weight, ends, self.dtype))
+            else:
+                entries.add_to(self.average(kind), KINDS[kind], self.weight)
         if self.request.needs_norms:
-            squares = gradient.to(self.dtype).square().sum(1)
-            self._add_norms(squares.new_zeros(len(contribution.G)).index_add_(0, example, squares))
+            self._add_norms(entries.squares(len(contribution.G), self.dtype))
         self._add_dots(contribution.along)
 
 

@@ -77,7 +77,7 @@ class _Recurrence(torch.autograd.Function):
     def forward(ctx, anchor, handles, own, x, w_ih, w_hh, b_ih, b_hh, *states):
         # The steps are nobody's business: one function for the surgery, and for autograd.
         with torch._C.DisableTorchFunction():
-            zx = torch.nn.functional.linear(x.transpose(0, 1), w_ih, b_ih)
+            zx = torch.nn.functional.linear(x.transpose(0, 1).contiguous(), w_ih, b_ih)
             outputs, kept = SCANS[own[0]].forwards(zx, states, w_hh, b_hh)
         ctx.save_for_backward(x, w_ih, w_hh, *states, *kept)
         ctx.handles, ctx.own, ctx.count = handles, own, len(states)
@@ -95,12 +95,14 @@ class _Recurrence(torch.autograd.Function):
         # The output is what was kept last, but for an LSTM's cells.
         hs = kept[-2] if kind == "LSTM" else kept[-1]
         before = torch.cat([states[0].unsqueeze(0), hs[:-1]]).transpose(0, 1)
-        gx, gh = (dz.transpose(0, 1).contiguous() for dz in (dzx, dzh))
+        gx = dzx.transpose(0, 1).contiguous()
+        gh = gx if dzh is dzx else dzh.transpose(0, 1).contiguous()
         apart = lambda v: v if rows == 1 else v.unflatten(0, (-1, rows))  # noqa: E731
         deposit(ctx.handles[0], Factors.pack(apart(gx), apart(x)))
         deposit(ctx.handles[1], Factors.pack(apart(gh), apart(before)))
-        for handle, gradient in zip(ctx.handles[2:], (gx, gh), strict=True):
-            deposit(handle, Dense.of_rows(gradient.sum(1), rows))
+        by_x = gx.sum(1)
+        for handle, block in zip(ctx.handles[2:], (by_x, by_x if gh is gx else gh.sum(1)), strict=True):
+            deposit(handle, Dense.of_rows(block, rows))
         into = gx @ w_ih if ctx.needs_input_grad[3] else None
         return None, None, None, into, None, None, None, None, *into_states
 

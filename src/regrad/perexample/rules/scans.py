@@ -46,22 +46,22 @@ def _steps(*tensors: Tensor, backwards: bool = False) -> Iterator[tuple[Tensor, 
 def _lstm_forwards(zx: Tensor, states: Kept, w: Tensor, b: Tensor | None) -> tuple[Kept, Kept]:
     (h, c), n = states, w.shape[1]
     gates = zx if b is None else zx.add_(b)
-    hs, cs, turned = zx.new_empty(*zx.shape[:2], n), zx.new_empty(*zx.shape[:2], n), w.t()
-    parts = (gates, gates[..., : 2 * n], *gates.split(n, -1), hs, cs)
-    for z, i_and_f, i, f, g, o, h_out, c_out in _steps(*parts):
+    (hs, cs, tanhs), turned = (zx.new_empty(*zx.shape[:2], n) for _ in range(3)), w.t()
+    added = zx.new_empty(zx.shape[1], n)
+    parts = (gates, gates[..., : 2 * n], *gates.split(n, -1), hs, cs, tanhs)
+    for z, i_and_f, i, f, g, o, h_out, c_out, tanh in _steps(*parts):
         z.addmm_(h, turned)
         i_and_f.sigmoid_()
         g.tanh_()
         o.sigmoid_()
-        c = torch.addcmul(i * g, f, c, out=c_out)
-        h = torch.mul(o, c.tanh(), out=h_out)
-    return (hs, cs), (gates, hs, cs)
+        c = torch.addcmul(torch.mul(i, g, out=added), f, c, out=c_out)
+        h = torch.mul(o, torch.tanh(c, out=tanh), out=h_out)
+    return (hs, cs), (gates, tanhs, hs, cs)
 
 
 def _lstm_backwards(gradients: tuple[Tensor, ...], kept: Kept, states: Kept, w: Tensor) -> Back:
-    (by_h, by_c), (gates, _, cs) = gradients, kept
+    (by_h, by_c), (gates, tanh, _, cs) = gradients, kept
     i, f, g, o = gates.chunk(4, -1)
-    tanh = cs.tanh()
     through = o * (1 - tanh.square())
     own = torch.stack([g * i * (1 - i), _before(states[1], cs) * f * (1 - f), i * (1 - g.square())], 2)
     out = tanh * o * (1 - o)
