@@ -5,6 +5,7 @@ since the engine refuses noise, and with fixed statistics in batch normalisation
 """
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -76,15 +77,26 @@ EXTRA: dict[str, dict[str, Any]] = {
     "regnet": _STAGES | {"embedding_size": 8, "groups_width": 4}, "resnet": _STAGES | {"embedding_size": 8},
     "swiftformer": {"embed_dims": [8, 8, 16, 16], "depths": [1] * 4},
 }  # fmt: skip
-# Of timm, by model name, with arguments that make it small.
-TIMM = {
-    "vit_tiny_patch16_224": {"img_size": 32, "embed_dim": 16, "depth": 2, "num_heads": 2},
-    "mixer_s16_224": {"img_size": 32, "embed_dim": 16, "num_blocks": 2},
+_TINY = {"img_size": 32, "patch_size": 8, "embed_dim": 16}
+# Of timm, by model name, or by class where the name fixes the sizes, with arguments that make it small.
+TIMM: dict[str, dict[str, Any]] = {
+    "vit_tiny_patch16_224": _TINY | {"depth": 2, "num_heads": 2},
     "convnext_atto": {"dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1)},
-    "resmlp_12_224": {"img_size": 32, "embed_dim": 16, "num_blocks": 2},
     "swin_tiny_patch4_window7_224": {
         "img_size": 32, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4,
     },
+    "mlp_mixer.MlpMixer": _TINY | {"num_blocks": 2},
+    "beit.Beit": _TINY | {"depth": 2, "num_heads": 2},
+    "cait.Cait": _TINY | {"depth": 2, "num_heads": 2},
+    "xcit.Xcit": _TINY | {"depth": 2, "num_heads": 2},
+    "deit.VisionTransformerDistilled": _TINY | {"depth": 2, "num_heads": 2},
+    "eva.Eva": _TINY | {"depth": 2, "num_heads": 2},
+    "convmixer.ConvMixer": {"dim": 16, "depth": 2, "patch_size": 4},
+    "metaformer.MetaFormer": {"depths": (1, 1), "dims": (8, 16)},
+    "resnet.ResNet": {"block": "resnet.BasicBlock", "layers": [1, 1, 1, 1], "channels": [8, 8, 16, 16]},
+    "mobilenetv3_small_050": {},
+    "convnextv2_atto": {"dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1)},
+    "regnetx_002": {},
 }  # fmt: skip
 
 NAMES = [
@@ -98,9 +110,7 @@ def make(name: str) -> tuple[nn.Module, Losses, torch.Tensor]:
     torch.manual_seed(0)
     library, _, kind = name.partition("/")
     if library == "timm":
-        import timm
-
-        model, losses = timm.create_model(kind, pretrained=False, num_classes=5, **TIMM[kind]), class_losses
+        model, losses = _of_timm(kind), class_losses
     else:
         model, losses = _hugging_face(kind)
     for module in model.modules():
@@ -113,6 +123,19 @@ def make(name: str) -> tuple[nn.Module, Losses, torch.Tensor]:
     if kind in SOUNDS:
         return model, losses, torch.randn(BATCH, 64)
     return model, losses, torch.randint(3, VOCABULARY, (BATCH, LENGTH))
+
+
+def _of_timm(kind: str) -> nn.Module:
+    import timm
+
+    def named(path: str) -> Any:
+        module, _, attribute = path.partition(".")
+        return getattr(import_module(f"timm.models.{module}"), attribute)
+
+    if "." not in kind:
+        return timm.create_model(kind, pretrained=False, num_classes=5, **TIMM[kind])
+    sizes = {key: named(value) if key == "block" else value for key, value in TIMM[kind].items()}
+    return named(kind)(num_classes=5, **sizes)
 
 
 def _hugging_face(kind: str) -> tuple[nn.Module, Losses]:
