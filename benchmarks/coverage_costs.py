@@ -1,21 +1,24 @@
 """What a step with mean and mean square costs beside an ordinary one: time, memory, and what goes a slow way.
 
-Time is a core's, the median of five steps of each, interleaved. Memory is that of tensors: weights and buffers, and at
-most so much more during a step as its allocations, added up in their order, reach (the ordinary step makes its
-gradients anew, as the other makes its statistics). Allocations are the same each time, seconds are not.
+Time is a core's, the median of five steps of each, interleaved. Memory is that of tensors: weights and buffers, and the
+most that a step adds to them (the ordinary step makes its gradients anew, as the other makes its statistics). It is the
+same each time, seconds are not.
 """
 
 import time
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet, finalize
 
 import torch
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from regrad.perexample import gradient_statistics
 from regrad.perexample.slow_paths import NO_RULE, Stopwatch
 
+SHARE = 0.05
 Losses = Callable[[nn.Module, torch.Tensor], torch.Tensor]
 
 
@@ -32,7 +35,8 @@ def costs(model: nn.Module, losses: Losses, batch: torch.Tensor) -> tuple[str, f
         model.zero_grad(set_to_none=True)
         return measure(run)
 
-    slow = slow_paths(ours)  # the first step, which probes
+    ours()  # which probes
+    slow = slow_paths(ours)
     pairs = [(fresh(_seconds, ours), fresh(_seconds, ordinary)) for _ in range(5)]
     seconds = [sorted(times)[2] for times in zip(*pairs, strict=True)]
     held = sum(x.untyped_storage().nbytes() for x in (*model.parameters(), *model.buffers()))
@@ -42,12 +46,12 @@ def costs(model: nn.Module, losses: Losses, batch: torch.Tensor) -> tuple[str, f
 
 
 def slow_paths(run: Callable[[], Any]) -> str:
-    """Functions carried out example by example, and how many weights are."""
-    seen: dict[tuple[str, str], float] = {}
+    """Functions carried out example by example, and how many weights are, that take more than a twentieth of a step."""
+    seen: set[tuple[str, str]] = set()
     original = Stopwatch.tell
 
     def tell(self: Stopwatch) -> None:
-        seen.update(self.extra)
+        seen.update(key for key, seconds in self.extra.items() if seconds > SHARE * self.total)
 
     Stopwatch.tell = tell  # type: ignore[method-assign]
     try:
@@ -59,18 +63,35 @@ def slow_paths(run: Callable[[], Any]) -> str:
     return ", ".join(functions + [f"{weights} weight{'s' * (weights > 1)} in parts"] * (weights > 0))
 
 
+class Live(TorchDispatchMode):
+    """Counts the bytes of tensors made while it is active, as they come and go: `most` is the peak."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = self.most = 0
+        self.known: WeakSet[Any] = WeakSet()
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        answer = func(*args, **(kwargs or {}))
+        given = {x.untyped_storage()._cdata for x in tree_leaves((args, kwargs)) if isinstance(x, torch.Tensor)}
+        for x in tree_leaves(answer):
+            storage = x.untyped_storage() if isinstance(x, torch.Tensor) else None
+            if storage is not None and storage._cdata not in given and storage not in self.known:
+                self.known.add(storage)
+                self._change(storage.nbytes())
+                finalize(storage, self._change, -storage.nbytes())
+        return answer
+
+    def _change(self, size: int) -> None:
+        self.now += size
+        self.most = max(self.most, self.now)
+
+
 def growth(run: Callable[[], Any]) -> int:
     """By how many bytes live tensors grow at most while it runs."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with Live() as live:
         run()
-    assert profiler.profiler is not None
-    results = profiler.profiler.kineto_results
-    changes = [(event.start_ns(), event.nbytes()) for event in results.events() if event.name() == "[memory]"]
-    live = most = 0
-    for _, change in sorted(changes, key=lambda pair: pair[0]):
-        live += change
-        most = max(most, live)
-    return most
+    return live.most
 
 
 def _seconds(run: Callable[[], Any]) -> float:

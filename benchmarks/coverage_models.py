@@ -83,7 +83,7 @@ TIMM: dict[str, dict[str, Any]] = {
     "vit_tiny_patch16_224": _TINY | {"depth": 2, "num_heads": 2},
     "convnext_atto": {"dims": (8, 8, 16, 16), "depths": (1, 1, 1, 1)},
     "swin_tiny_patch4_window7_224": {
-        "img_size": 32, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4,
+        "img_size": 32, "embed_dim": 8, "depths": (2, 2), "num_heads": (2, 2), "window_size": 4, "drop_path_rate": 0.0,
     },
     "mlp_mixer.MlpMixer": _TINY | {"num_blocks": 2},
     "beit.Beit": _TINY | {"depth": 2, "num_heads": 2},

@@ -147,6 +147,18 @@ class Spelled(nn.Module):
         return self.pair(y[:, 0], x[:, 1]) + self.pair(y, x).sum(1)
 
 
+class Fused(nn.Module):
+    """Products and quotients that are added to something at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(1, 1, 4))
+
+    def forward(self, x):
+        y = torch.addcmul(self.shift, self.scale, x, value=0.5).tanh()
+        return y.addcmul(x, self.scale) + torch.addcdiv(x, y, self.shift.exp())
+
+
 class Bags(nn.Module):
     def __init__(self):
         super().__init__()
@@ -296,6 +308,7 @@ LAYERS = {
     "folded batches": (Folded, lambda: torch.randn(5, 8, 3)),
     "copies of a weight": (Copies, sequences),
     "linear layers in other words": (Spelled, sequences),
+    "fused arithmetic": (Fused, sequences),
     "bags": (Bags, lambda: torch.randint(0, 7, (5, 4))),
     "transposed convolution": (Transposed, lambda: torch.randn(5, 4, 4, 3)),
     "transposed convolution 1d": (lambda: nn.ConvTranspose1d(6, 3, 2), sequences),

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 ELEMENTWISE = tuple(
     getattr(owner, name)
     for owner, names in (
-        (torch, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow"),
-        (Tensor, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow"),
+        (torch, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow addcmul addcdiv"),
+        (Tensor, "add sub mul div true_divide multiply subtract divide maximum minimum where lerp pow addcmul addcdiv"),
         (Tensor, "__add__ __radd__ __sub__ __rsub__ __mul__ __rmul__ __truediv__ __rtruediv__ __pow__ __rpow__"),
         (Tensor, "add_ sub_ mul_ div_ __iadd__ __isub__ __imul__ __itruediv__"),
     )
