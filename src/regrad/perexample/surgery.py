@@ -18,6 +18,7 @@ from regrad.perexample.ledger import Ledger, Target, identity
 from regrad.perexample.refusals import Refused
 from regrad.perexample.rules.broadcast import copies_rule
 from regrad.perexample.rules.fallback import fallback_rule
+from regrad.perexample.rules.matrices import OF_WEIGHTS
 from regrad.perexample.rules.table import OWN_LAYOUT, POSITIONWISE, RULES, SPREADS, VIEWS
 
 HOOKS = {Tensor.register_hook}
@@ -194,7 +195,7 @@ class Surgery(TorchFunctionMode):
         """A function of parameters and constants alone: its answer is followed as one more weight."""
         # Checkpointing may unpack in another order what it finds saved here, where no rule stands between.
         with torch.autograd.graph.saved_tensors_hooks(_as_it_is, _as_it_is):
-            answer = call.func(*call.args, **call.kwargs)
+            answer = OF_WEIGHTS.get(call.func, call.func)(*call.args, **call.kwargs)
         if isinstance(answer, Tensor) and answer.requires_grad and not self.is_tracked(answer):
             rows = self._rows_of((answer.shape,), call)[0]
             return copies_rule(call, answer, rows) if rows else self.track(call, answer)
