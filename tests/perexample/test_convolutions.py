@@ -1,7 +1,8 @@
-"""Convolutions take one of three ways, by their inputs to an output and their groups."""
+"""Convolutions take one of three ways, by their inputs to an output and their groups; what is behind them agrees."""
 
 import pytest
 import torch
+from perexample_agreement import assert_same
 from torch import nn
 
 from regrad.perexample import gradient_statistics, ledger
@@ -35,3 +36,38 @@ def test_every_way_equals_the_loop(name, examples, monkeypatch):
         for parameter, expected in oracle[statistic].items():
             torch.testing.assert_close(ours[statistic][parameter], expected, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(ours["norm"], oracle["norm"], rtol=1e-12, atol=1e-12)
+
+
+class Plain(nn.BatchNorm2d):
+    """A fixed batch normalisation in elementary operations."""
+
+    def forward(self, x):
+        mean, spread, weight, bias = (
+            v.view(-1, 1, 1) for v in (self.running_mean, self.running_var, self.weight, self.bias)
+        )
+        return weight * (x - mean) / (spread + self.eps).sqrt() + bias
+
+
+@pytest.mark.parametrize("size", [1, 5])
+def test_patches_behind_a_fixed_batch_normalisation_are_neither_refused_nor_wrong(size):
+    # Of a batch of one torch's own backward pass is wrong here: the gradient's layout is channels_last, too.
+    class Patches(nn.Module):
+        def __init__(self, norm):
+            super().__init__()
+            torch.manual_seed(0)
+            self.first, self.norm = nn.Conv2d(3, 4, 3, padding=1), norm(4).eval()
+            # Frozen, as its gradient, which is right, would outweigh the others'.
+            self.last = nn.Linear(4, 4).requires_grad_(False)
+
+        def forward(self, x):
+            return self.last(self.norm(self.first(x)).flatten(2).transpose(1, 2)).cos()
+
+    def losses(model, x):
+        return model(x).flatten(1).sum(1)
+
+    x = torch.randn(size, 3, 4, 4, dtype=torch.float64)
+    found, truth = (
+        gradient_statistics(Patches(norm).double(), losses, x, ["mean", "mean_square", "norm"], method=method)
+        for norm, method in ((nn.BatchNorm2d, "graph"), (Plain, "loop"))
+    )
+    assert_same(truth, found, rtol=1e-10)

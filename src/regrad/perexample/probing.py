@@ -147,6 +147,10 @@ def _compare_with_alone(own: float, model: nn.Module, losses: Losses, few: Any, 
     loss = mean_loss(model, losses, few, slice(place, place + 1))
     if _near(own, alone := _norm(loss, model), loss):
         return
+    # torch's own backward pass goes wrong in a batch of one where a fixed batch normalisation takes the layout of a
+    # gradient for another; beside its own copy an example is as good as alone.
+    if _near(own, _norm(mean_loss(model, losses, pick(few, [place, place]), slice(0, 2)), model), loss):
+        return
     with torch.enable_grad():
         company = _norm(losses(model, few)[place], model)
     if _near(own, company, loss):

@@ -8,7 +8,6 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn import functional
 
 from regrad.perexample.contributions import Dense
 from regrad.perexample.deposits import deposit, rule_backward
@@ -83,8 +82,10 @@ def batch_norm_rule(call: "Call") -> Any:
         raise call.refuse(
             "batch normalisation makes each loss depend on the whole batch; use GroupNorm or eval()", final=True
         )
-    y = functional.batch_norm(x, mean, variance, eps=1e-5 if eps is None else eps)
     shape = (-1, *(1,) * (x.ndim - 2))
+    # By hand: of a batch of one torch's way back may take a gradient's layout for another.
+    inverse = (variance + (1e-5 if eps is None else eps)).rsqrt()
+    y = torch.addcmul((-mean * inverse).view(shape), x, inverse.view(shape)).to(x.dtype)
     with call.surgery:
         y = y if weight is None else y * weight.reshape(shape)
         return y if bias is None else y + bias.reshape(shape)
