@@ -3,7 +3,7 @@
 Writes benchmarks/coverage.md, a line a model: exact in float64, refused and why, or wrong; the same under autocast;
 what goes a slow way; time and memory of a step with mean and mean square beside an ordinary one, in float32. Methods
 that a refusal names are tried. Names as arguments print those models' lines and write nothing. Needs transformers, and
-timm for its own models; downloads nothing.
+timm for its own models (`pip install --no-deps timm`); downloads nothing.
 """
 
 import argparse

@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from coverage_sizes import VOCABULARY, shrink
+from coverage_stand_in import stand_in_for_torchvision
 
 LENGTH, BATCH, SIDE = 9, 4, 32
 Losses = Callable[[nn.Module, torch.Tensor], torch.Tensor]
@@ -126,6 +127,7 @@ def make(name: str) -> tuple[nn.Module, Losses, torch.Tensor]:
 
 
 def _of_timm(kind: str) -> nn.Module:
+    stand_in_for_torchvision()
     import timm
 
     def named(path: str) -> Any:

@@ -39,3 +39,12 @@ def test_the_page_s_rule_for_a_layer_of_one_s_own_agrees_with_the_loop(float64):
         check_against_the_loop(model, lambda m, x: m(x).square().flatten(1).sum(1), torch.randn(5, 6, 4))
     finally:
         MODULE_RULES.pop(namespace.get("Scale"), None)
+
+
+def test_the_page_counts_what_the_table_of_architectures_says():
+    table = (ROOT / "benchmarks" / "coverage.md").read_text(encoding="utf-8")
+    verdicts = [line.split("|")[2].strip() for line in table.splitlines() if line.startswith(("| hf/", "| timm/"))]
+    exact, refused = (sum(v.startswith(word) for v in verdicts) for word in ("exact", "refused"))
+    assert exact + refused == len(verdicts)
+    assert f"{exact} of {len(verdicts)} are exact, {refused} refused, none wrong" in PAGE
+    assert f"In float64: {exact} exact, 0 wrong, {refused} refused" in table
