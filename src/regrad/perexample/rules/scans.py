@@ -65,16 +65,16 @@ def _lstm_backwards(gradients: tuple[Tensor, ...], kept: Kept, states: Kept, w: 
     through = o * (1 - tanh.square())
     own = torch.stack([g * i * (1 - i), _before(states[1], cs) * f * (1 - f), i * (1 - g.square())], 2)
     out = tanh * o * (1 - o)
-    dz, dcs = torch.empty_like(gates), torch.empty_like(cs)
-    dh, dc = by_h[-1], by_c[-1]
+    dz, dc_now = torch.empty_like(gates), torch.empty_like(cs[0])
+    dh, dc, wide = by_h[-1], by_c[-1], dc_now.unsqueeze(1)
     first, last = dz.unflatten(-1, (4, -1)).split((3, 1), 2)
-    parts = (through, own, out, f, dz, first, last.squeeze(2), dcs, dcs.unsqueeze(2), _after(by_h), _after(by_c))
-    for k, k_own, k_out, f_t, z, z_own, z_out, dc_t, dc_wide, h_next, c_next in _steps(*parts, backwards=True):
-        torch.addcmul(dc, dh, k, out=dc_t)
-        torch.mul(dc_wide, k_own, out=z_own)
+    parts = (through, own, out, f, dz, first, last.squeeze(2), _after(by_h), _after(by_c))
+    for k, k_own, k_out, f_t, z, z_own, z_out, h_next, c_next in _steps(*parts, backwards=True):
+        torch.addcmul(dc, dh, k, out=dc_now)
+        torch.mul(wide, k_own, out=z_own)
         torch.mul(dh, k_out, out=z_out)
         dh = torch.addmm(h_next, z, w)
-        dc = torch.addcmul(c_next, dc_t, f_t)
+        dc = torch.addcmul(c_next, dc_now, f_t)
     return dz, dz, (dh, dc)
 
 
