@@ -6,8 +6,9 @@ and what it may cost. Nothing stands before the layer, so an ordinary step does 
 A call costs about 0.45 ms of a core whatever the model, beside 0.1 ms of an ordinary step: layers that take less than a
 millisecond by themselves cannot come near 1. So it is with small tables (1,000 rows of 256: an ordinary step takes 0.3
 to 0.8 ms, its dense gradient is a megabyte; a mean alone costs as much as both statistics). The same with 20,000 rows
-shows what the layer itself costs: one table more, 20 MB, written once. An orthogonal weight goes back to its parameter once an example, where an
-ordinary step does so once: four products each, and a warning that names it where they make the step dear.
+shows what the layer itself costs: one table more, 20 MB, written once.
+
+An orthogonal weight goes back to its parameter once an example, by four products, where an ordinary step does so once.
 """
 
 import argparse
