@@ -23,8 +23,9 @@ TRAINING = ("test_loss", "test_accuracy", "steps_to_target")  # what a reader wo
 
 
 def strongest(rows: Iterable[Plain]) -> list[Plain]:
-    """Return rows, costs last, those first whose estimate lies most margins from zero."""
-    return sorted(rows, key=lambda row: (is_cost(row), -abs(found.at) if (found := bar(row)) else 0.0))
+    """Return rows, those first whose estimate lies most margins from zero; costs that held come last."""
+    cheap = lambda row: row["verdict"] == REPRODUCED and is_cost(row)  # noqa: E731
+    return sorted(rows, key=lambda row: (cheap(row), -abs(found.at) if (found := bar(row)) else 0.0))
 
 
 def is_cost(row: Plain) -> bool:
