@@ -31,8 +31,8 @@ WAITS = {
 }
 # Of the engine in one call with a variance: whether it is lost in rounding; of a table that is the head too, which of
 # its rows were read.
-ENGINE_WAITS, TIED_WAITS = 1, 17
-TABLE_WAITS = 7  # rows that examples read twice are looked up
+ENGINE_WAITS, TIED_WAITS = 1, 15
+TABLE_WAITS = 5  # rows that examples read twice are looked up
 RECLUSTERS = ('"sgg"', '"sgg_compared"')  # where k-means looks whether it has ended: at every second step here
 # What torch has for a GPU and for no other accelerator; a fused cell is what its LSTM and GRU are made of there.
 LACKING = ("aten::_thnn_fused_lstm_cell", "aten::_thnn_fused_gru_cell")
