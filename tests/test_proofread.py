@@ -245,3 +245,9 @@ def test_a_construction_says_what_its_proof_shows():
     assert all(claim.proved == "" for claim in CLAIMS if claim not in constructions)
     row = next(row for row in PUBLISHED if row["verdict"] == "refuted by construction")
     assert reason(row) == row["proved"]
+
+
+def test_the_appendix_begins_at_its_heading_wherever_the_letter_stands_in_the_page_s_text():
+    texts = ["in A dozen words\n", "A\n\nsettings\n\nA dozen words\n\narm", "J  Ledger of verdicts\n", "K"]
+    assert (proofread.main_text(texts), proofread.prose(texts)) == (texts[:1], texts[:2])
+    assert proofread.main_text(texts[:1]) == texts[:1]

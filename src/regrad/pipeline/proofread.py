@@ -59,14 +59,18 @@ def pages(pdf: Path) -> list[str]:
 
 def main_text(texts: list[str]) -> list[str]:
     """Return the pages before the appendix."""
-    first = next((n for n, text in enumerate(texts) if re.search(rf"^A\s+{APPENDIX}", text, re.M)), len(texts))
-    return texts[:first]
+    return before(texts, APPENDIX)
 
 
 def prose(texts: list[str]) -> list[str]:
     """Return the pages before the ledger."""
-    first = next((n for n, text in enumerate(texts) if re.search(rf"^[A-Z]\s+{LEDGER}", text, re.M)), len(texts))
-    return texts[:first]
+    return before(texts, LEDGER)
+
+
+def before(texts: list[str], title: str) -> list[str]:
+    """Return the pages before a section of the appendix; its letter may stand elsewhere in the text of its page."""
+    heading = re.compile(rf"^(?:[A-Z]\s+)?{title}$", re.M)
+    return texts[: next((n for n, text in enumerate(texts) if heading.search(text)), len(texts))]
 
 
 def claim_keys(texts: Iterable[str]) -> list[str]:
