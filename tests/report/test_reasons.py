@@ -2,7 +2,7 @@
 
 from regrad.report.board_rows import bar, deciding
 from regrad.report.findings import advice, held, left_open
-from regrad.report.reasons import counted, reason
+from regrad.report.reasons import amount, counted, reason
 
 PAIRED = {"kind": "paired", "direction": "lower", "margin": 0.01}
 TIE = "\N{NO-BREAK SPACE}"
@@ -29,6 +29,8 @@ def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
     assert f"[−0.0500,{TIE}0.0100] after Holm's correction: not decided" in reason(falls)
     assert (bar(falls).low, bar(falls).high) == (-1, 5)
     assert f"−0.0200 [−0.0500,{TIE}0.0100] nats after Holm's correction" in left_open([falls], [falls])
+    share = falls | {"unit": "accuracy", "test": {"kind": "paired", "direction": "lower", "margin": 0.01}}
+    assert amount(share) == f"−2.00 [−5.00,{TIE}1.00] points after Holm's correction"
     alone = row(verdict="inconclusive", interval=[-0.03, 0.01], interval_holm=[-0.05, 0.03])
     assert deciding(alone) == ([-0.03, 0.01], False)
     cost = row(

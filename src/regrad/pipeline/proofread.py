@@ -16,10 +16,8 @@ from urllib.parse import unquote
 from regrad.report import words
 
 SMALLEST = 7.0  # points
-APPENDIX, LEDGER = (
-    "A dozen words",
-    "Ledger of verdicts",
-)  # headings of the first appendix, and of the first that is keys
+APPENDIX = "A dozen words"  # heading of the first appendix
+LEDGER = "Ledger of verdicts"  # of the first that is keys
 TEST = re.compile(r"tests/\w+|::\s?test_\w+|\btest_[a-z]+_[a-z_]+")
 # Keys that no sentence has by chance: with a sign in them, or a letter and a number (V0, E1L, clip-1, resnet20).
 KEYS = tuple(

@@ -13,7 +13,7 @@ from regrad.claims.kinds.outcome import (
     VERDICTS,
 )
 from regrad.report.board import about
-from regrad.report.reasons import capital, corrected, counted, in_points, measured, reason
+from regrad.report.reasons import amount, capital, counted, reason
 from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
@@ -34,14 +34,6 @@ def colours(verdicts: Mapping[str, str]) -> dict[str, str]:
     return {f"verdict-{slug(verdict)}": colour for verdict, colour in verdicts.items()}
 
 
-def figures(claim: Mapping[str, Any]) -> str:
-    """Return estimate, interval and unit as the reasons print them; nothing where there is no number."""
-    if claim["estimate"] is None:
-        return ""
-    claim = in_points(claim)
-    return " ".join(filter(None, (*measured(claim), claim["unit"]))) + corrected(claim)
-
-
 def p_text(value: float | None) -> str:
     """Return p after Holm's correction; nothing where nothing was tested."""
     return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
@@ -56,7 +48,7 @@ def shown(
         | {
             "of": about(PAPERS, claim["paper"])[0],
             "slug": slug(claim["verdict"]),
-            "figures": figures(claim),
+            "figures": amount(claim),
             "reason": reason(claim),
             "rests": counted(claim) if claim.get("n") else "",
             "p_text": p_text(claim.get("p_holm")),

@@ -7,7 +7,7 @@ from typing import Any
 
 from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REFUTED, REPRODUCED
 from regrad.report.board_rows import bar, size, untested
-from regrad.report.reasons import corrected, figure, in_points, measured, reason, tex
+from regrad.report.reasons import amount, figure, reason, tex
 from regrad.report.synthesis import nulls
 
 Plain = Mapping[str, Any]
@@ -46,11 +46,8 @@ def of_whom(row: Plain) -> str:
 
 
 def size_of(row: Plain) -> str:
-    """Return what was measured, after a comma: estimate, interval, unit; empty where there is no number."""
-    if row["estimate"] is None:
-        return ""
-    shown = in_points(row)
-    return f", {' '.join(filter(None, (*measured(shown), shown['unit'])))}{corrected(shown)}"
+    """Return what was measured, after a comma; empty where there is no number."""
+    return f", {found}" if (found := amount(row)) else ""
 
 
 def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:

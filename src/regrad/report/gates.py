@@ -10,9 +10,7 @@ from matplotlib.axes import Axes
 from regrad.claims.load import load
 from regrad.claims.tasks import Task
 from regrad.report.marks import COMPARED_WITH
-from regrad.report.tables import GATE_WORDS
 
-WORDS = GATE_WORDS
 DASHES = {"floor": ":", "bar": "--", "competent": "-."}
 
 

@@ -45,6 +45,14 @@ def corrected(row: Plain) -> str:
     return " after Holm's correction" if deciding(row)[1] else ""
 
 
+def amount(row: Plain) -> str:
+    """Return a row's estimate, interval and unit, shares in points; empty where there is no number."""
+    if row["estimate"] is None:
+        return ""
+    row = in_points(row)
+    return " ".join(filter(None, (*measured(row), row["unit"]))) + corrected(row)
+
+
 def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -85,6 +93,7 @@ def in_points(row: Plain) -> Plain:
     hundred = [None if value is None else 100 * value for value in row["interval"] or ()]
     seen = row["detectable"] and 100 * row["detectable"]
     changed = {"unit": "points", "interval": hundred or None, "detectable": seen, "estimate": 100 * row["estimate"]}
+    changed["interval_holm"] = [None if value is None else 100 * value for value in row.get("interval_holm") or ()]
     return dict(row) | changed | {"test": row["test"] | {"margin": 100 * row["test"]["margin"]}}
 
 

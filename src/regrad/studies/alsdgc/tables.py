@@ -6,9 +6,9 @@ from statistics import fmean
 import pandas as pd
 
 from regrad.claims.tasks import Task
-from regrad.report.gates import WORDS, gate_text
+from regrad.report.gates import gate_text
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical, why_no_end
+from regrad.report.tables import GATE_WORDS, diverged_text, end_text, interval_text, significant, typical, why_no_end
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.statistics.tuning import Choice
@@ -18,7 +18,7 @@ from regrad.studies.alsdgc.scale import by_budget
 from regrad.studies.alsdgc.sizes import TITLES
 
 CORE = ("none", "clip-1", "best-clip", "V0", "V4", "autoclip-10")
-GATE = f"norm 1 ({WORDS})"
+GATE = f"norm 1 ({GATE_WORDS})"
 CONTROLS = (
     ("adam", "none", "Adam, untuned"),
     ("adam-lstm", "none", "Adam's rate, LSTM"),

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from regrad.claims.tasks import Task
-from regrad.report.gates import WORDS, gate_text, with_gate
+from regrad.report.gates import gate_text, with_gate
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import diverged_text, end_text, interval_text, significant, typical
+from regrad.report.tables import GATE_WORDS, diverged_text, end_text, interval_text, significant, typical
 from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import paired_interval
@@ -82,7 +82,7 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
     ends = {
         f"{MODEL_NAMES[model]}, % [95 %]": gate_text(tasks[arm], 1) for model, arm in required.items() if arm in tasks
     }
-    return with_gate(pd.DataFrame(lines), {"arm": WORDS} | ends if ends else {})
+    return with_gate(pd.DataFrame(lines), {"arm": GATE_WORDS} | ends if ends else {})
 
 
 def end_cells(runs: Outcomes, name: str, loss: float, *, lost: bool) -> dict[str, str]:
@@ -130,7 +130,7 @@ def spiking_table(records: Sequence[Record], base: str, tasks: Mapping[str, Task
                 }
             )
     required = spiking_task(tasks, base, cells)
-    end = {"arm": WORDS, "ours, % [95 %]": gate_text(required, 1)} if required else {}
+    end = {"arm": GATE_WORDS, "ours, % [95 %]": gate_text(required, 1)} if required else {}
     return with_gate(pd.DataFrame(lines), end)
 
 
@@ -160,7 +160,7 @@ def beyond_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
                 }
             )
         if required := tasks.get(f"adam@{task}"):
-            lines.append({"task": score.task, "arm": WORDS, "test [95 %]": gate_text(required, score.digits)})
+            lines.append({"task": score.task, "arm": GATE_WORDS, "test [95 %]": gate_text(required, score.digits)})
     return pd.DataFrame(lines).fillna("")
 
 

@@ -7,9 +7,9 @@ import pandas as pd
 
 from regrad.claims.tasks import Task
 from regrad.report.budgets import budgets, longer_cells
-from regrad.report.gates import WORDS, gate_text
+from regrad.report.gates import gate_text
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import NOT_RUN, diverged_text, end_text, interval_text, significant, typical
+from regrad.report.tables import GATE_WORDS, NOT_RUN, diverged_text, end_text, interval_text, significant, typical
 from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
@@ -37,7 +37,7 @@ def results_table(records: Sequence[Record], part: str = "language", tasks: Sequ
             line["div. above"] = diverged_text(outcomes.part("stability").arm(arm))
             line["stable LR"] = stable_text(outcomes, arm)
         lines.append(line)
-    lines += [{"arm": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
+    lines += [{"arm": GATE_WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
     return pd.DataFrame(lines or [{"arm": "not run at this preset"}]).fillna("")
 
 

@@ -6,9 +6,9 @@ import pandas as pd
 
 from regrad.claims.tasks import Task
 from regrad.report.budgets import budgets, longer_cells
-from regrad.report.gates import WORDS, gate_text
+from regrad.report.gates import gate_text
 from regrad.report.outcomes import Outcomes
-from regrad.report.tables import diverged_text, end_text, interval_text, significant
+from regrad.report.tables import GATE_WORDS, diverged_text, end_text, interval_text, significant
 from regrad.report.tuning import rate, tuning_row
 from regrad.results import Record
 from regrad.studies.sign_placement.arms import REFERENCE, arms_of
@@ -33,7 +33,7 @@ def results_table(records: Sequence[Record], tasks: Sequence[Task] = ()) -> pd.D
                 "div.": diverged_text(runs),
             }
         )
-    lines += [{"placement": WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
+    lines += [{"placement": GATE_WORDS, "test loss [95 %]": gate_text(task, 2)} for task in tasks]
     return pd.DataFrame(lines).fillna("")
 
 
