@@ -104,7 +104,7 @@ def test_a_reason_says_in_words_which_way_and_how_the_verdict_follows():
     row = {
         "verdict": "inconclusive", "test": {"kind": "paired", "margin": 0.01, "direction": "lower"}, "unit": "nats",
         "metric": "test_loss", "estimate": 0.0922, "interval": [-0.01, 0.13], "arms": ["ema", "batch"], "n": 5,
-        "by_p": True, "detectable": 0.05, "why": "", "p": 0.01,
+        "by_p": True, "detectable": 0.05, "why": "", "p": 0.01, "needed_n": None,
     }  # fmt: skip
     ends = f"The sign of the moving average ends 0.092 nats above the sign of the batch mean [−0.010,{TIE}0.130]"
     assert reason(row) == f"{ends}: not decided; 5 seeds could show 0.05 or more, and the margin is 0.01."
@@ -123,7 +123,7 @@ def test_a_reason_names_the_step_that_reverses_a_trend_and_gives_shares_in_point
     row = {
         "verdict": "not reproduced", "test": {"kind": "trend", "margin": 0.01, "direction": "lower"}, "unit": "nats",
         "metric": "test_loss", "estimate": -0.171, "interval": [-0.2, -0.14], "arms": ["example", "batch", "ema"],
-        "n": 5, "by_p": True, "detectable": 0.05, "p": 0.01,
+        "n": 5, "by_p": True, "detectable": 0.05, "p": 0.01, "needed_n": None,
         "why": "change from example to ema: …: the step batch to ema reverses the claim by more than the margin",
     }  # fmt: skip
     said = reason(row)

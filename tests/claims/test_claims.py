@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from statsmodels.stats.power import TTestPower
 
 from regrad.claims.dispatch import DECIDE
 from regrad.claims.evaluate import adjust, evaluate, evaluate_all
@@ -309,6 +310,15 @@ def test_a_cost_ratio_is_held_against_its_range(ratio, expected):
     assert verdict.outcome.estimate == pytest.approx(ratio, rel=0.02)
 
 
+def test_an_open_ratio_says_how_many_repetitions_would_tell_it_from_the_range_s_end():
+    logs = 0.05 * np.array([-1.0, 1.0, -1.0, 1.0, 0.0]) + np.log(1.05)
+    found = decide(RATIO, arm("new", list(np.exp(logs))) + arm("old", [1.0] * 5)).outcome
+    distance = np.log(RATIO["range"][1] / 1.05)
+    assert found.needed_n == max(6, int(np.ceil(solved_pairs(distance / logs.std(ddof=1), 0.05))))
+    onto = np.exp(logs - np.log(1.05)) * RATIO["range"][1]
+    assert decide(RATIO, arm("new", list(onto)) + arm("old", [1.0] * 5)).outcome.needed_n is None
+
+
 def test_every_configuration_must_lie_in_the_range_where_that_is_asked():
     rows = arm("new", [1.0, 1.0, 1.05, 1.0, 1.2]) + arm("old", [1.0] * 5)
     verdict = decide(RATIO | {"every": True}, rows)
@@ -433,6 +443,10 @@ def test_all_tests_of_a_claim_must_hold():
     assert (verdict.verdict, verdict.outcome.metric) == ("inconclusive", "time")
 
 
+def solved_pairs(effect, alpha):
+    return TTestPower().solve_power(effect_size=effect, alpha=alpha, power=0.8)
+
+
 def test_holm_takes_back_a_verdict_that_only_stands_alone():
     # p = .03 twice: alone each is reproduced, in a family of two Holm makes both .06.
     gains = np.array([1.0, 2.0, 0.5, 1.5, 0.0])
@@ -446,6 +460,11 @@ def test_holm_takes_back_a_verdict_that_only_stands_alone():
     assert [v.verdict for v in together] == ["inconclusive", "inconclusive", "not tested"]
     assert together[0].p_holm == pytest.approx(2 * alone[0].outcome.p)
     assert "after Holm's correction" in together[0].why
+    # Of the 5 at 5 % there are enough; at the 2.5 % that the correction asks for, six have 80 % power.
+    needed = int(np.ceil(solved_pairs(gains.mean() / gains.std(ddof=1), 0.025)))
+    assert alone[0].outcome.needed_n is None
+    assert together[0].outcome.needed_n == needed > 5
+    assert together[0].outcomes == (together[0].outcome,)
 
 
 def test_families_are_one_paper_and_study_and_a_tie_does_not_rest_on_p():

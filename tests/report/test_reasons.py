@@ -13,6 +13,7 @@ def row(**fields):
         "id": "X1", "paper": "sgg", "short": "SGG helps", "verdict": "reproduced", "estimate": -0.02, "n": 5, "p": 0.01,
         "interval": [-0.03, -0.01], "interval_holm": None, "detectable": 0.005, "test": PAIRED, "unit": "nats",
         "metric": "test_loss", "arms": ["adamw_sgg", "adamw"], "by_p": True, "why": "", "margin": 0.01, "proved": "",
+        "needed_n": None, "look": 5,
     }  # fmt: skip
     return plain | fields
 
@@ -29,6 +30,7 @@ def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
     assert f"[−0.0500,{TIE}0.0100] after Holm's correction: not decided" in reason(falls)
     assert (bar(falls).low, bar(falls).high) == (-1, 5)
     assert f"−0.0200 [−0.0500,{TIE}0.0100] nats after Holm's correction" in left_open([falls], [falls])
+    assert "would need" not in left_open([falls], [falls])
     share = falls | {"unit": "accuracy", "test": {"kind": "paired", "direction": "lower", "margin": 0.01}}
     assert amount(share) == f"−2.00 [−5.00,{TIE}1.00] points after Holm's correction"
     alone = row(verdict="inconclusive", interval=[-0.03, 0.01], interval_holm=[-0.05, 0.03])
@@ -37,6 +39,16 @@ def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
         verdict="inconclusive", test={"kind": "ratio", "range": [0, 1.1]}, interval=[1.0, 1.2], interval_holm=[-1, 2]
     )
     assert deciding(cost) == ([1.0, 1.2], False)
+
+
+def test_an_open_claim_says_how_many_seeds_would_decide_it():
+    falls = row(verdict="inconclusive", needed_n=17)
+    assert reason(falls).endswith("the margin is 0.01; about 17 seeds would decide.")
+    on_the_end = row(verdict="inconclusive", needed_n=4306, test={"kind": "ratio", "range": [0, 1.1]})
+    many = row(verdict="inconclusive", needed_n=150, n=60, look=10, test=PAIRED | {"kind": "rate"})
+    assert "about 150 runs of each would decide" in reason(many)
+    # 150 runs are 25 seeds of six.
+    assert left_open([], [falls, many, on_the_end]).endswith("; 1 would need more than 30 seeds.")
 
 
 def test_every_part_of_a_claim_is_told():
@@ -57,7 +69,8 @@ def test_every_part_of_a_claim_is_told():
 def test_what_a_row_rests_on_is_named():
     assert counted(row()) == "5 seeds"
     assert counted(row(test=PAIRED | {"kind": "rate"})) == "5 runs of each"
-    assert counted(row(test={"kind": "ratio"})) == "5 rounds"
+    assert counted(row(test={"kind": "ratio"})) == "5 seeds"
+    assert counted(row(test={"kind": "ratio"}, look=None)) == "5 rounds"
     assert counted(row(test={"kind": "ratio", "every": True})) == "5 cases"
 
 

@@ -14,10 +14,11 @@ from regrad.claims.gates import Gate, gates
 from regrad.claims.kinds.finding import Level, conclude, deciding
 from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, alike, bounded, number
 from regrad.claims.kinds.rows import Rows
-from regrad.claims.schema import AnyTest, Claim
+from regrad.claims.schema import AnyTest, Claim, Paired, Trend
 from regrad.presets import PRESETS
 from regrad.results import canonical, suggestion
 from regrad.statistics.intervals import holm, holm_levels
+from regrad.statistics.power import detectable_effect, needed_n
 from regrad.statistics.sequential import ALPHA
 
 
@@ -158,4 +159,16 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
         return verdict
     interval = f" and the interval [{', '.join(alike(*ends))}]" if ends else ""
     why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
-    return replace(verdict, verdict=INCONCLUSIVE, why=why)
+    needed = replace(outcome, needed_n=needed_after(verdict, error))
+    outcomes = tuple(needed if one is outcome else one for one in verdict.outcomes)
+    return replace(verdict, verdict=INCONCLUSIVE, why=why, outcome=needed, outcomes=outcomes)
+
+
+def needed_after(verdict: Verdict, error: float) -> int | None:
+    """Return the pairs for 80 % power to see what a corrected verdict found, at the level that it has to meet."""
+    outcome = verdict.outcome
+    if not (isinstance(verdict.test, Paired | Trend) and outcome.detectable and outcome.estimate):
+        return None
+    deviation = outcome.detectable / detectable_effect(outcome.n)
+    needed = needed_n(outcome.estimate / deviation, alpha=error)
+    return None if needed is None else max(needed, outcome.n + 1)

@@ -69,43 +69,42 @@ def judge_all(
         for claim in [claim for claim in claims if claim.id not in found]:
             level = Level(looks.level(look, family_size(claims, claim, preset)), looks.alphas[look])
             verdict = evaluate(claim, rows, preset=preset, device=device, at=At(n, looks.alphas[look], level))
-            if look == looks.last or stopped(verdict, looks):
-                found[claim.id] = verdict if look == looks.last else explained(verdict, looks)
+            if look == looks.last or stopped(verdict):
+                found[claim.id] = verdict if look == looks.last else explained(verdict)
             elif awaited(claim, rows, records, looks.ns[look + 1]):
                 found[claim.id] = replace(verdict, why=f"{verdict.why}; the next look's seeds have not all run")
     return adjust([found[claim.id] for claim in claims])
 
 
-def stopped(verdict: Verdict, looks: Looks) -> bool:
+def stopped(verdict: Verdict) -> bool:
     """Whether a look before the last ends a claim: decided, not tested, or futile."""
-    return verdict.verdict != INCONCLUSIVE or futile(verdict, looks)
+    return verdict.verdict != INCONCLUSIVE or futile(verdict)
 
 
-def explained(verdict: Verdict, looks: Looks) -> Verdict:
+def explained(verdict: Verdict) -> Verdict:
     """Return the verdict of a look before the last, saying so where it gives up."""
     if verdict.verdict != INCONCLUSIVE:
         return verdict
-    why = f"{verdict.why}; the regime is too noisy: more than {FUTILE * looks.ns[-1]} pairs would be needed"
-    return replace(verdict, why=why)
+    return replace(verdict, why=f"{verdict.why}; the regime is too noisy: more than {FUTILE} pairs would be needed")
 
 
-def futile(verdict: Verdict, looks: Looks) -> bool:
-    """Whether no open test of a claim can be decided by the last look, at the spread and the gain seen.
+def futile(verdict: Verdict) -> bool:
+    """Whether no open test of a claim can be decided by seeds within reach, at the spread and the gain seen.
 
     A test without a spread (one pair, ranks) has no such forecast and is not futile.
     """
     left = [pair for pair in zip(verdict.claim.test, verdict.outcomes, strict=True) if pair[1].verdict == INCONCLUSIVE]
-    return all(_hopeless(test, outcome, verdict.at.n or outcome.n, looks) for test, outcome in left)
+    return all(_hopeless(test, outcome, verdict.at.n or outcome.n) for test, outcome in left)
 
 
-def _hopeless(test: AnyTest, outcome: Outcome, seeds: int, looks: Looks) -> bool:
+def _hopeless(test: AnyTest, outcome: Outcome, seeds: int) -> bool:
     if not outcome.detectable:
         return False
     if isinstance(test, Rate):
         # Counted in runs, of which a seed has several; no number where the runs there are would be enough at 5 %.
-        return outcome.needed_n is not None and looks.futile(outcome.needed_n * seeds / outcome.n)
+        return outcome.needed_n is not None and outcome.needed_n * seeds / outcome.n > FUTILE
     # No number of pairs although there is a spread: more than anybody would run.
-    return outcome.needed_n is None or looks.futile(outcome.needed_n)
+    return outcome.needed_n is None or outcome.needed_n > FUTILE
 
 
 def awaited(claim: Claim, rows: Rows, records: Iterable[Record], n: int) -> bool:
@@ -162,5 +161,5 @@ def open_runs(
     for claim in claims if asked is None else asked:
         level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
         verdict = evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[0], looks.alphas[0], level))
-        open_claims += [] if stopped(verdict, looks) else [claim]
+        open_claims += [] if stopped(verdict) else [claim]
     return runs_of(row for claim in open_claims for test in claim.test for row in rows_read(test, rows))

@@ -9,6 +9,7 @@ from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED
 from regrad.report.board_rows import bar, size, untested
 from regrad.report.reasons import amount, figure, reason, tex
 from regrad.report.synthesis import nulls
+from regrad.statistics.sequential import FUTILE
 
 Plain = Mapping[str, Any]
 MOST = 3  # sentences that a list on the first page names
@@ -87,7 +88,10 @@ def left_open(rows: Sequence[Plain], opened: Sequence[Plain]) -> str:
         return "No comparison that was made stayed open."
     ratios = [row["detectable"] / row["margin"] for row in nulls(rows)]
     middle = f"; half of them could show nothing smaller than {figure(median(ratios))} margins" if ratios else ""
-    return f"Open after running ({len(opened)}): {listed(opened)}{middle}."
+    # Of a rate runs are counted, of which a seed has several.
+    many = sum(row["look"] * row["needed_n"] > FUTILE * row["n"] for row in opened if row["needed_n"] and row["look"])
+    beyond = f"; {many} would need more than {FUTILE} seeds" if many else ""
+    return f"Open after running ({len(opened)}): {listed(opened)}{middle}{beyond}."
 
 
 def waiting(rows: Sequence[Plain]) -> str:

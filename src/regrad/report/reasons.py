@@ -165,7 +165,14 @@ def judged(row: Plain) -> str:
     assert row["verdict"] == INCONCLUSIVE
     seen = f"{counted(row)} could show {figure(row['detectable'])} or more" if row["detectable"] else ""
     least = f"the margin is {margin:g}" if margin else ""
-    return f": not decided{'; ' if seen or least else ''}{', and '.join(filter(None, (seen, least)))}."
+    needed = f"{counted(row | {'n': rounded(row['needed_n'])})} would decide" if row["needed_n"] else ""
+    told = ", and ".join(filter(None, (seen, least)))
+    return f": not decided{''.join(f'; {words}' for words in (told, needed) if words)}."
+
+
+def rounded(count: int) -> str:
+    """Return a forecast: two digits of it."""
+    return f"about {float(f'{count:.2g}'):,.0f}"
 
 
 def counted(row: Plain) -> str:
@@ -174,7 +181,7 @@ def counted(row: Plain) -> str:
     if kind == "rate":
         return f"{row['n']} runs of each"
     if kind == "ratio":
-        return f"{row['n']} {'cases' if row['test'].get('every') else 'rounds'}"
+        return f"{row['n']} {'cases' if row['test'].get('every') else 'seeds' if row['look'] else 'rounds'}"
     return f"{row['n']} seeds"
 
 

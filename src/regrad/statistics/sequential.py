@@ -10,8 +10,8 @@ The rule at look k, for one claim of a family of m:
 * *Superiority*, either way: stop where the claim's p < αₖ / m. Holm's first step tests at α / m, so a claim that
   stopped survives Holm's correction whatever the rest of its family turns out to be.
 * *Tie*: stop where the p of two one-sided tests, corrected for the claim's own comparisons, is below αₖ.
-* *Futility*: stop where a verdict would need more than ``FUTILE`` times the last look's seeds. It is not binding: the
-  levels are those of a design without it, so running on would be no error.
+* *Futility*: stop where a verdict would need more than ``FUTILE`` seeds. It is not binding: the levels are those of a
+  design without it, so running on would be no error.
 
 Holm's correction mixes claims that stopped at different looks, and each enters with its *repeated* p-value,
 p · 5 % / αₖ (`Looks.repeated`). It is below 5 % exactly where p < αₖ, and below 5 % / m exactly where p < αₖ / m: the
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 ALPHA = 0.05
-FUTILE = 3  # times the last look's seeds
+FUTILE = 30  # seeds: three times those of the last look, beyond what anybody would run here
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,6 @@ class Looks:
     def repeated(self, p: float, look: int) -> float:
         """Return a look's p-value on the scale on which 5 % is the threshold of every look."""
         return min(1.0, p * ALPHA / self.alphas[look])
-
-    def futile(self, needed: float) -> bool:
-        """Whether so many seeds are beyond what even generous later looks would give."""
-        return needed > FUTILE * self.ns[-1]
 
 
 def single(n: int, alpha: float = ALPHA) -> Looks:

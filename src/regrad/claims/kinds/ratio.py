@@ -9,7 +9,8 @@ from regrad.claims.kinds.finding import Finding
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Ratio, arms_of
-from regrad.statistics.intervals import paired_interval, paired_p
+from regrad.statistics.intervals import paired_interval, paired_p, spread
+from regrad.statistics.power import needed_n
 
 
 def ratio(test: Ratio, rows: Rows) -> list[Finding]:
@@ -46,6 +47,7 @@ def _compare(test: Ratio, table: dict, pair: tuple[str, str], diverged: tuple[tu
         high=bounded(high) if ratios.size else None,
         n=ratios.size,
         diverged=diverged,
+        needed_n=None if test.every else repetitions_needed(test, np.log(ratios)),
         published=test.published,
         ends=None if test.every or not ratios.size else lambda level: mean_interval(ratios, level),
     )
@@ -58,6 +60,18 @@ def _compare(test: Ratio, table: dict, pair: tuple[str, str], diverged: tuple[tu
         exact=test.every,
         reasons=_reasons(test),
     )
+
+
+def repetitions_needed(test: Ratio, logs: np.ndarray) -> int | None:
+    """Return the repetitions for 80 % power to tell the mean ratio from the range's nearest end; more than there are.
+
+    None where no affordable number would: the mean lies on an end, as far as anybody would measure it.
+    """
+    if logs.size < 2 or not (deviation := spread(logs)):
+        return None
+    distance = min(abs(logs.mean() - math.log(end)) for end in test.range if end)
+    needed = needed_n(distance / deviation)
+    return None if needed is None else max(needed, logs.size + 1)
 
 
 def _range_p(test: Ratio, ratios: np.ndarray) -> tuple[float, float]:
