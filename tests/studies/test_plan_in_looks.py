@@ -72,6 +72,9 @@ def test_a_claim_does_not_wait_for_runs_that_it_does_not_read_and_waits_for_one_
     assert second(monkeypatch, CLAIMS, without=[(late, 3)]) == asks
 
 
-def test_a_ladder_waits_for_all_since_rungs_may_be_still_to_come(monkeypatch):
-    assert second(monkeypatch, [LADDER], without=()) == seeds_of("main", "0", ("new", "between", "old"))
-    assert second(monkeypatch, [LADDER], without=[("other", 3)]) == set()
+def test_a_ladder_waits_for_all_if_rungs_may_be_still_to_come(monkeypatch):
+    asked = seeds_of("main", "0", ("new", "between", "old"))
+    assert second(monkeypatch, [LADDER], without=[("other", 3)]) == asked  # all its rungs are there
+    longer = claim("main", kind="trend", ladder=["old", "between", "still to come", "new"])
+    assert second(monkeypatch, [longer], without=()) == asked  # this preset has no such rung
+    assert second(monkeypatch, [longer], without=[("other", 3)]) == set()

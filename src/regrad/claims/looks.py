@@ -122,6 +122,12 @@ def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:
     return [row for metric in metrics for row in select(rows, metric, arms_of(test))]
 
 
+def complete(test: AnyTest, rows: Rows) -> bool:
+    """Whether a test is about no ladder, or about one all of whose rungs have rows."""
+    ladder = set(getattr(test, "ladder", ()))
+    return ladder <= {row["arm"] for row in rows_read(test, rows)}
+
+
 def runs_of(rows: Iterable[Mapping[str, Any]]) -> set[tuple[str, str]]:
     """Return the (part, arm) that rows were computed from."""
     return {(part, arm) for row in rows for part, arm in row.get("runs", ())}
@@ -135,7 +141,7 @@ def open_runs(
     *,
     preset: str,
     device: str,
-    asked: Sequence[Claim] | None = None,
+    growing: bool = False,
 ) -> set[tuple[str, str]]:
     """Return the (part, arm) whose runs are needed up to the seeds of the last look.
 
@@ -152,13 +158,16 @@ def open_runs(
         looks: The preset's looks; with a single one nothing is ever open.
         preset: Preset of the records.
         device: Device of the records.
-        asked: Those of ``claims`` that the records can open by now; None for all.
+        growing: Whether groups of runs of the first look are still missing. A ladder then waits until all its rungs
+            are there: those that are not may be still to come.
     """
     if looks.last == 0:
         return set()
     rows = rows_at(claim_rows, records, looks.ns[0])
     open_claims = []
-    for claim in claims if asked is None else asked:
+    for claim in claims:
+        if growing and not all(complete(test, rows) for test in claim.test):
+            continue
         level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
         verdict = evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[0], looks.alphas[0], level))
         open_claims += [] if stopped(verdict) else [claim]

@@ -2,8 +2,8 @@
 
 The ledger decides each claim on the runs with seed < n₁ first. Only an arm that a claim reads which is open then gets
 the seeds up to n₂. What is open depends on tuning runs and on seeds < n₁ alone, so that a plan never takes a run back
-when later seeds arrive. A claim is asked as soon as the groups of runs that it reads are whole, and not before all are
-if it is about a ladder, whose rungs may be still to come.
+when later seeds arrive. A claim is asked as soon as the groups of runs that it reads are whole; one about a ladder with
+absent rungs, which may be still to come, not before all are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -50,9 +50,9 @@ def specs_in_looks(
     if not read:
         return first
     claims = [claim for claim in load(LEDGER) if claim.study == study]
-    asked = [c for c in claims if not (missing and any(hasattr(test, "ladder") for test in c.test))]
     device = read[0].fingerprint.device
-    wanted = open_runs(claims, claim_rows, read, looks, preset=preset, device=device, asked=asked)
+    growing = bool(missing)
+    wanted = open_runs(claims, claim_rows, read, looks, preset=preset, device=device, growing=growing)
     ranks = {arm_of(spec): spec.tags["rank"] for spec in first if spec.tags["phase"] == FRESH}
     both = plan(records, lambda part, arm: looks.ns[(part, arm) in wanted])
     named = {spec.key() for spec in first}
