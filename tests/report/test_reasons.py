@@ -45,6 +45,7 @@ def test_an_open_claim_says_how_many_seeds_would_decide_it():
     falls = row(verdict="inconclusive", needed_n=17)
     assert reason(falls).endswith("the margin is 0.01; about 17 seeds would decide.")
     on_the_end = row(verdict="inconclusive", needed_n=4306, test={"kind": "ratio", "range": [0, 1.1]})
+    assert reason(on_the_end).endswith("the claim allows up to 1.1; about 4,300 seeds would decide.")
     many = row(verdict="inconclusive", needed_n=150, n=60, look=10, test=PAIRED | {"kind": "rate"})
     assert "about 150 runs of each would decide" in reason(many)
     # 150 runs are 25 seeds of six.

@@ -157,7 +157,8 @@ def judged(row: Plain) -> str:
     points = 0.0 if found is None else found.at
     if row["test"]["kind"] == "ratio":
         low, high = row["test"]["range"]
-        return f"; the claim allows {f'{low:g} to' if low else 'up to'} {high:g}."
+        allowed = f"; the claim allows {f'{low:g} to' if low else 'up to'} {high:g}"
+        return f"{allowed}{f'; {needed(row)}' if row['verdict'] == INCONCLUSIVE and row['needed_n'] else ''}."
     if row["verdict"] == REPRODUCED:
         return ", as claimed."
     if row["verdict"] == NOT_REPRODUCED:
@@ -165,14 +166,15 @@ def judged(row: Plain) -> str:
     assert row["verdict"] == INCONCLUSIVE
     seen = f"{counted(row)} could show {figure(row['detectable'])} or more" if row["detectable"] else ""
     least = f"the margin is {margin:g}" if margin else ""
-    needed = f"{counted(row | {'n': rounded(row['needed_n'])})} would decide" if row["needed_n"] else ""
     told = ", and ".join(filter(None, (seen, least)))
-    return f": not decided{''.join(f'; {words}' for words in (told, needed) if words)}."
+    forecast = needed(row) if row["needed_n"] else ""
+    return f": not decided{''.join(f'; {words}' for words in (told, forecast) if words)}."
 
 
-def rounded(count: int) -> str:
-    """Return a forecast: two digits of it."""
-    return f"about {float(f'{count:.2g}'):,.0f}"
+def needed(row: Plain) -> str:
+    """Return the forecast of what would decide an open claim, to two digits."""
+    two_digits = float(f"{row['needed_n']:.2g}")
+    return f"about {counted({**row, 'n': f'{two_digits:,.0f}'})} would decide"
 
 
 def counted(row: Plain) -> str:
