@@ -41,6 +41,8 @@ def map_examples(batch: Any, of_tensor: Callable[[Tensor], Any], of_list: Callab
         return of_list(batch)
     if isinstance(batch, Mapping):
         return _mapping_like(batch, {key: map_examples(x, of_tensor, of_list) for key, x in batch.items()})
+    if type(batch) in (tuple, list):  # what most batches are, and torch's general way is slow
+        return type(batch)(map_examples(x, of_tensor, of_list) for x in batch)
     leaves, spec = tree_flatten(batch, is_leaf=lambda x: x is not batch)
     if len(leaves) == 1 and leaves[0] is batch:
         return batch
@@ -70,7 +72,7 @@ def chunks(size: int, chunk: int) -> Iterator[slice]:
 
 def by_group(x: Tensor, size: int) -> Tensor:
     """[B, *rest] as [B / size, size, *rest]."""
-    return x.unflatten(0, (len(x) // size, size))
+    return x.unsqueeze(1) if size == 1 else x.unflatten(0, (len(x) // size, size))
 
 
 def check_losses(losses: Tensor, size: int, of: int | None = None) -> Tensor:
@@ -118,13 +120,20 @@ def check_call(losses: Any, model: nn.Module, batch: Any) -> None:
 def _leaves(batch: Any) -> Iterable[Any]:
     if isinstance(batch, Tensor) or _is_list_of_examples(batch):
         return [batch]
-    children = batch.values() if isinstance(batch, Mapping) else tree_flatten(batch, lambda x: x is not batch)[0]
+    if type(batch) in (tuple, list):
+        children: Iterable[Any] = batch
+    elif isinstance(batch, Mapping):
+        children = batch.values()
+    else:
+        children = tree_flatten(batch, lambda x: x is not batch)[0]
     return [leaf for x in children for leaf in ([x] if x is batch else _leaves(x))]
 
 
 def _is_list_of_examples(x: Any) -> bool:
     """Whether a list holds no tensor, and so one entry for each example; a tuple belongs to the whole batch."""
-    return type(x) is list and len(x) > 0 and not any(isinstance(leaf, Tensor) for leaf in tree_flatten(x)[0])
+    if type(x) is not list or not x or isinstance(x[0], Tensor):
+        return False
+    return not any(isinstance(leaf, Tensor) for leaf in tree_flatten(x)[0])
 
 
 def _mapping_like(batch: Any, values: dict[str, Any]) -> Any:

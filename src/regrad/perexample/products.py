@@ -44,12 +44,13 @@ def onednn_is_faster(description: Path = Path("/proc/cpuinfo")) -> bool:
 
 def prefers_onednn(left: Tensor, right: Tensor) -> bool:
     """Whether the product of ``left`` [o, t] and ``right`` [t, i] is one for oneDNN."""
+    # First what decides for most processors: asked for each example's product.
     return bool(
-        left.dtype == right.dtype == torch.float32
+        onednn_is_faster()
+        and left.dtype == right.dtype == torch.float32
         and left.device.type == "cpu"
         and left.numel() * right.shape[1] >= _WORTH_A_CALL
         and torch.backends.mkldnn.enabled
-        and onednn_is_faster()
         and onednn_available()
     )
 
