@@ -82,6 +82,22 @@ def test_later_seeds_change_nothing_that_was_decided_before_them():
     assert (late.verdict, late.outcome.p) == (early.verdict, early.outcome.p)
 
 
+def test_a_claim_that_one_look_decided_is_not_opened_by_the_next():
+    three = Looks((5, 10, 20), (0.0051, 0.0149, 0.0299))
+    blurred = [2.5 * value for value in NOISE[5:]]
+
+    def claim_rows(some):
+        return [
+            row | {"value": row["value"] + (blurred[row["seed"] - 5] if row["seed"] > 4 and row["arm"] == "new" else 0)}
+            for row in rows_of({"clear": (1.0, 0.05)})(some)
+        ]
+
+    assert open_runs([claim("clear")], claim_rows, records(10), three, 1, **ABOUT) == set()
+    late = Looks((9, 10, 20), (1e-9, 0.0149, 0.0299))  # the first look comes after the blur
+    assert open_runs([claim("clear")], claim_rows, records(10), late, 1, **ABOUT) == {("main", "new"), ("main", "old")}
+    assert open_runs([claim("clear")], claim_rows, records(10), late, 2, **ABOUT) == set()
+
+
 def test_a_stop_for_a_difference_survives_whatever_the_family_is():
     # p = .003 at look 1: enough alone, and not in a family of four, where Holm could ask for .0051 / 4.
     effects = {"small": (1.0, 0.45), "a": (0.1, 3.0), "b": (0.1, 3.0), "c": (0.1, 3.0)}

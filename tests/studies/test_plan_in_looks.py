@@ -1,14 +1,15 @@
-"""When a plan names the seeds of the second look: as soon as what an open claim reads is whole, ladders last."""
+"""When a plan names the seeds of the next look: as soon as what an open claim reads is whole, ladders last."""
 
 import pytest
 
 import tiny_runs
-from regrad.claims import load
+from regrad.claims import load, looks
 from regrad.claims.schema import Claim
 from regrad.results import Part
+from regrad.statistics.sequential import Looks
 from regrad.studies.looks import specs_in_looks
 
-NOISE = (0.1, -1.0, 1.2, -0.6, 0.4)
+NOISE = 4 * (0.1, -1.0, 1.2, -0.6, 0.4)
 ARMS = {"main": ("0", ("new", "old", "between")), "other": ("1", ("new", "old"))}
 SHARES = {"new": 1.0, "between": 0.5, "old": 0.0}
 
@@ -78,3 +79,25 @@ def test_a_ladder_waits_for_all_if_rungs_may_be_still_to_come(monkeypatch):
     longer = claim("main", kind="trend", ladder=["old", "between", "still to come", "new"])
     assert second(monkeypatch, [longer], without=()) == asked  # this preset has no such rung
     assert second(monkeypatch, [longer], without=[("other", 3)]) == set()
+
+
+@pytest.mark.parametrize(("alpha", "asked"), [(1e-9, {"3": set(range(10, 20))}), (0.04, {})])
+def test_what_a_second_look_leaves_open_asks_for_the_seeds_of_a_third(monkeypatch, alpha, asked):
+    """Ten seeds with an effect of 1 and a spread of 0.8 have p = .004."""
+    monkeypatch.setattr(load, "load", lambda path: CLAIMS[:1])
+    monkeypatch.setitem(looks.LOOKS, "medium", Looks((5, 10, 20), (1e-10, alpha, 0.045)))
+    records = [tiny_runs.record(spec) for spec in plan([], lambda part, arm: 10 if part == "main" else 5)]
+    # As a plan would have tagged them.
+    for record in records:
+        if record.spec.seed >= 5:
+            record.spec.tags["look"] = "2"
+    found = {}
+    for spec in specs_in_looks("s", "medium", records, plan=plan, claim_rows=claim_rows, seeds=10):
+        found.setdefault(spec.tags.get("look", "1"), set()).add((spec.tags["part"], spec.seed))
+    assert found.pop("1") == {(part, seed) for part in ARMS for seed in range(5)}
+    assert found.pop("2") == {("main", seed) for seed in range(5, 10)}
+    assert found == {look: {("main", seed) for seed in seeds} for look, seeds in asked.items()}
+    # A second look whose seeds have not all run opens nothing.
+    partial = [r for r in records if r.spec.seed != 7]
+    named = specs_in_looks("s", "medium", partial, plan=plan, claim_rows=claim_rows, seeds=10)
+    assert "3" not in {spec.tags.get("look") for spec in named}

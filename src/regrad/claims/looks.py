@@ -67,8 +67,7 @@ def judge_all(
     for look, n in enumerate(looks.ns):
         rows = rows_at(claim_rows, records, n)
         for claim in [claim for claim in claims if claim.id not in found]:
-            level = Level(looks.level(look, family_size(claims, claim, preset)), looks.alphas[look])
-            verdict = evaluate(claim, rows, preset=preset, device=device, at=At(n, looks.alphas[look], level))
+            verdict = evaluate_at(look, looks, claim, claims, rows, preset=preset, device=device)
             if look == looks.last or stopped(verdict):
                 found[claim.id] = verdict if look == looks.last else explained(verdict)
             elif awaited(claim, rows, records, looks.ns[look + 1]):
@@ -138,37 +137,46 @@ def open_runs(
     claim_rows: ClaimRows,
     records: Sequence[Record],
     looks: Looks,
+    look: int = 0,
     *,
     preset: str,
     device: str,
     growing: bool = False,
 ) -> set[tuple[str, str]]:
-    """Return the (part, arm) whose runs are needed up to the seeds of the last look.
+    """Return the (part, arm) whose runs are needed up to the seeds of the look after this one.
 
-    Those that rows of an open claim name under ``runs``. A claim is open where the first look leaves it inconclusive
-    and not futile; one that is not tested (a gate, an arm without rows) stays so, whatever seeds come.
+    Those that rows of an open claim name under ``runs``. A claim is open where every look up to this one leaves it
+    inconclusive and not futile; one that is not tested (a gate, an arm without rows) stays so, whatever seeds come.
 
-    Only tuning runs and seeds below ``looks.ns[0]`` are read, so the answer does not change when later seeds arrive.
-    Give whole groups of runs of the first look alone: a row may be computed from half a grid otherwise.
+    Only tuning runs and seeds below ``looks.ns[look]`` are read, so the answer does not change when later seeds arrive.
+    Give whole groups of runs of these looks alone: a row may be computed from half a grid otherwise.
 
     Args:
         claims: The ledger's claims of one study, all of them: a family's size is part of the rule.
         claim_rows: The study's pure function from records to rows.
         records: The study's records; those of later seeds are passed over.
-        looks: The preset's looks; with a single one nothing is ever open.
+        looks: The preset's looks.
+        look: Index of the look that is over; after the last nothing is open.
         preset: Preset of the records.
         device: Device of the records.
-        growing: Whether groups of runs of the first look are still missing. A ladder then waits until all its rungs
-            are there: those that are not may be still to come.
+        growing: Whether groups of runs of these looks are still missing. A ladder then waits until all its rungs are
+            there: those that are not may be still to come.
     """
-    if looks.last == 0:
+    if look >= looks.last:
         return set()
-    rows = rows_at(claim_rows, records, looks.ns[0])
-    open_claims = []
-    for claim in claims:
-        if growing and not all(complete(test, rows) for test in claim.test):
-            continue
-        level = Level(looks.level(0, family_size(claims, claim, preset)), looks.alphas[0])
-        verdict = evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[0], looks.alphas[0], level))
-        open_claims += [] if stopped(verdict) else [claim]
-    return runs_of(row for claim in open_claims for test in claim.test for row in rows_read(test, rows))
+    left: Sequence[Claim] = claims
+    rows: Rows = ()
+    for k in range(look + 1):
+        rows = rows_at(claim_rows, records, looks.ns[k])
+        left = [claim for claim in left if not growing or all(complete(test, rows) for test in claim.test)]
+        verdicts = [evaluate_at(k, looks, claim, claims, rows, preset=preset, device=device) for claim in left]
+        left = [verdict.claim for verdict in verdicts if not stopped(verdict)]
+    return runs_of(row for claim in left for test in claim.test for row in rows_read(test, rows))
+
+
+def evaluate_at(
+    look: int, looks: Looks, claim: Claim, claims: Iterable[Claim], rows: Rows, *, preset: str, device: str
+) -> Verdict:
+    """Return what a look says of one of a study's claims, given that look's rows."""
+    level = Level(looks.level(look, family_size(claims, claim, preset)), looks.alphas[look])
+    return evaluate(claim, rows, preset=preset, device=device, at=At(looks.ns[look], looks.alphas[look], level))

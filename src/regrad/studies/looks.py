@@ -1,9 +1,9 @@
-"""Plans in looks: every arm has the seeds of the first look, and those that a claim left open the seeds of the second.
+"""Plans in looks: every arm has the seeds of the first look, and those that a claim left open the seeds of the next.
 
 The ledger decides each claim on the runs with seed < n₁ first. Only an arm that a claim reads which is open then gets
-the seeds up to n₂. What is open depends on tuning runs and on seeds < n₁ alone, so that a plan never takes a run back
-when later seeds arrive. A claim is asked as soon as the groups of runs that it reads are whole; one about a ladder with
-absent rungs, which may be still to come, not before all are.
+the seeds up to n₂, and so on. What a look leaves open depends on tuning runs and on its own seeds alone, so that a plan
+never takes a run back when later seeds arrive. A claim is asked as soon as the groups of runs that it reads are whole;
+one about a ladder with absent rungs, which may be still to come, not before all are.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -43,22 +43,28 @@ def specs_in_looks(
         return [s for s in plan(records, lambda part, arm: OBRIEN_FLEMING.ns[0]) if s.tags["rank"] == "0"]
     if (looks := LOOKS.get(preset)) is None:
         return plan(records, lambda part, arm: seeds)
-    first = plan(records, lambda part, arm: looks.ns[0])
-    here = {record.spec.key() for record in records}
-    missing = [spec for spec in first if spec.key() not in here]
-    read = whole(records, missing)
-    if not read:
-        return first
     claims = [claim for claim in load(LEDGER) if claim.study == study]
-    device = read[0].fingerprint.device
-    growing = bool(missing)
-    wanted = open_runs(claims, claim_rows, read, looks, preset=preset, device=device, growing=growing)
-    ranks = {arm_of(spec): spec.tags["rank"] for spec in first if spec.tags["phase"] == FRESH}
-    both = plan(records, lambda part, arm: looks.ns[(part, arm) in wanted])
-    named = {spec.key() for spec in first}
-    return [spec if spec.key() in named else of_second_look(spec, ranks) for spec in both]
+    here = {record.spec.key() for record in records}
+    wanted: dict[tuple[str, str], int] = {}
+
+    def fresh(part: str, arm: str) -> int:
+        return wanted.get((part, arm), looks.ns[0])
+
+    named = plan(records, fresh)
+    ranks = {arm_of(spec): spec.tags["rank"] for spec in named if spec.tags["phase"] == FRESH}
+    for look, n in enumerate(looks.ns[1:]):
+        missing = [spec for spec in named if spec.key() not in here]
+        read = whole(records, missing)
+        if not read:
+            break
+        device, growing = read[0].fingerprint.device, bool(missing)
+        opened = open_runs(claims, claim_rows, read, looks, look, preset=preset, device=device, growing=growing)
+        wanted.update(dict.fromkeys(opened, n))
+        before = {spec.key() for spec in named}
+        named += [of_look(look + 2, spec, ranks) for spec in plan(records, fresh) if spec.key() not in before]
+    return named
 
 
-def of_second_look(spec: Spec, ranks: Mapping[tuple[str, str], str]) -> Spec:
+def of_look(look: int, spec: Spec, ranks: Mapping[tuple[str, str], str]) -> Spec:
     """Return a run with its tags: it decides as much as its arm's first look did."""
-    return spec.model_copy(update={"tags": spec.tags | {"look": "2", "rank": ranks.get(arm_of(spec), "2")}})
+    return spec.model_copy(update={"tags": spec.tags | {"look": str(look), "rank": ranks.get(arm_of(spec), "2")}})
