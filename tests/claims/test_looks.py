@@ -3,7 +3,7 @@
 import pytest
 
 import tiny_runs
-from regrad.claims.looks import judge_all, open_runs
+from regrad.claims.looks import awaited, judge_all, open_runs
 from regrad.claims.schema import Claim
 from regrad.claims.verdicts import scale_label, sources
 from regrad.results import Part, run_id
@@ -68,6 +68,21 @@ def test_a_claim_whose_next_seeds_have_not_all_run_stays_as_the_first_look_left_
     assert {name: v.at.n for name, v in found.items()} == dict.fromkeys(EFFECTS, 5)
     assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "inconclusive", "inconclusive"]
     assert [name for name, v in found.items() if "next look's seeds have not all run" in v.why] == ["open"]
+
+
+def test_seeds_are_counted_whatever_their_phase_is_called():
+    around = [
+        record.model_copy(update={"spec": record.spec.model_copy(update={"tags": record.spec.tags | {"phase": phase}})})
+        for record in records(5)
+        for phase in ("around", "at the optimum")
+    ]
+    [found] = judge_all([claim("open")], rows_of(EFFECTS), around[::2], OBRIEN_FLEMING, **ABOUT)
+    assert (found.at.n, found.why.endswith("the next look's seeds have not all run")) == (5, True)
+    rows = rows_of({"open": EFFECTS["open"]})(around[::2])
+    assert awaited(claim("open"), rows, around, 10)  # ten runs an arm, of five seeds
+    # A claim that asks for no more is judged at the last look, on those that it has.
+    [few] = judge_all([claim("open", presets={"medium": 5})], rows_of(EFFECTS), around[::2], OBRIEN_FLEMING, **ABOUT)
+    assert (few.at.n, few.outcome.n) == (10, 5)
 
 
 def test_later_seeds_change_nothing_that_was_decided_before_them():

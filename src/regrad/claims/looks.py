@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from regrad.claims.edges import with_edges
 from regrad.claims.evaluate import At, Verdict, adjust, evaluate
@@ -70,7 +70,7 @@ def judge_all(
             verdict = evaluate_at(look, looks, claim, claims, rows, preset=preset, device=device)
             if look == looks.last or stopped(verdict):
                 found[claim.id] = verdict if look == looks.last else explained(verdict)
-            elif awaited(claim, rows, records, looks.ns[look + 1]):
+            elif awaited(claim, rows, records, min(looks.ns[look + 1], asked_seeds(claim, preset))):
                 found[claim.id] = replace(verdict, why=f"{verdict.why}; the next look's seeds have not all run")
     return adjust([found[claim.id] for claim in claims])
 
@@ -107,10 +107,17 @@ def _hopeless(test: AnyTest, outcome: Outcome, seeds: int) -> bool:
 
 
 def awaited(claim: Claim, rows: Rows, records: Iterable[Record], n: int) -> bool:
-    """Whether an arm that a claim reads has not the n fresh seeds of the next look, as in a set that still grows."""
+    """Whether an arm that a claim reads has not the n seeds of the next look, as in a set that still grows."""
     arms = runs_of(row for test in claim.test for row in rows_read(test, rows))
-    counts = Counter(arm_of(r.spec) for r in records if r.spec.tags.get("phase") == "fresh")
+    # Not their phase: runs at rates around the optimum are fresh too, and a seed has several.
+    seeds = {(arm_of(r.spec), r.spec.seed) for r in records if r.spec.tags.get("phase") != "tune"}
+    counts = Counter(arm for arm, _ in seeds)
     return any(0 < counts[arm] < n for arm in arms)
+
+
+def asked_seeds(claim: Claim, preset: str) -> int:
+    """Return the seeds that a claim asks for at a preset; none where it is not judged there."""
+    return cast("dict[str, int]", claim.presets).get(preset, 0)
 
 
 def rows_read(test: AnyTest, rows: Rows) -> list[Mapping[str, Any]]:
