@@ -227,6 +227,12 @@ def test_a_monotone_ladder_needs_every_step_shown_not_to_go_back_by_the_margin()
     assert [decide(TREND, rows).verdict for rows in (clear, unclear)] == ["reproduced", "reproduced"]
     monotone = TREND | {"monotone": True}
     assert [decide(monotone, rows).verdict for rows in (clear, unclear)] == ["reproduced", "inconclusive"]
+    found = decide(monotone, unclear).outcome
+    assert "the step b to c may reverse the claim by more than the margin" in found.why
+    # Of the line five seeds are more than enough; what decides is whether c is less than 0.1 above b.
+    back = np.subtract(*([row["value"] for row in unclear if row["arm"] == arm] for arm in "cb"))
+    assert found.needed_n == int(np.ceil(solved_pairs((0.1 - back.mean()) / back.std(ddof=1), 0.05))) > 6
+    assert decide(TREND, unclear).outcome.needed_n is None
 
 
 def test_a_ladder_whose_first_rung_always_diverges_is_ranked_not_averaged():

@@ -1,11 +1,17 @@
 """A claim is judged only where its base is a trained network; and the ledger's tasks say what that is."""
 
+from pathlib import Path
+
 import pytest
 
 from regrad.claims.evaluate import evaluate
-from regrad.claims.load import parse_ledger
+from regrad.claims.load import load_ledger, parse_ledger
 from regrad.claims.plain import as_rows
 from regrad.claims.tasks import Task
+from regrad.report.benchmarks import read
+
+ROOT = Path(__file__).parents[2]
+LONGER = read(ROOT / "results/reference/benchmarks/competent-cpu.json")
 
 TASK = {
     "name": "news", "metric": "test_loss", "better": "lower", "unit": "nats", "presets": ["small"], "floor": 2.6,
@@ -97,3 +103,16 @@ def test_a_faulty_task_or_requirement_is_refused_in_one_line(task, claim, words)
 def test_higher_is_better_turns_the_bars_limit_round():
     with pytest.raises(ValueError, match=r"at least 0\.3"):
         Task(**TASK | {"better": "higher", "floor": 0.1, "competent": 0.9, "bar": 0.29})
+
+
+@pytest.mark.parametrize("task", load_ledger(ROOT / "paper" / "claims.toml").tasks, ids=lambda task: task.name)
+def test_the_ledgers_competent_values_are_those_of_the_longer_runs(task):
+    found = LONGER[task.name]
+    best, sign = found["lengths"][str(found["chosen"])], 1 if task.better == "higher" else -1
+    if task.competent_by.startswith(f"{found['base']}, "):
+        assert task.competent_by == f"{found['base']}, {best['steps']:,} steps"
+        assert task.competent == pytest.approx(best["value"], rel=1e-3)
+    else:  # a source beyond what our bases reach, or the words that none of them beats the floor
+        assert sign * best["value"] < sign * task.competent
+    # Chance, or the logarithm of the vocabulary, which one network of ours meets but roughly.
+    assert task.untrained == pytest.approx(found["untrained"], abs={"nats": 0.1, "points": 8}.get(task.unit, 0.08))

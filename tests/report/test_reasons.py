@@ -1,5 +1,6 @@
 """Why a claim has its verdict, in sentences: equal decimals, the deciding interval, every part of a claim."""
 
+from regrad.report import words
 from regrad.report.board_rows import bar, deciding
 from regrad.report.findings import advice, held, left_open
 from regrad.report.reasons import amount, counted, reason
@@ -46,10 +47,22 @@ def test_an_open_claim_says_how_many_seeds_would_decide_it():
     assert reason(falls).endswith("the margin is 0.01; about 17 seeds would decide.")
     on_the_end = row(verdict="inconclusive", needed_n=4306, test={"kind": "ratio", "range": [0, 1.1]})
     assert reason(on_the_end).endswith("the claim allows up to 1.1; about 4,300 seeds would decide.")
+    near = {"test": {"kind": "ratio", "range": [0, 1.004]}, "estimate": 1.0046, "interval": [0.9939, 1.0155]}
+    assert f"is 1.005 [0.994,{TIE}1.016]; the claim allows up to 1.004" in reason(on_the_end | near | {"unit": "times"})
     many = row(verdict="inconclusive", needed_n=150, n=60, look=10, test=PAIRED | {"kind": "rate"})
     assert "about 150 runs of each would decide" in reason(many)
     # 150 runs are 25 seeds of six.
     assert left_open([], [falls, many, on_the_end]).endswith("; 1 would need more than 30 seeds.")
+
+
+def test_an_open_ladder_names_the_step_that_may_reverse_it():
+    step = "micro_adam_var to micro_adam"
+    why = f"change from micro_adam_var to adam: …: the step {step} may reverse the claim by more than the margin"
+    trend = {"kind": "trend", "direction": "lower", "margin": 0.01}
+    said = reason(row(verdict="inconclusive", test=trend, why=why, needed_n=150, arms=["micro_adam_var", "adam"]))
+    first, second = words.arm("micro_adam_var"), words.arm("micro_adam")
+    way = f"from {first} to {second} it may go the other way by more than the margin of 0.01"
+    assert said.endswith(f": not decided; {way}; about 150 seeds would decide.")
 
 
 def test_every_part_of_a_claim_is_told():

@@ -155,20 +155,30 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
     low, high = outcome.ends(1 - error) if outcome.ends else (math.nan, math.nan)
     ends = (bounded(low), bounded(high)) if outcome.ends else None
     verdict = replace(verdict, p_holm=p_holm, interval_holm=ends)
-    if verdict.verdict not in (REPRODUCED, NOT_REPRODUCED) or p_holm is None or p_holm < ALPHA:
+    taken_back = verdict.verdict in (REPRODUCED, NOT_REPRODUCED) and p_holm is not None and p_holm >= ALPHA
+    if taken_back:
+        interval = f" and the interval [{', '.join(alike(*ends))}]" if ends else ""
+        why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
+    elif verdict.verdict == INCONCLUSIVE and beyond_margin(verdict):
+        why = verdict.why
+    else:  # a tie may decide what is inside the margin, and ties are not corrected
         return verdict
-    interval = f" and the interval [{', '.join(alike(*ends))}]" if ends else ""
-    why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
     needed = replace(outcome, needed_n=needed_after(verdict, error))
     outcomes = tuple(needed if one is outcome else one for one in verdict.outcomes)
     return replace(verdict, verdict=INCONCLUSIVE, why=why, outcome=needed, outcomes=outcomes)
 
 
+def beyond_margin(verdict: Verdict) -> bool:
+    """Whether a difference was found that a tie cannot explain, so that a corrected p has to decide."""
+    found, test = verdict.outcome, verdict.test
+    return isinstance(test, Paired | Trend) and found.estimate is not None and abs(found.estimate) > test.margin
+
+
 def needed_after(verdict: Verdict, error: float) -> int | None:
-    """Return the pairs for 80 % power to see what a corrected verdict found, at the level that it has to meet."""
+    """Return the pairs for 80 % power to see what was found at the level that it has to meet; more than there are."""
     outcome = verdict.outcome
     if not (isinstance(verdict.test, Paired | Trend) and outcome.detectable and outcome.estimate):
-        return None
+        return outcome.needed_n
     deviation = outcome.detectable / detectable_effect(outcome.n)
     needed = needed_n(outcome.estimate / deviation, alpha=error)
-    return None if needed is None else max(needed, outcome.n + 1)
+    return None if needed is None else max(needed, outcome.n + 1, outcome.needed_n or 0)

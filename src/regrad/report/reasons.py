@@ -21,7 +21,7 @@ from regrad.report.latex import escape_tex
 Plain = Mapping[str, Any]
 MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 SHARES = ("accuracy", "of runs")  # units of which a hundredth is a point
-REVERSED = re.compile(r": the step (.+?) to (.+?) reverses the claim by more than the margin")
+REVERSED = re.compile(r": the step (.+?) to (.+?) (?:reverses|may reverse) the claim by more than the margin")
 
 
 def figure(value: float) -> str:
@@ -32,7 +32,10 @@ def figure(value: float) -> str:
 def measured(row: Plain) -> tuple[str, str]:
     """Return a row's estimate and its interval, which no line may break; empty without one."""
     between, _ = deciding(row)
-    texts = alike(row["estimate"], *between, by=[row["estimate"], *(row["interval"] or ())])
+    # A ratio as exactly as the end of the range that it is held against.
+    decimals = len(f"{row['test']['range'][1]:g}".partition(".")[2]) if row["test"]["kind"] == "ratio" else 0
+    sizes = [10.0 ** (2 - decimals)] if decimals > 2 else [row["estimate"], *(row["interval"] or ())]
+    texts = alike(row["estimate"], *between, by=sizes)
     estimate, *ends = (text.replace("-", MINUS) for text in texts)
     if all(end is None for end in between):
         return estimate, ""
@@ -167,6 +170,9 @@ def judged(row: Plain) -> str:
     seen = f"{counted(row)} could show {figure(row['detectable'])} or more" if row["detectable"] else ""
     least = f"the margin is {margin:g}" if margin else ""
     told = ", and ".join(filter(None, (seen, least)))
+    if row["test"]["kind"] == "trend" and (step := REVERSED.search(row["why"])):
+        first, second = map(words.arm, step.groups())
+        told = f"from {first} to {second} it may go the other way by more than the margin of {margin:g}"
     forecast = needed(row) if row["needed_n"] else ""
     return f": not decided{''.join(f'; {words}' for words in (told, forecast) if words)}."
 

@@ -16,7 +16,7 @@ from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Trend
-from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, pair_gains
 from regrad.statistics.power import detectable_effect
 
@@ -50,9 +50,12 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     changes = line_change(rising[np.isfinite(rising).all(axis=1)])
     complete, reversal = changes.size == len(rising), worst_reversal(test, values)
     supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
-    if test.monotone:
-        supports = max(supports, least_kept_p(test, values))
     reasons = WORDS if complete else RANKS
+    if test.monotone:
+        step, pairs = least_kept(test, values)
+        if (step_p := min(1.0, 2 * above_p(pairs, test.margin))) > supports:  # the scale of the p that it joins
+            reasons = reasons | {"open": f"the step {step} may reverse the claim by more than the margin"}
+            supports = step_p
     if reversal.p < opposes:
         opposes = reversal.p
         reasons = reasons | {"against": f"the step {reversal.step} reverses the claim by more than the margin"}
@@ -73,7 +76,7 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
         outcome = replace(
             outcome,
             detectable=bounded(detectable_effect(interval.n) * interval.deviation),
-            needed_n=pairs_needed(interval, test.margin),
+            needed_n=needed_pairs(test, interval, values),
         )
     else:
         outcome = replace(outcome, ends=None)
@@ -90,12 +93,23 @@ def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:
     }
 
 
-def least_kept_p(test: Trend, values: np.ndarray) -> float:
-    """Return the largest p over the steps; H0 of each: it reverses the claim by the margin or more. All must be kept.
+def needed_pairs(test: Trend, interval: Interval, values: np.ndarray) -> int | None:
+    """Return the pairs that the line needs and, where each step must be kept, the one that is kept least.
 
-    Twice the one-sided p, the scale of the p that it joins.
+    None where no affordable number would be enough.
     """
-    return min(1.0, 2 * max(above_p(pairs, test.margin) for pairs in steps(test, values).values()))
+    line = pairs_needed(interval, test.margin)
+    if not test.monotone or line is None:
+        return line
+    _, least = least_kept(test, values)
+    kept = paired_interval(least.gains + test.margin)
+    step = pairs_needed(kept, 0.0)
+    return None if step is None else max(line, step)
+
+
+def least_kept(test: Trend, values: np.ndarray) -> tuple[str, Pairs]:
+    """Return the step with the largest p; H0: it reverses the claim by the margin or more. All must be kept."""
+    return max(steps(test, values).items(), key=lambda step: above_p(step[1], test.margin))
 
 
 def line_change(values: np.ndarray) -> np.ndarray:
