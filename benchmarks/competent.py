@@ -40,12 +40,13 @@ class Base(NamedTuple):
     run: Record
     records: list[Record]  # the study's, this run among them
 
-    def value(self, record: Record) -> float:
-        """What the task's metric is of a record, had it been this base's run."""
+    def value(self, record: Record) -> float | None:
+        """What the task's metric is of a record, had it been this base's run; None of one that diverged."""
         rows = import_module(f"regrad.studies.{self.study}.claims").claim_rows(
             [record.model_copy(update={"spec": r.spec}) if r is self.run else r for r in self.records]
         )
-        return next(float(row["value"]) for row in rows if is_of(row, self.task, self.arm) and row["seed"] == SEED)
+        values = (row["value"] for row in rows if is_of(row, self.task, self.arm) and row["seed"] == SEED)
+        return next((float(f"{value:.5g}") for value in values), None)
 
     def validation(self, record: Record) -> float:
         """What chooses a length, larger is better: accuracy where that is the metric, else minus the loss."""
@@ -114,13 +115,13 @@ def main() -> None:
         found[name] = {
             "base": base.arm,
             "study": base.study,
-            "untrained": float(f"{base.value(runs[name, 0]):.3g}"),
+            "untrained": base.value(runs[name, 0]),
             "chosen": chosen,
             "lengths": {
                 str(k): {
                     "steps": record.spec.steps,
                     "validation": abs(base.validation(record)),
-                    "value": float(f"{base.value(record):.5g}"),
+                    "value": base.value(record),
                 }
                 for k, record in lengths.items()
             },

@@ -114,5 +114,6 @@ def test_the_ledgers_competent_values_are_those_of_the_longer_runs(task):
         assert task.competent == pytest.approx(best["value"], rel=1e-3)
     else:  # a source beyond what our bases reach, or the words that none of them beats the floor
         assert sign * best["value"] < sign * task.competent
-    # Chance, or the logarithm of the vocabulary, which one network of ours meets but roughly.
-    assert task.untrained == pytest.approx(found["untrained"], abs={"nats": 0.1, "points": 8}.get(task.unit, 0.08))
+    # Chance, or the logarithm of the vocabulary, which one network meets but roughly; a silent one has none.
+    if found["untrained"] is not None:
+        assert task.untrained == pytest.approx(found["untrained"], abs={"nats": 0.1, "points": 10}.get(task.unit, 0.1))

@@ -131,6 +131,29 @@ def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
     assert open_runs(CLAIMS, rows_of(EFFECTS), records(5), single(5), **ABOUT) == set()
 
 
+def test_a_ladder_whose_steps_must_all_be_kept_is_not_given_up_by_the_forecast_of_one():
+    trend = {"kind": "trend", "metric": "x", "unit": "nats", "direction": "lower", "margin": 0.1, "monotone": True}
+    ladder = claim("x", test=[trend | {"ladder": ["old", "between", "new"]}])
+    means, spreads = {"old": 2.0, "between": 2.1, "new": 0.0}, {"old": 0.0, "between": 0.9, "new": 0.0}
+    own = [
+        record.model_copy(update={"spec": record.spec.model_copy(update={"tags": record.spec.tags | {"arm": arm}})})
+        for record in records(10)
+        if record.spec.tags["arm"] == "new"
+        for arm in means
+    ]
+
+    def claim_rows(some):
+        return [
+            {"arm": arm, "seed": seed, "metric": "x", "diverged": False, "runs": (("main", arm),)}
+            | {"value": means[arm] + spreads[arm] * NOISE[seed]}
+            for arm, seed in ((r.spec.tags["arm"], r.spec.seed) for r in some)
+        ]
+
+    [found] = judge_all([ladder], claim_rows, own, OBRIEN_FLEMING, **ABOUT)
+    assert (found.at.n, found.verdict) == (10, "inconclusive")
+    assert found.outcome.needed_n is None or found.outcome.needed_n > 30
+
+
 @pytest.mark.parametrize(
     ("lost", "at"),
     [

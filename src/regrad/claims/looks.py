@@ -10,7 +10,7 @@ from regrad.claims.evaluate import At, Verdict, adjust, evaluate
 from regrad.claims.kinds.finding import Level
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, select
-from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Rate, arms_of
+from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Rate, Trend, arms_of
 from regrad.groups import arm_of
 from regrad.results import Record
 from regrad.statistics.sequential import FUTILE, OBRIEN_FLEMING, Looks
@@ -97,7 +97,8 @@ def futile(verdict: Verdict) -> bool:
 
 
 def _hopeless(test: AnyTest, outcome: Outcome, seeds: int) -> bool:
-    if not outcome.detectable:
+    # The forecast of a ladder all of whose steps must be kept is that of one step, and five seeds may name another.
+    if not outcome.detectable or (isinstance(test, Trend) and test.monotone):
         return False
     if isinstance(test, Rate):
         # Counted in runs, of which a seed has several; no number where the runs there are would be enough at 5 %.
