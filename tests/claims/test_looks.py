@@ -134,7 +134,7 @@ def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
 def test_a_ladder_whose_steps_must_all_be_kept_is_not_given_up_by_the_forecast_of_one():
     trend = {"kind": "trend", "metric": "x", "unit": "nats", "direction": "lower", "margin": 0.1, "monotone": True}
     ladder = claim("x", test=[trend | {"ladder": ["old", "between", "new"]}])
-    means, spreads = {"old": 2.0, "between": 2.1, "new": 0.0}, {"old": 0.0, "between": 0.9, "new": 0.0}
+    means, spreads = {"old": 2.0, "between": 2.1, "new": 0.0}, {"old": 0.0, "between": 0.9, "new": 0.3}
     own = [
         record.model_copy(update={"spec": record.spec.model_copy(update={"tags": record.spec.tags | {"arm": arm}})})
         for record in records(10)
