@@ -171,7 +171,7 @@ def test_everything_is_drawn_and_counted_without_the_arms_that_this_preset_lacks
     assert len(scale.fig_scale(found, 0.01).axes) == 2
     table = tables.results_table(found).set_index("arm")
     assert table.loc["repaired", "acted at"] == "200.0 %"
-    assert table.loc["repaired", "minus best norm, 4 x steps [95 %]"].startswith("-0.1")
+    assert table.loc["repaired", "same, 4 x steps [95 %]"].startswith("-0.1")
     assert "norm 10" not in table.index
     assert set(tables.control_table(found)["setting"]) == {"Adam's rate, LSTM", "Adam's rate, translation"}
 

@@ -78,7 +78,7 @@ def longer_cell(outcomes: Outcomes, part: str, arm: str, reference: str) -> dict
     if longest <= 1:
         return {}
     found = mine[longest].gap(theirs[longest]) if longest in mine and longest in theirs and arm != reference else None
-    return {f"minus best norm, {longest:g} x steps [95 %]": interval_text(found)}
+    return {f"same, {longest:g} x steps [95 %]": interval_text(found)}
 
 
 def tasks_table(records: Iterable[Record], gates: Iterable[Task] = ()) -> pd.DataFrame:
