@@ -73,6 +73,8 @@ def claim(number, verdict):
         "arms": ["robust-sgg", "robust-adamw"],
         "by_p": True,
         "detectable": 0.02,
+        "needed_n": None,
+        "look": None,
         "margin": 0.01,
         "test": {"kind": "construction"}
         if verdict == "refuted by construction"
