@@ -59,6 +59,8 @@ def specs_in_looks(
             break
         device, growing = read[0].fingerprint.device, bool(missing)
         opened = open_runs(claims, claim_rows, read, looks, look, preset=preset, device=device, growing=growing)
+        if not opened:  # then no later look opens anything either
+            break
         wanted.update(dict.fromkeys(opened, n))
         before = {spec.key() for spec in named}
         named += [of_look(look + 2, spec, ranks) for spec in plan(records, fresh) if spec.key() not in before]

@@ -6,11 +6,11 @@ from itertools import product
 import numpy as np
 
 from regrad.claims.kinds.finding import Finding
+from regrad.claims.kinds.judgement import pairs_needed
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Ratio, arms_of
-from regrad.statistics.intervals import paired_interval, paired_p, spread
-from regrad.statistics.power import needed_n
+from regrad.statistics.intervals import paired_interval, paired_p
 
 
 def ratio(test: Ratio, rows: Rows) -> list[Finding]:
@@ -47,7 +47,7 @@ def _compare(test: Ratio, table: dict, pair: tuple[str, str], diverged: tuple[tu
         high=bounded(high) if ratios.size else None,
         n=ratios.size,
         diverged=diverged,
-        needed_n=None if test.every else repetitions_needed(test, np.log(ratios)),
+        needed_n=None if test.every or not ratios.size else repetitions_needed(test, np.log(ratios)),
         published=test.published,
         ends=None if test.every or not ratios.size else lambda level: mean_interval(ratios, level),
     )
@@ -67,11 +67,8 @@ def repetitions_needed(test: Ratio, logs: np.ndarray) -> int | None:
 
     None where no affordable number would: the mean lies on an end, as far as anybody would measure it.
     """
-    if logs.size < 2 or not (deviation := spread(logs)):
-        return None
-    distance = min(abs(logs.mean() - math.log(end)) for end in test.range if end)
-    needed = needed_n(distance / deviation)
-    return None if needed is None else max(needed, logs.size + 1)
+    nearest = min((math.log(end) for end in test.range if end), key=lambda end: abs(logs.mean() - end))
+    return pairs_needed(paired_interval(logs - nearest), 0.0)
 
 
 def _range_p(test: Ratio, ratios: np.ndarray) -> tuple[float, float]:

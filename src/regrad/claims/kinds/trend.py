@@ -51,9 +51,10 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     complete, reversal = changes.size == len(rising), worst_reversal(test, values)
     supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
     reasons = WORDS if complete else RANKS
+    least = None
     if test.monotone:
-        step, pairs = least_kept(test, values)
-        if (step_p := min(1.0, 2 * above_p(pairs, test.margin))) > supports:  # the scale of the p that it joins
+        step, least = least_kept(test, values)
+        if (step_p := min(1.0, 2 * above_p(least, test.margin))) > supports:  # the scale of the p that it joins
             reasons = reasons | {"open": f"the step {step} may reverse the claim by more than the margin"}
             supports = step_p
     if reversal.p < opposes:
@@ -76,7 +77,7 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
         outcome = replace(
             outcome,
             detectable=bounded(detectable_effect(interval.n) * interval.deviation),
-            needed_n=needed_pairs(test, interval, values),
+            needed_n=needed_pairs(interval, test.margin, least),
         )
     else:
         outcome = replace(outcome, ends=None)
@@ -93,17 +94,15 @@ def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:
     }
 
 
-def needed_pairs(test: Trend, interval: Interval, values: np.ndarray) -> int | None:
+def needed_pairs(interval: Interval, margin: float, least: Pairs | None) -> int | None:
     """Return the pairs that the line needs and, where each step must be kept, the one that is kept least.
 
     None where no affordable number would be enough.
     """
-    line = pairs_needed(interval, test.margin)
-    if not test.monotone or line is None:
+    line = pairs_needed(interval, margin)
+    if least is None or line is None:
         return line
-    _, least = least_kept(test, values)
-    kept = paired_interval(least.gains + test.margin)
-    step = pairs_needed(kept, 0.0)
+    step = pairs_needed(paired_interval(least.gains + margin), 0.0)
     return None if step is None else max(line, step)
 
 
