@@ -7,7 +7,7 @@ from regrad.claims.looks import awaited, judge_all, open_runs
 from regrad.claims.schema import Claim
 from regrad.claims.verdicts import scale_label, sources
 from regrad.results import Part, run_id
-from regrad.statistics.sequential import OBRIEN_FLEMING, Looks, single
+from regrad.statistics.sequential import DESIGN, Looks, single
 
 ABOUT = {"preset": "medium", "device": "cpu"}
 NOISE = (0.1, -1.0, 1.2, -0.6, 0.4, 0.2, -0.8, 0.9, -0.3, 0.5)
@@ -53,7 +53,7 @@ CLAIMS = [claim(name) for name in EFFECTS]
 
 
 def test_a_claim_stops_at_the_look_that_decides_it():
-    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(10), OBRIEN_FLEMING, **ABOUT)}
+    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(10), DESIGN, **ABOUT)}
     assert {name: v.at.n for name, v in found.items()} == {"clear": 5, "tie": 5, "open": 10, "noisy": 5}
     assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "reproduced", "inconclusive"]
     assert (found["clear"].outcome.n, found["open"].outcome.n) == (5, 10)
@@ -64,7 +64,7 @@ def test_a_claim_stops_at_the_look_that_decides_it():
 
 @pytest.mark.parametrize("seeds", [5, 7])
 def test_a_claim_whose_next_seeds_have_not_all_run_stays_as_the_first_look_left_it(seeds):
-    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(seeds), OBRIEN_FLEMING, **ABOUT)}
+    found = {v.claim.id: v for v in judge_all(CLAIMS, rows_of(EFFECTS), records(seeds), DESIGN, **ABOUT)}
     assert {name: v.at.n for name, v in found.items()} == dict.fromkeys(EFFECTS, 5)
     assert [found[name].verdict for name in EFFECTS] == ["reproduced", "not reproduced", "inconclusive", "inconclusive"]
     assert [name for name, v in found.items() if "next look's seeds have not all run" in v.why] == ["open"]
@@ -76,13 +76,13 @@ def test_seeds_are_counted_whatever_their_phase_is_called():
         for record in records(5)
         for phase in ("around", "at the optimum")
     ]
-    [found] = judge_all([claim("open")], rows_of(EFFECTS), around[::2], OBRIEN_FLEMING, **ABOUT)
+    [found] = judge_all([claim("open")], rows_of(EFFECTS), around[::2], DESIGN, **ABOUT)
     assert (found.at.n, found.why.endswith("the next look's seeds have not all run")) == (5, True)
     rows = rows_of({"open": EFFECTS["open"]})(around[::2])
     assert awaited(claim("open"), rows, around, 10)  # ten runs an arm, of five seeds
     # A claim that asks for no more is judged at the last look, on those that it has.
-    [few] = judge_all([claim("open", presets={"medium": 5})], rows_of(EFFECTS), around[::2], OBRIEN_FLEMING, **ABOUT)
-    assert (few.at.n, few.outcome.n) == (10, 5)
+    [few] = judge_all([claim("open", presets={"medium": 5})], rows_of(EFFECTS), around[::2], DESIGN, **ABOUT)
+    assert (few.at.n, few.outcome.n) == (20, 5)
 
 
 def test_later_seeds_change_nothing_that_was_decided_before_them():
@@ -92,8 +92,8 @@ def test_later_seeds_change_nothing_that_was_decided_before_them():
         late = [row for row in claim_rows(some) if row["seed"] > 4 and row["arm"] == "old"]
         return [row | {"value": row["value"] - 9 * (row in late)} for row in claim_rows(some)]
 
-    [late] = judge_all([claim("clear")], turned, records(10), OBRIEN_FLEMING, **ABOUT)
-    [early] = judge_all([claim("clear")], claim_rows, records(5), OBRIEN_FLEMING, **ABOUT)
+    [late] = judge_all([claim("clear")], turned, records(10), DESIGN, **ABOUT)
+    [early] = judge_all([claim("clear")], claim_rows, records(5), DESIGN, **ABOUT)
     assert (late.verdict, late.outcome.p) == (early.verdict, early.outcome.p)
 
 
@@ -116,15 +116,15 @@ def test_a_claim_that_one_look_decided_is_not_opened_by_the_next():
 def test_a_stop_for_a_difference_survives_whatever_the_family_is():
     # p = .003 at look 1: enough alone, and not in a family of four, where Holm could ask for .0051 / 4.
     effects = {"small": (1.0, 0.45), "a": (0.1, 3.0), "b": (0.1, 3.0), "c": (0.1, 3.0)}
-    alone = judge_all([claim("small")], rows_of(effects), records(10), OBRIEN_FLEMING, **ABOUT)[0]
-    among = judge_all([claim(n) for n in effects], rows_of(effects), records(10), OBRIEN_FLEMING, **ABOUT)[0]
+    alone = judge_all([claim("small")], rows_of(effects), records(10), DESIGN, **ABOUT)[0]
+    among = judge_all([claim(n) for n in effects], rows_of(effects), records(10), DESIGN, **ABOUT)[0]
     assert 0.0051 / 4 < alone.outcome.p < 0.0051
     assert (alone.at.n, among.at.n) == (5, 10)
 
 
 def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
     for seeds in (5, 10):
-        have = (rows_of(EFFECTS), records(seeds), OBRIEN_FLEMING)
+        have = (rows_of(EFFECTS), records(seeds), DESIGN)
         found = {name: open_runs([claim(name)], *have, **ABOUT) for name in EFFECTS}
         both = {("main", "new"), ("main", "old")}
         assert found == {"clear": set(), "tie": set(), "open": both, "noisy": set()}
@@ -149,7 +149,7 @@ def test_a_ladder_whose_steps_must_all_be_kept_is_not_given_up_by_the_forecast_o
             for arm, seed in ((r.spec.tags["arm"], r.spec.seed) for r in some)
         ]
 
-    [found] = judge_all([ladder], claim_rows, own, OBRIEN_FLEMING, **ABOUT)
+    [found] = judge_all([ladder], claim_rows, own, DESIGN, **ABOUT)
     assert (found.at.n, found.verdict) == (10, "inconclusive")
     assert found.outcome.needed_n is None or found.outcome.needed_n > 30
 
@@ -158,7 +158,7 @@ def test_a_ladder_whose_steps_must_all_be_kept_is_not_given_up_by_the_forecast_o
     ("lost", "at"),
     [
         ((5, 0), 10),  # p = .04 of 15 runs: enough at 5 %, which is not the first look's level
-        ((5, 2), 10),  # 66 runs an arm, 22 seeds of three runs: within the 30 that looks reach for
+        ((5, 2), 20),  # 66 runs an arm, 22 seeds of three runs: within the 30 that looks reach for
         ((2, 1), 5),  # 239 runs, 80 seeds
     ],
 )
@@ -176,23 +176,23 @@ def test_a_rate_s_forecast_is_of_runs_of_which_a_seed_has_several(lost, at):
             for k in range(3)
         ]
 
-    [found] = judge_all([of_runs], claim_rows, records(10), OBRIEN_FLEMING, **ABOUT)
+    [found] = judge_all([of_runs], claim_rows, records(10), DESIGN, **ABOUT)
     assert found.at.n == at
 
 
 def test_a_claim_that_is_not_tested_asks_for_nothing():
     lost = lambda some: [row for row in rows_of(EFFECTS)(some) if row["arm"] == "new"]  # noqa: E731
-    assert open_runs(CLAIMS, lost, records(5), OBRIEN_FLEMING, **ABOUT) == set()
-    assert open_runs(CLAIMS, rows_of(EFFECTS), records(4), OBRIEN_FLEMING, **ABOUT) == set()
+    assert open_runs(CLAIMS, lost, records(5), DESIGN, **ABOUT) == set()
+    assert open_runs(CLAIMS, rows_of(EFFECTS), records(4), DESIGN, **ABOUT) == set()
     not_here = [claim("open", presets={"full": 5})]
-    assert open_runs(not_here, rows_of(EFFECTS), records(5), OBRIEN_FLEMING, **ABOUT) == set()
+    assert open_runs(not_here, rows_of(EFFECTS), records(5), DESIGN, **ABOUT) == set()
 
 
 def test_a_label_is_that_of_the_runs_that_decide():
     own = records(5)
     elsewhere = own[0].spec.model_copy(update={"tags": own[0].spec.tags | {"part": "x"}, "steps": 9})
     other = [record.model_copy(update={"parameters": 9, "spec": elsewhere}) for record in own]
-    [verdict] = judge_all([claim("clear")], rows_of(EFFECTS), own, OBRIEN_FLEMING, **ABOUT)
+    [verdict] = judge_all([claim("clear")], rows_of(EFFECTS), own, DESIGN, **ABOUT)
     rows = rows_of(EFFECTS)(own)
     behind = sources(verdict, rows, other + own)
     assert {arm: len(runs) for arm, runs in behind.items()} == {"new": 5, "old": 5}
@@ -214,6 +214,7 @@ def test_a_label_is_that_of_the_runs_that_decide():
         ((0, 5), (0.01, 0.04), "rising, at least 1"),
         ((5, 10), (0.04, 0.01), "rising, above 0"),
         ((5, 10), (0.01, 0.06), "at most 0.05"),
+        ((5, 10), (0.0051, 0.0475), "together at most 0.05"),
     ],
 )
 def test_looks_that_make_no_design_are_refused(ns, alphas, words):

@@ -185,15 +185,15 @@ def test_a_task_s_gate_stands_beside_what_norm_1_reaches():
     assert tables.GATE not in tables.tasks_table(records())
 
 
-def test_the_preset_is_carried_through_both_looks():
-    """Made records differ by more than their noise, so that few claims stay open; what one reads gets ten seeds."""
+def test_the_preset_is_carried_through_its_looks():
+    """Made records differ by more than their noise, so that few claims stay open."""
     found = []
     while len(specs := study.specs("medium", found)) > len(found):
         found = [record(spec, SIZES) for spec in specs]
     seeds = {}
     for one in (r.spec for r in found if r.spec.tags["phase"] != "tune"):
         seeds.setdefault((one.tags["part"], one.tags["arm"]), set()).add(one.seed)
-    assert {len(own) for own in seeds.values()} <= {5, 10}
+    assert {len(own) for own in seeds.values()} <= {5, 10, 20}
     assert seeds["plain", "zclip"] == {*range(5)}
     decided = decide(LEDGER, STUDY.name, claim_rows, found, preset="medium")
     assert {v["id"] for v in decided if v["verdict"] != "not tested"} >= {"ALSDGC-D1b", "ALSDGC-D9"}

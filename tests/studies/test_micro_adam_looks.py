@@ -1,4 +1,4 @@
-"""Preset medium of Adam's preconditioner carried through both looks by the ledger's own claims, on records by hand."""
+"""Preset medium of Adam's preconditioner carried through its looks by the ledger's own claims, on records by hand."""
 
 import pytest
 
@@ -65,17 +65,17 @@ def test_a_claim_that_the_first_look_decides_asks_for_no_seed_of_the_second():
     records = carried_out(clear)
     verdicts = {v["id"]: v["verdict"] for v in decide(LEDGER, "micro_adam", claim_rows, records, preset="medium")}
     assert {verdicts[name] for name in ("C4", "C5", "C6")} == {"reproduced"}
-    # That no run of either rule diverged leaves C7s open, after fifteen runs of each.
-    assert seeds(records, "scaling") == {"lr~B^0": 5, "lr~B^0.5": 10, "lr~B^1": 10}
+    # That no run of either rule diverged leaves C7s open, after thirty runs of each too.
+    assert seeds(records, "scaling") == {"lr~B^0": 5, "lr~B^0.5": 20, "lr~B^1": 20}
     assert {seeds(records, "language")[arm] for arm in ("c=0.25", "c=4", "micro_adam+clip")} == {5}
     assert seeds(records, "stability")["micro_adam+clip"] == 5
 
 
-def test_an_open_claim_asks_for_the_second_look_of_exactly_the_arms_that_its_tests_read():
+def test_an_open_claim_asks_for_more_seeds_of_exactly_the_arms_that_its_tests_read():
     """Of 15 runs 5 and 10 are lost: too few for the first look's level, so C4b, C5 and C6 are open."""
     records = carried_out(record)
-    second = {arm for arm, count in seeds(records, "stability").items() if count == 10}
-    assert second == {"adam", "micro_adam", "micro_adam_var", "micro_adam+clip", "micro_adam_var+clip"}
+    more = {arm for arm, count in seeds(records, "stability").items() if count > 5}
+    assert more == {"adam", "micro_adam", "micro_adam_var", "micro_adam+clip", "micro_adam_var+clip"}
     language = seeds(records, "language")
-    assert {arm for arm, count in language.items() if count == 10} == second
+    assert {arm for arm, count in language.items() if count > 5} == more
     assert {arm for arm, count in language.items() if count == 5} == {"c=0.25", "c=4", "adam+clip"}

@@ -81,11 +81,11 @@ def test_a_ladder_waits_for_all_if_rungs_may_be_still_to_come(monkeypatch):
     assert second(monkeypatch, [longer], without=[("other", 3)]) == set()
 
 
-@pytest.mark.parametrize(("alpha", "asked"), [(1e-9, {"3": set(range(10, 20))}), (0.04, {})])
+@pytest.mark.parametrize(("alpha", "asked"), [(1e-9, {"3": set(range(10, 20))}), (0.024, {})])
 def test_what_a_second_look_leaves_open_asks_for_the_seeds_of_a_third(monkeypatch, alpha, asked):
     """Ten seeds with an effect of 1 and a spread of 0.8 have p = .004."""
     monkeypatch.setattr(load, "load", lambda path: CLAIMS[:1])
-    monkeypatch.setitem(looks.LOOKS, "medium", Looks((5, 10, 20), (1e-10, alpha, 0.045)))
+    monkeypatch.setitem(looks.LOOKS, "medium", Looks((5, 10, 20), (1e-10, alpha, 0.025)))
     records = [tiny_runs.record(spec) for spec in plan([], lambda part, arm: 10 if part == "main" else 5)]
     # As a plan would have tagged them.
     for record in records:

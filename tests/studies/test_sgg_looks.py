@@ -12,7 +12,7 @@ import sgg_records
 from regrad.claims.load import load
 from regrad.claims.looks import cut, open_runs
 from regrad.results import Curve
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.sgg import figures, scale, tables
 from regrad.studies.sgg import plan as study
 from regrad.studies.sgg.arms import ABLATIONS, ROBUSTNESS, SMALLEST, VARIANTS
@@ -61,9 +61,9 @@ def test_an_open_claim_asks_for_more_seeds_of_what_it_compares_and_of_no_more():
         if claim.id in ("SGG-C1", "SGG-C11")
     ]
     ask = partial(open_runs, preset="medium", device="cpu")
-    wanted = ask(narrow, claim_rows, records(), OBRIEN_FLEMING)
+    wanted = ask(narrow, claim_rows, records(), DESIGN)
     assert wanted == {("ablations", f"grouping={name}") for name in ("minibatch", "gmm", "dbscan")}
-    assert ask(narrow, claim_rows, records(*sorted(wanted)), OBRIEN_FLEMING) == wanted
+    assert ask(narrow, claim_rows, records(*sorted(wanted)), DESIGN) == wanted
 
 
 def test_ranks_put_adamw_s_comparisons_first_and_what_can_wait_last():

@@ -13,11 +13,11 @@ from regrad.claims.kinds.rows import Rows, select
 from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Rate, Trend, arms_of
 from regrad.groups import arm_of
 from regrad.results import Record
-from regrad.statistics.sequential import FUTILE, OBRIEN_FLEMING, Looks
+from regrad.statistics.sequential import DESIGN, FUTILE, Looks
 
 ClaimRows = Callable[[Sequence[Record]], Sequence[Mapping[str, Any]]]
 
-LOOKS = {"medium": OBRIEN_FLEMING}  # presets with more than one look
+LOOKS = {"medium": DESIGN}  # presets with more than one look
 
 
 def cut(records: Iterable[Record], n: int | None) -> list[Record]:
@@ -90,21 +90,21 @@ def explained(verdict: Verdict) -> Verdict:
 def futile(verdict: Verdict) -> bool:
     """Whether no open test of a claim can be decided by seeds within reach, at the spread and the gain seen.
 
-    A test without a spread (one pair, ranks) has no such forecast and is not futile.
+    A test without a spread (one pair, ranks) has no such forecast and is not futile. Nor is, at five seeds, a ratio or
+    a ladder all of whose steps must be kept: they name a step, and an end of a range, too freely.
     """
     left = [pair for pair in zip(verdict.claim.test, verdict.outcomes, strict=True) if pair[1].verdict == INCONCLUSIVE]
     return all(_hopeless(test, outcome, verdict.at.n or outcome.n) for test, outcome in left)
 
 
 def _hopeless(test: AnyTest, outcome: Outcome, seeds: int) -> bool:
-    # The forecast of a ladder all of whose steps must be kept is that of one step, and five seeds may name another.
-    if not outcome.detectable or (isinstance(test, Trend) and test.monotone):
+    if seeds <= DESIGN.ns[0] and (not outcome.detectable or (isinstance(test, Trend) and test.monotone)):
         return False
     if isinstance(test, Rate):
         # Counted in runs, of which a seed has several; no number where the runs there are would be enough at 5 %.
         return outcome.needed_n is not None and outcome.needed_n * seeds / outcome.n > FUTILE
     # No number of pairs although there is a spread: more than anybody would run.
-    return outcome.needed_n is None or outcome.needed_n > FUTILE
+    return bool(outcome.detectable) if outcome.needed_n is None else outcome.needed_n > FUTILE
 
 
 def awaited(claim: Claim, rows: Rows, records: Iterable[Record], n: int) -> bool:

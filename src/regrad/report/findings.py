@@ -9,7 +9,7 @@ from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED
 from regrad.report.board_rows import bar, size, untested
 from regrad.report.reasons import amount, figure, reason, tex
 from regrad.report.synthesis import nulls
-from regrad.statistics.sequential import FUTILE
+from regrad.statistics.sequential import DESIGN, FUTILE
 
 Plain = Mapping[str, Any]
 MOST = 3  # sentences that a list on the first page names
@@ -56,11 +56,12 @@ def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:
     by = {verdict: [row for row in rows if row["verdict"] == verdict] for verdict in MACROS}
     sizes = sorted({count for row in rows for count in row["parameters"]})
     scale = f"networks of {size(sizes[0])} to {size(sizes[-1])} parameters decide" if sizes else "no network decides"
+    first = ", ".join(map(str, DESIGN.ns[:-1]))
     preset = f" (preset {rows[0]['preset']})" if rows else ""  # what was made may have no claims
     return [
         f"We put {len(rows)} sentences of four papers on gradient transforms to the test in {runs} runs of small "
-        f"networks{preset}; {scale}, where the papers speak of up to 7 B. A verdict is a 95 % interval over 5 or 10 "
-        "fresh seeds, corrected for the number of claims.",
+        f"networks{preset}; {scale}, where the papers speak of up to 7 B. A verdict is a 95 % interval over "
+        f"{first} or {DESIGN.ns[-1]} fresh seeds, corrected for the number of claims.",
         held(by[REPRODUCED]),
         failed(by[NOT_REPRODUCED], by[REFUTED]),
         left_open(rows, by[INCONCLUSIVE]),

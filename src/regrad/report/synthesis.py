@@ -11,7 +11,7 @@ from typing import Any
 from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_TESTED, VERDICTS, number
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.words import comparison
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 
 Plain = Mapping[str, Any]
 SMOKE = "Preset smoke shows that everything runs; what it measures decides nothing."
@@ -47,7 +47,7 @@ def numbers(rows: Sequence[Plain], papers: Iterable[str]) -> dict[str, str]:
         "ledger/claims": str(len(rows)),
         "ledger/summary": summary(rows),
         "ledger/power": power_sentence(rows),
-        "ledger/levels": "$p < " + "$, then $".join(f"{alpha:g}" for alpha in OBRIEN_FLEMING.alphas) + "$",
+        "ledger/levels": "$p < " + "$, then $".join(f"{alpha:g}" for alpha in DESIGN.alphas) + "$",
         "ledger/decided": str(sum(row["verdict"] != NOT_TESTED for row in rows)),
         "ledger/note": SMOKE if any(row["preset"] == "smoke" for row in rows) else "{}",  # nothing, in LaTeX
     }

@@ -14,7 +14,7 @@ import regrad
 from regrad.groups import arm_of, whole
 from regrad.report.outcomes import FRESH
 from regrad.results import Record, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds
 
 HEADLINES = ("small",)  # presets that are the runs of rank 0 of one with looks, at its first look
@@ -40,7 +40,7 @@ def specs_in_looks(
     from regrad.claims.looks import LOOKS, open_runs
 
     if preset in HEADLINES:
-        return [s for s in plan(records, lambda part, arm: OBRIEN_FLEMING.ns[0]) if s.tags["rank"] == "0"]
+        return [s for s in plan(records, lambda part, arm: DESIGN.ns[0]) if s.tags["rank"] == "0"]
     if (looks := LOOKS.get(preset)) is None:
         return plan(records, lambda part, arm: seeds)
     claims = [claim for claim in load(LEDGER) if claim.study == study]

@@ -5,7 +5,7 @@ Parts, told apart by the tag ``part``. The name of a task (``plain``, ``resnet``
 the tasks are those of `regrad.studies.alsdgc.beside`. Preset paper has ImageNet where its images are.
 
 The tag ``rank`` says what a run is for: "0" the headline comparison, its tuning and its first look; "1" another
-claim; "2" what no claim reads, other budgets, and seeds of a second look.
+claim; "2" what no claim reads, other budgets, and seeds of later looks.
 """
 
 import os
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import partial
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.alsdgc.arms import ARMS, CONTEXT, NORMS, RUNGS
 from regrad.studies.alsdgc.beside import beside_plain, beside_tasks
 from regrad.studies.alsdgc.sizes import HEADLINE, IMAGENET, IMAGENET_VARIABLE, PRESETS, SPARE_PARTS, Sizes, Task
@@ -124,7 +124,7 @@ def rank(spec: Spec) -> str:
     part, arm, later = (
         spec.tags["part"],
         spec.tags["arm"],
-        spec.tags["phase"] != "tune" and spec.seed >= OBRIEN_FLEMING.ns[0],
+        spec.tags["phase"] != "tune" and spec.seed >= DESIGN.ns[0],
     )
     if later or arm in CONTEXT or part.startswith(SPARE_PARTS):
         return "2"

@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS, DGSArm, arms_in
 from regrad.studies.dgs.derived import (
     at_best,
@@ -54,7 +54,7 @@ def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds | None = None) -
 def ranked(spec: Spec) -> Spec:
     """Return the spec with its tag ``rank``: 0 the headline comparison, 1 other claims, 2 what can wait."""
     tags = spec.tags
-    later = tags["phase"] != "tune" and spec.seed >= OBRIEN_FLEMING.ns[0]
+    later = tags["phase"] != "tune" and spec.seed >= DESIGN.ns[0]
     headline = tags["part"] in IMAGES and tags["arm"] in HEADLINE
     rank = 2 if later or tags["part"] == "budget" else 0 if headline else 1
     return spec.model_copy(update={"tags": tags | {"rank": str(rank)}})

@@ -5,7 +5,7 @@ seeds; ``stability`` raises it over the optimum found, in short runs; ``scaling`
 equal tokens and learning rates proportional to B^0, B^½ and B; ``batches`` tunes Adam at each of these batch sizes, to
 say what a rule loses; ``budget`` runs the named methods at their chosen rates for several times as many steps.
 
-The tag ``rank`` is "0" for the named methods, "1" for what other claims need, "2" for seeds of the second look and for
+The tag ``rank`` is "0" for the named methods, "1" for what other claims need, "2" for seeds of later looks and for
 the budget.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
 from regrad.studies.looks import specs_in_looks
 from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE, ROOT, RULES, AdamArm, arms_in, at_batch_size
@@ -113,8 +113,8 @@ def rank(arm: AdamArm, seed: int, phase: str) -> str:
 
 
 def later(seed: int, phase: str) -> bool:
-    """Whether the run is one of the second look's."""
-    return phase != "tune" and seed >= OBRIEN_FLEMING.ns[0]
+    """Whether the run is one of a later look's."""
+    return phase != "tune" and seed >= DESIGN.ns[0]
 
 
 def gradient(arm: AdamArm, method: str) -> Part | None:

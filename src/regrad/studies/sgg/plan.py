@@ -7,7 +7,7 @@ one thing at its learning rate, ``robustness`` crosses learning rates with batch
 comparison for several times as many steps.
 
 The tag ``rank`` is "0" for AdamW's comparisons in pre-training, "1" for those of other bases and tasks and for the
-grid, "2" for variants, ablations, the seeds of the second look and the budget.
+grid, "2" for variants, ablations, the seeds of later looks and the budget.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
 from regrad.studies.looks import specs_in_looks
 from regrad.studies.sgg.arms import (
@@ -52,8 +52,8 @@ def optimizer(arm: SGGArm, lr: float, interval: int, *, beta2: float | None = No
 
 
 def rank(arm: SGGArm, seed: int, phase: str) -> str:
-    second_look = phase != "tune" and seed >= OBRIEN_FLEMING.ns[0]
-    if second_look or phase == "budget" or arm.part in ("variants", "ablations"):
+    later = phase != "tune" and seed >= DESIGN.ns[0]
+    if later or phase == "budget" or arm.part in ("variants", "ablations"):
         return "2"
     return "0" if arm.name in HEADLINE else "1"
 

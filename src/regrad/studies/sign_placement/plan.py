@@ -7,7 +7,7 @@ the learning rate at which its update in the noise-limited regime is as long as 
 
 Two parts, told apart by the tag ``part``: ``language``, and ``budget``, the arms of C3 at their chosen rates for
 several times as many steps. The tag ``rank`` is "0" for the arms of C3, "1" for the rungs between them, "2" for seeds
-of the second look and for the budget.
+of later looks and for the budget.
 """
 
 from functools import partial
@@ -15,7 +15,7 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import OBRIEN_FLEMING
+from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
 from regrad.studies.looks import specs_in_looks
 from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm
@@ -70,7 +70,7 @@ def make(sizes: Sizes, arm: SignArm, lr: float, seed: int, phase: str) -> Spec:
 
 
 def rank(arm: SignArm, seed: int, phase: str) -> str:
-    if phase == "fresh" and seed >= OBRIEN_FLEMING.ns[0]:
+    if phase == "fresh" and seed >= DESIGN.ns[0]:
         return "2"
     return "0" if arm.name in HEADLINE else "1"
 
