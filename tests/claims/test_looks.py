@@ -180,6 +180,24 @@ def test_a_rate_s_forecast_is_of_runs_of_which_a_seed_has_several(lost, at):
     assert found.at.n == at
 
 
+@pytest.mark.parametrize(("rounds", "at"), [(60, 20), (10, 10)])
+def test_a_ratio_is_not_given_up_for_rounds_that_are_no_seeds(rounds, at):
+    """About 100 are needed: sixty rounds go on to the last look as they are, ten seeds are given up."""
+    cost = {"kind": "ratio", "metric": "x", "unit": "times", "range": [0.0, 1.1]}
+    of_rounds = claim("x", test=[cost | {"treatment": ["new"], "control": ["old"]}])
+
+    def claim_rows(some):
+        return [
+            {"arm": arm, "seed": k, "metric": "x", "diverged": False}
+            | {"value": 1.1 * (1 - 0.02 + 0.1 * NOISE[k % 10]) if arm == "new" else 1.0}
+            for arm in ("new", "old")
+            for k in range(rounds)
+        ]
+
+    [found] = judge_all([of_rounds], claim_rows, records(10), DESIGN, **ABOUT)
+    assert (found.verdict, found.at.n) == ("inconclusive", at)
+
+
 def test_a_claim_that_is_not_tested_asks_for_nothing():
     lost = lambda some: [row for row in rows_of(EFFECTS)(some) if row["arm"] == "new"]  # noqa: E731
     assert open_runs(CLAIMS, lost, records(5), DESIGN, **ABOUT) == set()

@@ -14,7 +14,7 @@ def row(**fields):
         "id": "X1", "paper": "sgg", "short": "SGG helps", "verdict": "reproduced", "estimate": -0.02, "n": 5, "p": 0.01,
         "interval": [-0.03, -0.01], "interval_holm": None, "detectable": 0.005, "test": PAIRED, "unit": "nats",
         "metric": "test_loss", "arms": ["adamw_sgg", "adamw"], "by_p": True, "why": "", "margin": 0.01, "proved": "",
-        "needed_n": None, "look": 5,
+        "needed_n": None, "look": 5, "runs": {"adamw": {"0": ["run"]}},
     }  # fmt: skip
     return plain | fields
 
@@ -84,7 +84,7 @@ def test_what_a_row_rests_on_is_named():
     assert counted(row()) == "5 seeds"
     assert counted(row(test=PAIRED | {"kind": "rate"})) == "5 runs of each"
     assert counted(row(test={"kind": "ratio"})) == "5 seeds"
-    assert counted(row(test={"kind": "ratio"}, look=None)) == "5 rounds"
+    assert counted(row(test={"kind": "ratio"}, runs={})) == "5 rounds"
     assert counted(row(test={"kind": "ratio", "every": True})) == "5 cases"
 
 

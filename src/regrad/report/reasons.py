@@ -189,7 +189,7 @@ def counted(row: Plain) -> str:
     if kind == "rate":
         return f"{row['n']} runs of each"
     if kind == "ratio":
-        return f"{row['n']} {'cases' if row['test'].get('every') else 'seeds' if row['look'] else 'rounds'}"
+        return f"{row['n']} {'cases' if row['test'].get('every') else 'seeds' if row['runs'] else 'rounds'}"
     return f"{row['n']} seeds"
 
 
