@@ -3,8 +3,9 @@
 from test_looks import claim, records, rows_of
 
 import tiny_runs
+from asking import asked
 from regrad.claims.edges import edges
-from regrad.claims.looks import judge_all, open_runs
+from regrad.claims.looks import judge_all
 from regrad.results import Part, run_id
 from regrad.statistics.sequential import DESIGN, single
 
@@ -53,6 +54,6 @@ def test_a_tuning_on_another_problem_does_not_count():
 
 def test_an_arm_on_an_edge_asks_for_no_more_seeds():
     rows = fresh_rows(open=(1.0, 1.0))
-    wanted = open_runs([claim("open")], rows, records(5), DESIGN, **ABOUT)
+    wanted = asked([claim("open")], rows, records(5), DESIGN)
     assert wanted == {("main", "new"), ("main", "old")}
-    assert not open_runs([claim("open")], rows, [*tuning("old", HIGH), *records(5)], DESIGN, **ABOUT)
+    assert not asked([claim("open")], rows, [*tuning("old", HIGH), *records(5)], DESIGN)

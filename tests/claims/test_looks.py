@@ -3,7 +3,8 @@
 import pytest
 
 import tiny_runs
-from regrad.claims.looks import awaited, judge_all, open_runs
+from asking import asked
+from regrad.claims.looks import awaited, judge_all
 from regrad.claims.schema import Claim
 from regrad.claims.verdicts import scale_label, sources
 from regrad.results import Part, run_id
@@ -107,10 +108,10 @@ def test_a_claim_that_one_look_decided_is_not_opened_by_the_next():
             for row in rows_of({"clear": (1.0, 0.05)})(some)
         ]
 
-    assert open_runs([claim("clear")], claim_rows, records(10), three, 1, **ABOUT) == set()
+    assert asked([claim("clear")], claim_rows, records(10), three, 1) == set()
     late = Looks((9, 10, 20), (1e-9, 0.0149, 0.0299))  # the first look comes after the blur
-    assert open_runs([claim("clear")], claim_rows, records(10), late, 1, **ABOUT) == {("main", "new"), ("main", "old")}
-    assert open_runs([claim("clear")], claim_rows, records(10), late, 2, **ABOUT) == set()
+    assert asked([claim("clear")], claim_rows, records(10), late, 1) == {("main", "new"), ("main", "old")}
+    assert asked([claim("clear")], claim_rows, records(10), late, 2) == set()
 
 
 def test_a_stop_for_a_difference_survives_whatever_the_family_is():
@@ -125,10 +126,10 @@ def test_a_stop_for_a_difference_survives_whatever_the_family_is():
 def test_only_an_open_claim_asks_for_more_seeds_and_later_seeds_do_not_matter():
     for seeds in (5, 10):
         have = (rows_of(EFFECTS), records(seeds), DESIGN)
-        found = {name: open_runs([claim(name)], *have, **ABOUT) for name in EFFECTS}
+        found = {name: asked([claim(name)], *have) for name in EFFECTS}
         both = {("main", "new"), ("main", "old")}
         assert found == {"clear": set(), "tie": set(), "open": both, "noisy": set()}
-    assert open_runs(CLAIMS, rows_of(EFFECTS), records(5), single(5), **ABOUT) == set()
+    assert asked(CLAIMS, rows_of(EFFECTS), records(5), single(5)) == set()
 
 
 def test_a_ladder_whose_steps_must_all_be_kept_is_not_given_up_by_the_forecast_of_one():
@@ -200,10 +201,10 @@ def test_a_ratio_is_not_given_up_for_rounds_that_are_no_seeds(rounds, at):
 
 def test_a_claim_that_is_not_tested_asks_for_nothing():
     lost = lambda some: [row for row in rows_of(EFFECTS)(some) if row["arm"] == "new"]  # noqa: E731
-    assert open_runs(CLAIMS, lost, records(5), DESIGN, **ABOUT) == set()
-    assert open_runs(CLAIMS, rows_of(EFFECTS), records(4), DESIGN, **ABOUT) == set()
+    assert asked(CLAIMS, lost, records(5), DESIGN) == set()
+    assert asked(CLAIMS, rows_of(EFFECTS), records(4), DESIGN) == set()
     not_here = [claim("open", presets={"full": 5})]
-    assert open_runs(not_here, rows_of(EFFECTS), records(5), DESIGN, **ABOUT) == set()
+    assert asked(not_here, rows_of(EFFECTS), records(5), DESIGN) == set()
 
 
 def test_a_label_is_that_of_the_runs_that_decide():

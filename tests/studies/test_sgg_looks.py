@@ -1,7 +1,7 @@
 """Preset medium of the study of SGG: its seeds by looks, its ranks, its longer runs, and the rows of its claims."""
 
 import re
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,8 +9,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import sgg_records
+from asking import asked
 from regrad.claims.load import load
-from regrad.claims.looks import cut, open_runs
+from regrad.claims.looks import cut
 from regrad.results import Curve
 from regrad.statistics.sequential import DESIGN
 from regrad.studies.sgg import figures, scale, tables
@@ -60,10 +61,9 @@ def test_an_open_claim_asks_for_more_seeds_of_what_it_compares_and_of_no_more():
         for claim in AT_MEDIUM
         if claim.id in ("SGG-C1", "SGG-C11")
     ]
-    ask = partial(open_runs, preset="medium", device="cpu")
-    wanted = ask(narrow, claim_rows, records(), DESIGN)
+    wanted = asked(narrow, claim_rows, records(), DESIGN)
     assert wanted == {("ablations", f"grouping={name}") for name in ("minibatch", "gmm", "dbscan")}
-    assert ask(narrow, claim_rows, records(*sorted(wanted)), DESIGN) == wanted
+    assert asked(narrow, claim_rows, records(*sorted(wanted)), DESIGN) == wanted
 
 
 def test_ranks_put_adamw_s_comparisons_first_and_what_can_wait_last():

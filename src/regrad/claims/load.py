@@ -2,6 +2,7 @@
 
 import tomllib
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -40,11 +41,16 @@ def load_ledger(path: str | Path) -> Ledger:
         ValueError: One line with file, entry, field, and what is allowed.
     """
     try:
-        return parse_ledger(tomllib.loads(Path(path).read_text(encoding="utf-8")))
+        return _parsed(Path(path).read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: not TOML: {error}") from None
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
+
+
+@lru_cache(maxsize=4)  # a plan asks at every step that it is carried
+def _parsed(text: str) -> Ledger:
+    return parse_ledger(tomllib.loads(text))
 
 
 def parse_ledger(values: dict[str, Any]) -> Ledger:

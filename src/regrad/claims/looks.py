@@ -148,11 +148,12 @@ def open_runs(
     looks: Looks,
     look: int = 0,
     *,
+    left: Sequence[Claim],
     preset: str,
     device: str,
     growing: bool = False,
-) -> set[tuple[str, str]]:
-    """Return the (part, arm) whose runs are needed up to the seeds of the look after this one.
+) -> tuple[Sequence[Claim], set[tuple[str, str]]]:
+    """Return the claims that a look leaves open, and the (part, arm) whose runs they need up to the next look's seeds.
 
     Those that rows of an open claim name under ``runs``. A claim is open where every look up to this one leaves it
     inconclusive and not futile; one that is not tested (a gate, an arm without rows) stays so, whatever seeds come.
@@ -166,21 +167,19 @@ def open_runs(
         records: The study's records; those of later seeds are passed over.
         looks: The preset's looks.
         look: Index of the look that is over; after the last nothing is open.
+        left: The claims that the look before it left open; all of them at the first.
         preset: Preset of the records.
         device: Device of the records.
         growing: Whether groups of runs of these looks are still missing. A ladder then waits until all its rungs are
             there: those that are not may be still to come.
     """
     if look >= looks.last:
-        return set()
-    left: Sequence[Claim] = claims
-    rows: Rows = ()
-    for k in range(look + 1):
-        rows = rows_at(claim_rows, records, looks.ns[k])
-        left = [claim for claim in left if not growing or all(complete(test, rows) for test in claim.test)]
-        verdicts = [evaluate_at(k, looks, claim, claims, rows, preset=preset, device=device) for claim in left]
-        left = [verdict.claim for verdict in verdicts if not stopped(verdict)]
-    return runs_of(row for claim in left for test in claim.test for row in rows_read(test, rows))
+        return (), set()
+    rows = rows_at(claim_rows, records, looks.ns[look])
+    asked = [claim for claim in left if not growing or all(complete(test, rows) for test in claim.test)]
+    verdicts = [evaluate_at(look, looks, claim, claims, rows, preset=preset, device=device) for claim in asked]
+    still = [verdict.claim for verdict in verdicts if not stopped(verdict)]
+    return still, runs_of(row for claim in still for test in claim.test for row in rows_read(test, rows))
 
 
 def evaluate_at(

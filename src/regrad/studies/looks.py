@@ -44,6 +44,7 @@ def specs_in_looks(
     if (looks := LOOKS.get(preset)) is None:
         return plan(records, lambda part, arm: seeds)
     claims = [claim for claim in load(LEDGER) if claim.study == study]
+    left: Sequence[Any] = claims
     here = {record.spec.key() for record in records}
     wanted: dict[tuple[str, str], int] = {}
 
@@ -51,19 +52,24 @@ def specs_in_looks(
         return wanted.get((part, arm), looks.ns[0])
 
     named = plan(records, fresh)
+    keys = [spec.key() for spec in named]
     ranks = {arm_of(spec): spec.tags["rank"] for spec in named if spec.tags["phase"] == FRESH}
     for look, n in enumerate(looks.ns[1:]):
-        missing = [spec for spec in named if spec.key() not in here]
+        missing = [spec for spec, key in zip(named, keys, strict=True) if key not in here]
         read = whole(records, missing)
         if not read:
             break
         device, growing = read[0].fingerprint.device, bool(missing)
-        opened = open_runs(claims, claim_rows, read, looks, look, preset=preset, device=device, growing=growing)
+        left, opened = open_runs(
+            claims, claim_rows, read, looks, look, left=left, preset=preset, device=device, growing=growing
+        )
         if not opened:  # then no later look opens anything either
             break
         wanted.update(dict.fromkeys(opened, n))
-        before = {spec.key() for spec in named}
-        named += [of_look(look + 2, spec, ranks) for spec in plan(records, fresh) if spec.key() not in before]
+        before = set(keys)
+        later = [(spec, key) for spec in plan(records, fresh) if (key := spec.key()) not in before]
+        named += [of_look(look + 2, spec, ranks) for spec, _ in later]
+        keys += [key for _, key in later]
     return named
 
 
