@@ -23,6 +23,11 @@ PlanOf = Callable[[list[Record], FreshSeeds], list[Spec]]
 ClaimRows = Callable[[Sequence[Record]], Sequence[Mapping[str, Any]]]
 
 
+def later(phase: str, seed: int) -> bool:
+    """Whether a run is not one of the first look's, which reads all tuning runs and the first seeds of the others."""
+    return phase != "tune" and seed >= DESIGN.ns[0]
+
+
 def specs_in_looks(
     study: str, preset: str, records: list[Record], *, plan: PlanOf, claim_rows: ClaimRows, seeds: int
 ) -> list[Spec]:
@@ -51,11 +56,13 @@ def specs_in_looks(
     def fresh(part: str, arm: str) -> int:
         return wanted.get((part, arm), looks.ns[0])
 
-    named = plan(records, fresh)
-    keys = [spec.key() for spec in named]
-    ranks = {arm_of(spec): spec.tags["rank"] for spec in named if spec.tags["phase"] == FRESH}
+    def keyed() -> list[tuple[str, Spec]]:
+        return [(spec.key(), spec) for spec in plan(records, fresh)]
+
+    named = keyed()
+    ranks = {arm_of(spec): spec.tags["rank"] for _, spec in named if spec.tags["phase"] == FRESH}
     for look, n in enumerate(looks.ns[1:]):
-        missing = [spec for spec, key in zip(named, keys, strict=True) if key not in here]
+        missing = [spec for key, spec in named if key not in here]
         read = whole(records, missing)
         if not read:
             break
@@ -66,11 +73,9 @@ def specs_in_looks(
         if not opened:  # then no later look opens anything either
             break
         wanted.update(dict.fromkeys(opened, n))
-        before = set(keys)
-        later = [(spec, key) for spec in plan(records, fresh) if (key := spec.key()) not in before]
-        named += [of_look(look + 2, spec, ranks) for spec, _ in later]
-        keys += [key for _, key in later]
-    return named
+        before = {key for key, _ in named}
+        named += [(key, of_look(look + 2, spec, ranks)) for key, spec in keyed() if key not in before]
+    return [spec for _, spec in named]
 
 
 def of_look(look: int, spec: Spec, ranks: Mapping[tuple[str, str], str]) -> Spec:

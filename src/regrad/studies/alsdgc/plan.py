@@ -13,13 +13,12 @@ from collections.abc import Iterable
 from functools import partial
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import DESIGN
 from regrad.studies.alsdgc.arms import ARMS, CONTEXT, NORMS, RUNGS
 from regrad.studies.alsdgc.beside import beside_plain, beside_tasks
 from regrad.studies.alsdgc.sizes import HEADLINE, IMAGENET, IMAGENET_VARIABLE, PRESETS, SPARE_PARTS, Sizes, Task
 from regrad.studies.alsdgc.study import STUDY
 from regrad.studies.grids import FreshSeeds, log_grid, tuned, tuning_then_fresh
-from regrad.studies.looks import specs_in_looks
+from regrad.studies.looks import later, specs_in_looks
 
 
 def center(name: str, task: Task) -> float:
@@ -121,11 +120,7 @@ def is_base(spec: Spec) -> bool:
 
 
 def rank(spec: Spec) -> str:
-    part, arm, later = (
-        spec.tags["part"],
-        spec.tags["arm"],
-        spec.tags["phase"] != "tune" and spec.seed >= DESIGN.ns[0],
-    )
-    if later or arm in CONTEXT or part.startswith(SPARE_PARTS):
+    part, arm = spec.tags["part"], spec.tags["arm"]
+    if later(spec.tags["phase"], spec.seed) or arm in CONTEXT or part.startswith(SPARE_PARTS):
         return "2"
     return "0" if part in HEADLINE and arm in ("none", *NORMS, "V0", "V4") else "1"

@@ -15,7 +15,6 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import DESIGN
 from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS, DGSArm, arms_in
 from regrad.studies.dgs.derived import (
     at_best,
@@ -30,7 +29,7 @@ from regrad.studies.dgs.derived import (
 from regrad.studies.dgs.sizes import PRESETS, Sizes, Task
 from regrad.studies.dgs.study import STUDY
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
-from regrad.studies.looks import specs_in_looks
+from regrad.studies.looks import later, specs_in_looks
 
 HEADLINE = ("adam", "lars", "S1")  # what the document's tables compare
 TEST = (Part(name="test"),)
@@ -54,9 +53,8 @@ def plan(sizes: Sizes, records: list[Record], fresh: FreshSeeds | None = None) -
 def ranked(spec: Spec) -> Spec:
     """Return the spec with its tag ``rank``: 0 the headline comparison, 1 other claims, 2 what can wait."""
     tags = spec.tags
-    later = tags["phase"] != "tune" and spec.seed >= DESIGN.ns[0]
     headline = tags["part"] in IMAGES and tags["arm"] in HEADLINE
-    rank = 2 if later or tags["part"] == "budget" else 0 if headline else 1
+    rank = 2 if later(tags["phase"], spec.seed) or tags["part"] == "budget" else 0 if headline else 1
     return spec.model_copy(update={"tags": tags | {"rank": str(rank)}})
 
 

@@ -17,9 +17,8 @@ from typing import Any
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
-from regrad.studies.looks import specs_in_looks
+from regrad.studies.looks import later, specs_in_looks
 from regrad.studies.micro_adam.arms import ADAM, ARMS, HEADLINE, ROOT, RULES, AdamArm, arms_in, at_batch_size
 from regrad.studies.micro_adam.sizes import PRESETS, Sizes, Task
 from regrad.studies.micro_adam.study import STUDY
@@ -107,14 +106,9 @@ def make(sizes: Sizes, part: str, arm: AdamArm, *, lr: float, seed: int, phase: 
 
 
 def rank(arm: AdamArm, seed: int, phase: str) -> str:
-    if later(seed, phase):
+    if later(phase, seed):
         return "2"
     return "0" if arm.name in HEADLINE else "1"
-
-
-def later(seed: int, phase: str) -> bool:
-    """Whether the run is one of a later look's."""
-    return phase != "tune" and seed >= DESIGN.ns[0]
 
 
 def gradient(arm: AdamArm, method: str) -> Part | None:
@@ -137,7 +131,7 @@ def measures(sizes: Sizes, part: str, arm: AdamArm) -> tuple[Part, ...]:
 
 def varied(optimum: Spec, part: str, *, seed: int, tags: Mapping[str, str] | None = None, **changes: Any) -> Spec:
     """Return a run like one at an arm's optimum, of another part."""
-    own = {"part": part, "phase": part, "rank": "2" if later(seed, part) else "1"} | dict(tags or {})
+    own = {"part": part, "phase": part, "rank": "2" if later(part, seed) else "1"} | dict(tags or {})
     return optimum.model_copy(update={"seed": seed, "tags": optimum.tags | own} | changes)
 
 
@@ -192,7 +186,7 @@ def batch_runs(sizes: Sizes, records: list[Record], fresh: FreshSeeds) -> list[S
         size = others[arm]
         spec = make(sizes, "language", ADAM, lr=lr, seed=seed, phase=phase)
         changes = {"batch_size": size, "steps": task.steps * task.batch_size // size, "measures": spec.measures[:1]}
-        tags = {"part": "batches", "arm": arm, "rank": "2" if later(seed, phase) else "1"}
+        tags = {"part": "batches", "arm": arm, "rank": "2" if later(phase, seed) else "1"}
         return spec.model_copy(update=changes | {"tags": spec.tags | tags})
 
     grids = {

@@ -15,9 +15,8 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
-from regrad.studies.looks import specs_in_looks
+from regrad.studies.looks import later, specs_in_looks
 from regrad.studies.sgg.arms import (
     ABLATIONS,
     COMPARISONS,
@@ -52,8 +51,7 @@ def optimizer(arm: SGGArm, lr: float, interval: int, *, beta2: float | None = No
 
 
 def rank(arm: SGGArm, seed: int, phase: str) -> str:
-    later = phase != "tune" and seed >= DESIGN.ns[0]
-    if later or phase == "budget" or arm.part in ("variants", "ablations"):
+    if later(phase, seed) or phase == "budget" or arm.part in ("variants", "ablations"):
         return "2"
     return "0" if arm.name in HEADLINE else "1"
 

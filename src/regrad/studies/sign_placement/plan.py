@@ -15,9 +15,8 @@ from functools import partial
 from pydantic import JsonValue
 
 from regrad.results import Part, Record, Schedule, Spec
-from regrad.statistics.sequential import DESIGN
 from regrad.studies.grids import FreshSeeds, log_grid, tuning_then_fresh
-from regrad.studies.looks import specs_in_looks
+from regrad.studies.looks import later, specs_in_looks
 from regrad.studies.sign_placement.arms import ARMS, HEADLINE, REFERENCE, SignArm
 from regrad.studies.sign_placement.sizes import PRESETS, Sizes
 from regrad.studies.sign_placement.study import STUDY
@@ -70,7 +69,7 @@ def make(sizes: Sizes, arm: SignArm, lr: float, seed: int, phase: str) -> Spec:
 
 
 def rank(arm: SignArm, seed: int, phase: str) -> str:
-    if phase == "fresh" and seed >= DESIGN.ns[0]:
+    if later(phase, seed):
         return "2"
     return "0" if arm.name in HEADLINE else "1"
 
