@@ -120,7 +120,8 @@ class Plan:
         sizes, networks = self.sizes, self.sizes.images
         first = self.compare("images", networks["resnet20"], model="resnet20")
         if sizes.tuned_apart:
-            deeper = self.compare("images32", networks["resnet32"], model="resnet32", around=rates(first))
+            around = None if "images32" in sizes.centers else rates(first)
+            deeper = self.compare("images32", networks["resnet32"], model="resnet32", around=around)
         else:
             deeper = [on_problem(spec, networks["resnet32"].problem, model="resnet32") for spec in fresh_of(first)]
         best = list(at_best(first).values())
