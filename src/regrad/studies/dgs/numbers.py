@@ -44,7 +44,7 @@ def image_sizes(outcomes: Outcomes) -> dict[str, str]:
         "dgs/width": str(spec.problem.options["width"]),
         "dgs/parameters": f"{images.parameters:,}",
         "dgs/parameters32": f"{images.where(model='resnet32').parameters:,}",
-        "dgs/steps": f"{spec.steps:,}",
+        "dgs/steps": " and ".join(dict.fromkeys(f"{run.spec.steps:,}" for run in images)),
         "dgs/batch": str(spec.batch_size),
     }
 

@@ -19,10 +19,15 @@ NONE = "no number, as no longer runs were made"
 
 
 class Place(NamedTuple):
-    """Where S1 was compared: a network and a number of images."""
+    """Where S1 was compared: a network and a number of steps."""
 
-    name: str
+    model: str
     runs: Mapping[str, Outcomes]  # by arm
+
+    @property
+    def name(self) -> str:
+        steps = next((f"\n{run.spec.steps:,} steps" for runs in self.runs.values() for run in runs), "")
+        return f"{MODEL_NAMES[self.model]}{steps}"
 
     def gap(self, control: str) -> Interval | None:
         return self.runs["S1"].gap(self.runs[control], "test_accuracy")
@@ -33,14 +38,11 @@ class Place(NamedTuple):
 
 
 def places(outcomes: Outcomes) -> list[Place]:
-    """Return the networks at the comparison's length, then the shallower one at the longer one; without runs none."""
+    """Return the networks as long as they are compared, then the shallower one at the longer one; without runs none."""
     arms = ("S1", *CONTROLS)
-    found = [
-        Place(name, {arm: image_runs(outcomes, arm, model) for arm in arms}) for model, name in MODEL_NAMES.items()
-    ]
+    found = [Place(model, {arm: image_runs(outcomes, arm, model) for arm in arms}) for model in MODEL_NAMES]
     longer = {arm: budget_runs(outcomes, arm) for arm in arms}
-    times = next(iter(outcomes.part("budget").values("times")), "")
-    return [*found, Place(f"{MODEL_NAMES['resnet20']}, {times} ×", longer)] if times else found
+    return [*found, Place("resnet20", longer)] if len(outcomes.part("budget")) else found
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
