@@ -60,6 +60,5 @@ def moved_runs(spec: Spec, multiples: Iterable[float]) -> list[Spec]:
     ]
 
 
-def longer_run(spec: Spec, times: int) -> Spec:
-    tags = spec.tags | {"phase": "budget", "times": str(times)}
-    return spec.model_copy(update={"steps": spec.steps * times, "tags": tags})
+def of_budget(spec: Spec, steps: int) -> Spec:
+    return spec.model_copy(update={"steps": steps, "tags": spec.tags | {"phase": "budget"}})

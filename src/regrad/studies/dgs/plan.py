@@ -1,10 +1,10 @@
 """The comparison that the DGS document describes, with DGS in each of its readings.
 
 Parts, told apart by the tag ``part``: ``images`` tunes every arm on ResNet-20 and runs it on ResNet-20 and
-ResNet-32, unless ResNet-32 has a tuning of its own, in ``images32``; ``budget`` trains longer at the tuned rates;
-``reset`` resets the optimizer in mid-run, by our definitions; ``stability`` moves the learning rate away from the
-optimum; ``spiking`` (and ``spiking32``) trains spiking networks, where "reset" and "number of spikes" are the field's
-own words; ``language``, ``transfer`` and ``own`` are what the abstract names beyond CIFAR.
+ResNet-32, unless ResNet-32 has a tuning of its own, in ``images32``; ``budget`` trains for more or fewer steps at the
+tuned rates; ``reset`` resets the optimizer in mid-run, by our definitions; ``stability`` moves the learning rate away
+from the optimum; ``spiking`` (and ``spiking32``) trains spiking networks, where "reset" and "number of spikes" are the
+field's own words; ``language``, ``transfer`` and ``own`` are what the abstract names beyond CIFAR.
 """
 
 import math
@@ -19,8 +19,8 @@ from regrad.studies.dgs.arms import ARMS, IMAGES, SPIKING, TASKS, DGSArm, arms_i
 from regrad.studies.dgs.derived import (
     at_best,
     fresh_of,
-    longer_run,
     moved_runs,
+    of_budget,
     on_problem,
     rates,
     reset_runs,
@@ -129,8 +129,8 @@ class Plan:
         resets = [run for spec in both for seeded in self.again("reset", spec) for run in reset_runs(seeded)]
         stability = [seeded for spec in best for seeded in self.again("stability", spec, evaluations=2)]
         others = [run for spec in stability for run in moved_runs(spec, sizes.multiples)]
-        budget = [spec for spec in best if sizes.longer for spec in self.again("budget", spec)]
-        return first + resets + others + [longer_run(spec, sizes.longer) for spec in budget] + deeper
+        budget = [seeded for spec in best for seeded in self.again("budget", spec)]
+        return first + resets + others + [of_budget(run, steps) for steps in sizes.budgets for run in budget] + deeper
 
     def again(self, part: str, spec: Spec, evaluations: int = 0) -> list[Spec]:
         """Return a fresh run on each seed that its arm has in another part; none if it has no place there."""

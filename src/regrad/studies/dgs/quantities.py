@@ -65,8 +65,13 @@ def tuning_part(outcomes: Outcomes, model: str) -> str:
     return IMAGES[bool(apart)]
 
 
-def budget_runs(outcomes: Outcomes, arm: str) -> Outcomes:
-    return outcomes.part("budget").arm(arm)
+def budgets(outcomes: Outcomes) -> list[int]:
+    """Return the numbers of steps of the shallower network beside that of the comparison, the fewest first."""
+    return sorted({run.spec.steps for run in outcomes.part("budget")})
+
+
+def budget_runs(outcomes: Outcomes, arm: str, steps: int) -> Outcomes:
+    return Outcomes([run for run in outcomes.part("budget").arm(arm) if run.spec.steps == steps])
 
 
 def off_optimum(outcomes: Outcomes, arm: str) -> dict[int, float]:

@@ -12,10 +12,11 @@ from regrad.report.tables import interval_text
 from regrad.results import Record
 from regrad.statistics.intervals import Interval
 from regrad.studies.dgs.arms import ARMS
-from regrad.studies.dgs.quantities import MODEL_NAMES, budget_runs, image_runs
+from regrad.studies.dgs.quantities import MODEL_NAMES, budget_runs, budgets, image_runs
 
 CONTROLS = ("lars", "adam")
-NONE = "no number, as no longer runs were made"
+COMPARED = ("S1", *CONTROLS)
+NONE = "no number, as no such runs were made"
 
 
 class Place(NamedTuple):
@@ -25,9 +26,12 @@ class Place(NamedTuple):
     runs: Mapping[str, Outcomes]  # by arm
 
     @property
+    def steps(self) -> int:
+        return next((run.spec.steps for runs in self.runs.values() for run in runs), 0)
+
+    @property
     def name(self) -> str:
-        steps = next((f"\n{run.spec.steps:,} steps" for runs in self.runs.values() for run in runs), "")
-        return f"{MODEL_NAMES[self.model]}{steps}"
+        return f"{MODEL_NAMES[self.model]}\n{self.steps:,} steps" if self.steps else MODEL_NAMES[self.model]
 
     def gap(self, control: str) -> Interval | None:
         return self.runs["S1"].gap(self.runs[control], "test_accuracy")
@@ -38,11 +42,14 @@ class Place(NamedTuple):
 
 
 def places(outcomes: Outcomes) -> list[Place]:
-    """Return the networks as long as they are compared, then the shallower one at the longer one; without runs none."""
-    arms = ("S1", *CONTROLS)
-    found = [Place(model, {arm: image_runs(outcomes, arm, model) for arm in arms}) for model in MODEL_NAMES]
-    longer = {arm: budget_runs(outcomes, arm) for arm in arms}
-    return [*found, Place("resnet20", longer)] if len(outcomes.part("budget")) else found
+    """Return the shallower network by its steps, the fewest first, then the deeper one."""
+    shallower, deeper = (
+        Place(model, {arm: image_runs(outcomes, arm, model) for arm in COMPARED}) for model in MODEL_NAMES
+    )
+    others = [
+        Place("resnet20", {arm: budget_runs(outcomes, arm, steps) for arm in COMPARED}) for steps in budgets(outcomes)
+    ]
+    return [*sorted([shallower, *others], key=lambda place: place.steps), deeper]
 
 
 def fig_scale(records: Sequence[Record], margin: float) -> Figure:
@@ -63,16 +70,22 @@ def fig_scale(records: Sequence[Record], margin: float) -> Figure:
 
 
 def scale_numbers(records: Sequence[Record]) -> dict[str, str]:
-    """Return by how much S1's lead changes with the budget, and what the arms reach with the longer one."""
+    """Return by how much S1's lead changes with the budget, and what the arms reach with the longest."""
     outcomes = Outcomes(records)
-    first, *_, last = places(outcomes)
-    longer = len(outcomes.part("budget")) > 0
-    texts = {"dgs/scale/times": outcomes.part("budget").values("times")[0] if longer else "1"}
-    texts |= {"dgs/scale/longer": "yes"} if longer else {}
+    *shallower, _ = places(outcomes)
+    first, last = shallower[0], shallower[-1]
+    several = len(shallower) > 1
+    tuned = Place("resnet20", {"S1": image_runs(outcomes, "S1", "resnet20")})
+    texts = {
+        "dgs/scale/from": f"{first.steps:,}",
+        "dgs/scale/to": f"{last.steps:,}",
+        "dgs/scale/tuned": f"{tuned.steps:,}",
+    }
+    texts |= {"dgs/scale/budgets": "yes"} if several else {}
     for control in CONTROLS:
-        moved = change(first.leads(control), last.leads(control)) if longer else None
-        texts[f"dgs/scale/S1-{control}"] = interval_text(last.gap(control) if longer else None, NONE, 1)
+        moved = change(first.leads(control), last.leads(control)) if several else None
+        texts[f"dgs/scale/S1-{control}"] = interval_text(last.gap(control) if several else None, NONE, 1)
         texts[f"dgs/scale/S1-{control}/change"] = interval_text(moved, NONE, 1)
-    for arm in ("S1", *CONTROLS):
-        texts[f"dgs/scale/{arm}"] = interval_text(last.runs[arm].mean("test_accuracy") if longer else None, NONE, 1)
+    for arm in COMPARED:
+        texts[f"dgs/scale/{arm}"] = interval_text(last.runs[arm].mean("test_accuracy") if several else None, NONE, 1)
     return texts

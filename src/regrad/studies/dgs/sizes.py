@@ -40,7 +40,7 @@ class Sizes(NamedTuple):
     centers: Mapping[str, Mapping[str, float]] = {}  # of a part's grids by arm, where not the arm's own
     # evaluations of runs whose curve no figure and no claim reads, where they are fewer; 0 for as many
     unread: int = 0
-    longer: int = 0  # of part ``budget``: its steps over those of the shallower network; 0 for no such part
+    budgets: tuple[int, ...] = ()  # steps of the shallower network in part ``budget``
 
 
 def pictures(depth: int, width: int, examples: int, **more: JsonValue) -> Part:
@@ -145,7 +145,7 @@ PRESETS["medium"] = Sizes(
     beyond={"language": MEDIUM_TEXT, "transfer": MEDIUM_TRANSFER, "own": MEDIUM_OWN},
     points=4, notch=2.0, seeds=(2, 5), extensions=4, tuned_apart=True,
     multiples=(0.125, 8.0),  # three notches to each side
-    evaluations=8, unread=1, spike_examples=1000, longer=2,
+    evaluations=8, unread=1, spike_examples=1000, budgets=(760, 3040),
     # Where short runs at a tuning seed were best; of ResNet-32 where ResNet-20 was after as many steps.
     centers={
         "images": {"sgd": 1.5, "E1": 4e-3, "S1": 1.6e-2},
@@ -179,7 +179,7 @@ PRESETS["full"] = Sizes(
     spiking=neurons((20, 32), (32, 1200), examples=ALL, images="mnist-5k", warmup=0.1, width=16), cells=FACTORIAL,
     beyond=beyond((64, 2500), 16, examples=ALL, text=FULL_TEXT),
     points=5, notch=2.0, seeds=(2, 8), extensions=4, tuned_apart=True, multiples=MULTIPLES, evaluations=10,
-    spike_examples=1000, longer=4,
+    spike_examples=1000, budgets=(3200,),
 )  # fmt: skip
 PRESETS["paper"] = Sizes(
     images=residual((20, 32), (128, 64_000), width=16, examples=ALL, images="cifar10", memory_format="channels_last"),

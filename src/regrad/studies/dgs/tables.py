@@ -22,6 +22,7 @@ from regrad.studies.dgs.quantities import (
     RESETS,
     SCORES,
     budget_runs,
+    budgets,
     image_runs,
     off_optimum,
     reset_runs,
@@ -61,7 +62,7 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
     outcomes = Outcomes(records)
     choices = {model: outcomes.part(tuning_part(outcomes, model)).choices() for model in MODEL_NAMES}
     losses = {model: target(outcomes, model) for model in MODEL_NAMES}
-    apart, longer = len(outcomes.part("images32")) > 0, outcomes.part("budget")
+    apart, longest = len(outcomes.part("images32")) > 0, budgets(outcomes)[-1:]
     lines = []
     for arm, choice in choices["resnet20"].items():
         line = {"arm": ARMS[arm].label, "LR": rate(choice.best)}
@@ -73,10 +74,9 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
             line |= cells if tuned else dict.fromkeys(cells, "")
         rises = list(off_optimum(outcomes, arm).values())
         line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
-        if times := "".join(longer.values("times")):
-            line[f"{MODEL_NAMES['resnet20']}, {times} × steps, % [95 %]"] = interval_text(
-                budget_runs(outcomes, arm).mean("test_accuracy"), "", 1
-            )
+        for steps in longest:
+            end = budget_runs(outcomes, arm, steps).mean("test_accuracy")
+            line[f"{MODEL_NAMES['resnet20']}, {steps:,} steps, % [95 %]"] = interval_text(end, "", 1)
         lines.append(line)
     required = {model: f"adam@{model}" for model in MODEL_NAMES}
     ends = {
