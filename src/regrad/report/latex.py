@@ -41,7 +41,7 @@ def longtable(columns: str, head: Sequence[str], lines: Sequence[Sequence[str]])
 
     A table without lines says so, as at preset smoke.
     """
-    body = [" & ".join(line) + r" \\" for line in lines]
+    body = [" & ".join(line) + r" \\ \addlinespace[3pt]" for line in lines]
     body = body or [rf"\multicolumn{{{len(head)}}}{{@{{}}l@{{}}}}{{nothing at this preset}} \\"]
     opening = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", r"\toprule", " & ".join(head) + r" \\", r"\midrule"]
     return "\n".join([*opening, r"\endhead", *body, r"\bottomrule", r"\end{longtable}"]) + "\n"

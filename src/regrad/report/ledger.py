@@ -5,22 +5,21 @@ from typing import Any
 
 from regrad.claims.kinds.outcome import NOT_TESTED, REFUTED
 from regrad.claims.plain import estimate_text
+from regrad.report.findings import MACROS
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
-from regrad.report.reasons import reason, tex
+from regrad.report.reasons import capital, reason, tex
 
 Plain = dict[str, Any]
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Return a ``longtable``: claim, estimate and intervals (95 % and Holm's), n, p, verdict, why.
+    r"""Return a ``longtable``: claim, verdict, estimate with 95 % and Holm intervals, n, p; below, sentence and why.
 
     Args:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
     """
-    head = ["Claim", "Sentence", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)", "Verdict", "Why"]
-    # Between sentence and estimate a wider space: readers, and programs that read PDFs, would run them together.
-    columns = "l" + text_column(0.175) + r"@{\hspace{13pt}}" + text_column(0.162) + "rr"
-    columns += text_column(0.1) + text_column(0.223)
+    head = ["Claim", "Verdict", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)"]
+    columns = "l" + text_column(0.24) + text_column(0.44) + "rr"
     return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
@@ -32,16 +31,16 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _latex_cells(row: Mapping[str, Any]) -> list[str]:
-    verdict, why = escape_tex(row["verdict"] + _scale(row)), tex(reason(row)) + _proof(row)
     p = f"${_p(row['p_holm'])}$" if row["p_holm"] is not None else ""
+    scale = f" {capital(_scale(row))}." if _scale(row) else ""
+    said = rf"\emph{{{breakable(tex(row['sentence']))}}} {tex(reason(row))}{escape_tex(scale)}{_proof(row)}"
     return [
         rf"\hypertarget{{claim:{row['id']}}}{{{escape_tex(row['id'])}}}",
-        breakable(tex(row["sentence"])),
+        rf"\textcolor{{{MACROS[row['verdict']]}}}{{{row['verdict']}}}",
         _latex_estimate(row),
         _n(row),
-        p,
-        verdict,
-        why,
+        # The star keeps a page from ending between the two lines of a claim.
+        rf"{p} \\* & \multicolumn{{4}}{{{text_column(0.82)}@{{}}}}{{{said}}}",
     ]
 
 
@@ -60,7 +59,8 @@ def _latex_estimate(row: Mapping[str, Any]) -> str:
 
 
 def _markdown_cells(row: Mapping[str, Any]) -> list[str]:
-    where, verdict = f"{row['preset']}, {row['device']}", f"**{row['verdict']}**{_scale(row)}"
+    where, verdict = f"{row['preset']}, {row['device']}", f"**{row['verdict']}**"
+    verdict += f" ({_scale(row)})" if _scale(row) else ""
     texts = [row["id"], row["sentence"], verdict, estimate_text(row), _n(row), _p(row["p_holm"]), where]
     return [text.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;") for text in texts]
 
@@ -70,7 +70,7 @@ def _n(row: Mapping[str, Any]) -> str:
 
 
 def _scale(row: Mapping[str, Any]) -> str:
-    return f" ({row['label']})" if row["label"] and row["verdict"] != NOT_TESTED else ""
+    return row["label"] if row["verdict"] != NOT_TESTED else ""
 
 
 def _p(value: float | None) -> str:
