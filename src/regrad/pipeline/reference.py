@@ -128,7 +128,8 @@ def generated_parts(folders: Folders) -> dict[str, dict[str, str]]:
     """Return the generated parts of README and docs, by file and marker."""
     folder, claims = reference_folder(folders, PUBLISHED), published_claims(folders)
     late = sum(bool(claim["waits"]) for claim in claims)
-    waiting = f" {late} claims wait for runs of this preset that are still to be made." if late else ""
+    wait = "claim waits" if late == 1 else "claims wait"
+    waiting = f" {late} {wait} for runs of this preset that are still to be made." if late else ""
     source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}.{waiting}"
     return {
         "README.md": {"papers": f"{papers_table(claims)}\n{source}"},
