@@ -67,6 +67,8 @@ def test_the_same_figures_stand_in_json_markdown_and_latex():
     assert "-2.00 [-2.88, -1.12] nats" in to_markdown(rows)
     assert "$-2.00$ $[-2.88, -1.12]$ nats" in to_latex(rows)
     assert "**reproduced** (at 100 k parameters, 1 M tokens)" in to_markdown(rows)
+    assert "(at 100 k parameters, 1 M tokens; second look)" in to_markdown([rows[0] | {"look": 10}])
+    assert "At 100 k parameters, 1 M tokens; second look." in to_latex([rows[0] | {"look": 10}])
 
 
 def test_latex_escapes_what_a_ledger_or_an_arm_may_contain():

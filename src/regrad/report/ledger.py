@@ -8,8 +8,10 @@ from regrad.claims.plain import estimate_text
 from regrad.report.findings import MACROS
 from regrad.report.latex import breakable, escape_tex, longtable, text_column
 from regrad.report.reasons import capital, reason, tex
+from regrad.statistics.sequential import DESIGN
 
 Plain = dict[str, Any]
+ORDINALS = ("first", "second", "third")
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -19,7 +21,7 @@ def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
     """
     head = ["Claim", "Verdict", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)"]
-    columns = "l" + text_column(0.24) + text_column(0.44) + "rr"
+    columns = "l" + text_column(0.22) + text_column(0.46) + "rr"
     return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
@@ -70,7 +72,10 @@ def _n(row: Mapping[str, Any]) -> str:
 
 
 def _scale(row: Mapping[str, Any]) -> str:
-    return row["label"] if row["verdict"] != NOT_TESTED else ""
+    """Return at what size a claim was judged, and at which look where its runs were looked at more than once."""
+    if row["verdict"] == NOT_TESTED or not row["label"]:
+        return ""
+    return f"{row['label']}; {ORDINALS[DESIGN.ns.index(row['look'])]} look" if row["look"] else row["label"]
 
 
 def _p(value: float | None) -> str:
