@@ -131,22 +131,25 @@ def test_a_falling_ladder_of_equal_steps_is_seldom_refuted(studies):
 
 @pytest.mark.parametrize("studies", STUDIES)
 def test_equal_rates_are_seldom_called_different(studies):
+    """Six runs a seed at rates around an optimum, of which an unlucky seed loses more."""
     made = claim({"kind": "rate", "margin": 1e-9, "treatment": ["new"], "control": ["old"]})
-    counts = list(map(tuple, np.random.default_rng(2).binomial(12, 0.3, size=(studies, 2)).tolist()))
+    random = np.random.default_rng(2)
+    counts = random.binomial(6, random.beta(1, 2, size=(studies, 2, 5)))
     row = {"metric": "loss", "value": None}
-    memo = {
-        pair: evaluate(
+    found = [
+        evaluate(
             made,
             [
-                row | {"arm": arm, "seed": s, "diverged": s < lost}
-                for arm, lost in zip(("new", "old"), pair, strict=True)
-                for s in range(12)
+                row | {"arm": arm, "seed": seed, "diverged": run < lost}
+                for arm, of_arm in zip(("new", "old"), study, strict=True)
+                for seed, lost in enumerate(of_arm)
+                for run in range(6)
             ],
             **ABOUT,
         ).verdict
-        for pair in set(counts)
-    }
-    assert share([memo[pair] for pair in counts], "reproduced", "not reproduced") <= allowed(studies)
+        for study in counts
+    ]
+    assert share(found, "reproduced", "not reproduced") <= allowed(studies)
 
 
 @pytest.mark.parametrize("studies", STUDIES)

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 from statsmodels.stats.power import TTestPower
 
 from regrad.claims.dispatch import DECIDE
@@ -268,36 +269,51 @@ def test_an_inner_rung_that_did_not_run_is_left_out_and_an_end_is_not():
 # rate
 
 
-def runs(name, diverged, total):
-    return [{"arm": name, "seed": i, "value": 0.0, "diverged": i < diverged} for i in range(total)]
+def runs(name, diverged, *, of=6):
+    """So many runs of ``of`` diverge at each seed."""
+    return [
+        {"arm": name, "seed": seed, "value": 0.0, "diverged": run < lost}
+        for seed, lost in enumerate(diverged)
+        for run in range(of)
+    ]
 
 
 @pytest.mark.parametrize(
-    ("new", "old", "total", "expected"),
+    ("new", "old", "expected"),
     [
-        (0, 12, 30, "reproduced"),
-        (12, 0, 30, "not reproduced"),
-        (0, 0, 60, "not reproduced"),
-        (2, 4, 20, "inconclusive"),
+        ([0, 0, 0, 0, 0], [2, 3, 3, 3, 3], "reproduced"),
+        ([2, 3, 3, 3, 3], [0, 0, 0, 0, 0], "not reproduced"),
+        ([0, 0, 0, 0, 1], [0, 0, 0, 1, 0], "inconclusive"),
+        ([3, 3, 3, 3, 3, 3, 3, 3, 3, 3], [3, 3, 3, 3, 3, 3, 3, 3, 3, 2], "not reproduced"),
+        ([0, 0, 0, 0, 0], [0, 0, 0, 0, 0], "not tested"),
     ],
-    ids=["fewer", "more", "a tie at zero", "underpowered"],
+    ids=["fewer", "more", "underpowered", "a tie", "nothing diverged"],
 )
-def test_divergence_rates_get_the_verdict_they_were_built_for(new, old, total, expected):
-    verdict = decide(RATE, runs("new", new, total) + runs("old", old, total))
+def test_divergence_rates_get_the_verdict_they_were_built_for(new, old, expected):
+    verdict = decide(RATE, runs("new", new) + runs("old", old))
     assert verdict.verdict == expected
-    assert verdict.outcome.estimate == pytest.approx((new - old) / total)
+    if expected != "not tested":
+        assert verdict.outcome.estimate == pytest.approx((sum(new) - sum(old)) / 6 / len(new))
+        assert verdict.outcome.n == len(new)
 
 
-def test_fishers_p_by_hand():
-    # 0 of 5 against 5 of 5: one table of C(10, 5) = 252 on each side, p = 2/252.
-    assert decide(RATE, runs("new", 0, 5) + runs("old", 5, 5)).outcome.p == pytest.approx(2 / 252)
+def test_a_seed_s_runs_are_one_pair_however_many_there_are():
+    """Shares 0 against 2/6, 3/6, ..: t of the five differences by hand; ten times the runs say no more."""
+    lost = [2, 3, 3, 3, 3]
+    few = decide(RATE, runs("new", [0] * 5) + runs("old", lost)).outcome
+    differences = np.array(lost) / 6
+    t = differences.mean() / (differences.std(ddof=1) / math.sqrt(5))
+    assert few.p == pytest.approx(2 * stats.t.sf(t, 4))
+    many = decide(RATE, runs("new", [0] * 5, of=60) + runs("old", [10 * n for n in lost], of=60)).outcome
+    assert (many.p, many.low, many.n) == pytest.approx((few.p, few.low, 5))
 
 
-def test_an_underpowered_rate_says_how_many_runs_it_needs():
-    # From .20 to .10 at 80 % power: the textbook gives 199 to 200 runs an arm (arcsine: 195).
-    outcome = decide(RATE, runs("new", 2, 20) + runs("old", 4, 20)).outcome
-    assert 190 <= outcome.needed_n <= 200
-    assert 0.3 < outcome.detectable < 0.5
+def test_rates_of_which_both_are_zero_say_which_arms_had_no_case():
+    """Nothing can diverge more rarely than never: neither a tie nor an open question."""
+    verdict = decide(
+        RATE | {"control": ["old", "worse"]}, [*runs("new", [0] * 5), *runs("old", [0] * 5), *runs("worse", [3] * 5)]
+    )
+    assert verdict.why == "no run of new or old diverged: nothing to compare"
 
 
 # ratio

@@ -1,5 +1,6 @@
 """The rows that the claims on ALSDGC are decided from, worked out by hand from the constructed losses."""
 
+
 import pytest
 
 import alsdgc_records
@@ -67,14 +68,15 @@ def test_the_penalty_of_less_data_is_the_mean_over_shares_less_the_loss_on_all_o
     assert values_of("V4", "data_penalty/plain") == [pytest.approx(0.2 / 3, abs=1e-6)] * 5
 
 
-def test_a_bad_batch_that_ruins_a_run_is_a_time_and_one_that_ends_it_a_failure():
-    """A finite run that ended above its untrained model still says how long it waited, to claims and to the prose."""
+def test_a_bad_batch_from_which_a_run_never_recovers_is_no_time():
+    """A mean of steps that were left would say how long the run was; the prose counts who came back."""
     curve = OUTCOMES.part("spikes").arm("clip-1").results.by_seed[0].curves["validation_loss"]
     worse = {"validation_loss": curve.model_copy(update={"y": [*curve.y[:-1], 9.0]})}
     records, ruined = replaced("spikes", "clip-1", curves=worse)
     assert ruined.diverged
-    assert rows_of(records, "clip-1", "recovery_steps/plain")[0] == (3.0, False)
+    assert rows_of(records, "clip-1", "recovery_steps/plain")[0] == (None, False)
     all_ruined = [r.model_copy(update={"curves": worse}) if r.spec.tags["part"] == "spikes" else r for r in OUTCOMES]
-    assert numbers(all_ruined)["alsdgc/recovery/clip-1"] == "3.00"
+    assert numbers(all_ruined)["alsdgc/recovery/clip-1"] == "for ever (0 of 5)"
+    assert numbers(OUTCOMES)["alsdgc/recovery/V4"] == "2.00 steps (5 of 5)"
     records, _ = replaced("spikes", "clip-1", status="diverged")
-    assert rows_of(records, "clip-1", "recovery_steps/plain")[0] == (3.0, True)
+    assert rows_of(records, "clip-1", "recovery_steps/plain")[0] == (None, True)

@@ -8,9 +8,9 @@ from typing import Any, cast
 from regrad.claims.edges import with_edges
 from regrad.claims.evaluate import At, Verdict, adjust, evaluate
 from regrad.claims.kinds.finding import Level
-from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NO_CASE, NOT_TESTED, Outcome
 from regrad.claims.kinds.rows import Rows, select
-from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Rate, Ratio, Trend, arms_of
+from regrad.claims.schema import AnyTest, Claim, Construction, Prediction, Ratio, Trend, arms_of
 from regrad.groups import arm_of
 from regrad.results import Record
 from regrad.statistics.sequential import DESIGN, FUTILE, Looks
@@ -76,7 +76,13 @@ def judge_all(
 
 
 def stopped(verdict: Verdict) -> bool:
-    """Whether a look before the last ends a claim: decided, not tested, or futile."""
+    """Whether a look before the last ends a claim: decided, not tested, or futile.
+
+    Rates of which both are zero are not tested: after five seeds the next may bring the first run that diverges, after
+    ten nothing more is run.
+    """
+    if verdict.verdict == NOT_TESTED and verdict.why.endswith(NO_CASE):
+        return verdict.at.n != DESIGN.ns[0]
     return verdict.verdict != INCONCLUSIVE or futile(verdict)
 
 
@@ -100,9 +106,8 @@ def futile(verdict: Verdict) -> bool:
 def _hopeless(test: AnyTest, outcome: Outcome, seeds: int) -> bool:
     if seeds <= DESIGN.ns[0] and (not outcome.detectable or (isinstance(test, Trend) and test.monotone)):
         return False
-    if isinstance(test, Rate | Ratio):
-        # Counted in runs, of which a seed has several, or in rounds of a benchmark, which does not wait for seeds; no
-        # number where those there are would be enough at 5 %.
+    if isinstance(test, Ratio):
+        # Rounds of a benchmark do not wait for seeds; no number where those there are would be enough at 5 %.
         return outcome.needed_n is not None and outcome.needed_n * seeds / outcome.n > FUTILE
     # No number of pairs although there is a spread: more than anybody would run.
     return bool(outcome.detectable) if outcome.needed_n is None else outcome.needed_n > FUTILE

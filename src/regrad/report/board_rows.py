@@ -12,7 +12,7 @@ from typing import Any
 from matplotlib.font_manager import FontProperties
 from matplotlib.textpath import TextToPath
 
-from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, NOT_TESTED, REPRODUCED
+from regrad.claims.kinds.outcome import INCONCLUSIVE, NO_CASE, NOT_REPRODUCED, NOT_TESTED, REPRODUCED
 
 Plain = Mapping[str, Any]
 
@@ -97,6 +97,8 @@ def untested(row: Plain) -> str:
         return "runs that are not published yet"
     if any(not gate["open"] for gate in row["gates"]):
         return "a base that is trained well enough"
+    if row["why"].endswith(NO_CASE):
+        return "a run that diverged"
     return "runs or hardware that are missing"
 
 

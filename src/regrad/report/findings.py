@@ -89,8 +89,7 @@ def left_open(rows: Sequence[Plain], opened: Sequence[Plain]) -> str:
         return "No comparison that was made stayed open."
     ratios = [row["detectable"] / row["margin"] for row in nulls(rows)]
     middle = f"; half of them could show nothing smaller than {figure(median(ratios))} margins" if ratios else ""
-    # Of a rate runs are counted, of which a seed has several.
-    many = sum(row["look"] * row["needed_n"] > FUTILE * row["n"] for row in opened if row["needed_n"] and row["look"])
+    many = sum(row["needed_n"] > FUTILE for row in opened if row["needed_n"] and row["runs"])
     beyond = f"; {many} would need more than {FUTILE} seeds" if many else ""
     return f"Open after running ({len(opened)}): {listed(opened)}{middle}{beyond}."
 

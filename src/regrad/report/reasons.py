@@ -6,6 +6,7 @@ from typing import Any
 
 from regrad.claims.kinds.outcome import (
     INCONCLUSIVE,
+    NO_CASE,
     NOT_REPRODUCED,
     NOT_TESTED,
     REFUTED,
@@ -21,6 +22,7 @@ from regrad.report.latex import escape_tex
 Plain = Mapping[str, Any]
 MINUS, TIE = "\N{MINUS SIGN}", "\N{NO-BREAK SPACE}"
 SHARES = ("accuracy", "of runs")  # units of which a hundredth is a point
+MISSED = re.compile(r"no number: treatment alone at (\d+) seeds, control alone at (\d+), both at (\d+)")
 REVERSED = re.compile(r": the step (.+?) to (.+?) (?:reverses|may reverse) the claim by more than the margin")
 
 
@@ -68,8 +70,25 @@ def reason(row: Plain) -> str:
         return waiting(row)
     row = in_points(row)
     if row["estimate"] is None:
-        return "No pair of runs ended in two numbers; their ranks decide."
-    return f"{finding(row)}{judged(row)}{besides(row)}"
+        named = capital(words.metric(row["metric"]))
+        return f"{named}: no seed has two numbers ({missed(row)}); ranks decide{judged(row)}"
+    return f"{finding(row)}{ranked(row)}{judged(row)}{besides(row)}"
+
+
+def ranked(row: Plain) -> str:
+    """Return what an interval leaves out where ranks decided: seeds at which an arm has no number; empty otherwise."""
+    if not (lacks := missed(row)):
+        return ""
+    return f" over {row['n']} seeds ({lacks}; ranks over all of them decide)"
+
+
+def missed(row: Plain) -> str:
+    """Return at how many seeds each arm diverged or missed its target; empty where none did."""
+    if not (found := MISSED.search(row["why"])):
+        return ""
+    one, other, both = map(int, found.groups())
+    first, last = words.arm(row["arms"][0]), words.arm(row["arms"][-1])
+    return f"none: {first} at {one + both} of {row['n'] + one + other + both}, {last} at {other + both}"
 
 
 def besides(row: Plain) -> str:
@@ -115,6 +134,8 @@ def waiting(row: Plain) -> str:
             f"Its base, {base}, reaches {figure(gate['value'])} {unit}; "
             f"it counts as trained from {figure(gate['bar'])} (a trivial predictor has {figure(gate['floor'])})."
         )
+    if row["why"].endswith(NO_CASE):
+        return f"{capital(words.metric(row['metric']))}: no run of {' or '.join(map(words.arm, row['arms']))} did."
     return "The hardware that would decide it is missing, or a best learning rate lies on its grid's edge."
 
 
@@ -178,16 +199,18 @@ def judged(row: Plain) -> str:
 
 
 def needed(row: Plain) -> str:
-    """Return the forecast of what would decide an open claim, to two digits."""
+    """Return the forecast for an open claim, to two digits: what would show the difference found, or the margin."""
     two_digits = float(f"{row['needed_n']:.2g}")
-    return f"about {counted({**row, 'n': f'{two_digits:,.0f}'})} would decide"
+    seeds = counted({**row, "n": f"{two_digits:,.0f}"})
+    if row["test"]["kind"] not in ("paired", "rate"):
+        return f"about {seeds} would decide"
+    large = abs(row["estimate"]) >= row["test"]["margin"]
+    return f"about {seeds} would show {'one of this size' if large else 'one as large as the margin'}"
 
 
 def counted(row: Plain) -> str:
     """Return how much a row rests on: of what there are n."""
     kind = row["test"]["kind"]
-    if kind == "rate":
-        return f"{row['n']} runs of each"
     if kind == "ratio":
         return f"{row['n']} {'cases' if row['test'].get('every') else 'seeds' if row['runs'] else 'rounds'}"
     return f"{row['n']} seeds"

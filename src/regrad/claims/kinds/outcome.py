@@ -9,6 +9,7 @@ NOT_REPRODUCED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
 REFUTED = "refuted by construction"
+NO_CASE = "diverged: nothing to compare"  # the end of the reason of rates of which both are zero
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)  # in the order of all counts
 
 # What decides where all parts must hold: a refuted part refutes the whole, an untested one leaves it open.

@@ -10,7 +10,7 @@ from regrad.claims.kinds.finding import REASONS, Finding
 from regrad.claims.kinds.judgement import BY_RANK, judge, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
-from regrad.claims.schema import Paired, arms_of
+from regrad.claims.schema import Paired, Rate, arms_of
 from regrad.statistics.pairs import pair_gains
 
 Table = Mapping[str, Mapping[Any, float]]
@@ -25,12 +25,14 @@ def paired(test: Paired, rows: Rows) -> list[Finding]:
     return compare(test, table, diverged_runs(kept, arms_of(test)))
 
 
-def compare(test: Paired, table: Table, diverged: tuple[tuple[str, int], ...]) -> list[Finding]:
+def compare(test: Paired | Rate, table: Table, diverged: tuple[tuple[str, int], ...]) -> list[Finding]:
     """Judge each treatment against each control."""
     return [_compare_two(test, table, pair, diverged) for pair in product(test.treatment, test.control)]
 
 
-def _compare_two(test: Paired, table: Table, pair: tuple[str, str], diverged: tuple[tuple[str, int], ...]) -> Finding:
+def _compare_two(
+    test: Paired | Rate, table: Table, pair: tuple[str, str], diverged: tuple[tuple[str, int], ...]
+) -> Finding:
     seeds = shared_seeds(table, pair)
     treatment, control = ([table[arm][seed] for seed in seeds] for arm in pair)
     pairs = pair_gains(treatment, control, test.direction)

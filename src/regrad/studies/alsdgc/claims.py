@@ -126,7 +126,7 @@ def data_rows(outcomes: Outcomes) -> list[Row]:
 
 
 def spike_rows(outcomes: Outcomes) -> list[Row]:
-    """Return how long recovery from bad batches takes; a finite run that never recovers has a figure too."""
+    """Return how long recovery from bad batches takes; infinitely long for a run that never recovers."""
     return [
         row((name, "recovery_steps/plain", (("spikes", arm),)), seed, recovery(run), failed=not run.finite)
         for name, arm in ledger_names(outcomes, "spikes", "plain")

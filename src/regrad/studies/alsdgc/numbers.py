@@ -1,5 +1,6 @@
 """What the prose cites of the study of ALSDGC: records in, texts out."""
 
+import math
 from collections.abc import Iterable, Mapping
 from statistics import fmean
 from typing import Any
@@ -88,8 +89,10 @@ def rate_numbers(outcomes: Outcomes) -> dict[str, str]:
     for arm in ("none", "clip-1", "V0", "V4"):
         decades = widths(outcomes, arm).values()
         texts[f"width/{arm}"] = f"{fmean(decades):.2f}" if decades else ""
-        back = [recovery(run) for run in runs(outcomes, "spikes", arm) if run.finite]
-        texts[f"recovery/{arm}"] = significant(fmean(back), 3) if back else ""
+        waits = [recovery(run) if run.finite else math.inf for run in runs(outcomes, "spikes", arm)]
+        back = [steps for steps in waits if steps < math.inf]
+        mean = f"{significant(fmean(back), 3)} steps" if back else "for ever"
+        texts[f"recovery/{arm}"] = f"{mean} ({len(back)} of {len(waits)})" if waits else ""
     return texts
 
 

@@ -102,7 +102,7 @@ def widths(outcomes: Outcomes, arm: str) -> dict[int, float]:
 def recovery(record: Record) -> float:
     """Return the mean steps, over bad batches, until the validation loss is back within 0.02 nats of before.
 
-    A run that never comes back counts as the steps left.
+    Infinitely many for a run that does not come back from one of them.
     """
     curve = record.curves["validation_loss"]
     by_step = dict(zip(curve.x, curve.y, strict=True))
@@ -110,7 +110,7 @@ def recovery(record: Record) -> float:
     for spike in spike_steps(record):
         before = by_step.get(spike, -math.inf)
         back = [x for x, y in by_step.items() if x > spike and y <= before + RECOVERED]
-        waits.append(min(back, default=float(record.spec.steps)) - spike)
+        waits.append(min(back, default=math.inf) - spike)
     return sum(waits) / len(waits)
 
 
