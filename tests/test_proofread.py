@@ -152,12 +152,15 @@ def test_a_reading_links_its_proof_which_the_ledger_names():
 
 def test_a_claim_that_was_not_tested_says_what_it_lacks():
     gate = {"arm": "adam", "open": False, "value": 2.66, "bar": 2.34, "floor": 2.533, "unit": "nats"}
-    row = {"preset": "small", "presets": {"small": 5}, "gates": [gate], "waits": "", "absent": False}
+    row = {"preset": "small", "presets": {"small": 5}, "gates": [gate], "waits": "", "absent": False, "why": ""}
     assert waiting(row) == (
         "Its base, Adam, reaches 2.66 nats; it counts as trained from 2.34 (a trivial predictor has 2.53)."
     )
     assert waiting(row | {"presets": {"paper": 5, "medium": 5}}) == "It needs preset medium."
     assert waiting(row | {"gates": []}).startswith("The hardware")
+    never = {"gates": [], "why": "no run of adam or micro_adam diverged: nothing to compare"}
+    never |= {"arms": ["adam", "micro_adam"]}
+    assert waiting(row | never) == "No run of Adam or per-example Adam (MicroAdam) diverged: nothing to compare."
     assert waiting(row | {"absent": True}) == "Runs that would decide it are missing."
     assert waiting(row | {"absent": True, "waits": "3 of 4 runs are missing"}) == (
         "Its runs are not all published yet: of its study, 3 of 4 runs are missing."

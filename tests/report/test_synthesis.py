@@ -46,7 +46,7 @@ def test_verdicts_are_counted_in_one_order_and_absent_kinds_left_out():
 def test_power_is_said_of_the_comparisons_left_open_by_hand():
     # Seen over margin: 3 and .6; one of two above 1; median 1.8. D has neither margin nor spread.
     assert [r["id"] for r in nulls(ROWS)] == ["B", "C"]
-    assert "Of 2 comparisons left open, 1 had a margin below" in power_sentence(ROWS)
+    assert "Of 2 open claims with a margin, 1 had it below" in power_sentence(ROWS)
     assert "1.8 times the margin" in power_sentence(ROWS)
     table = power_table(ROWS)
     assert r"B & a\_b minus c & nats & 5 & 0.1 & 0.3 & 1,913 \\" in table

@@ -223,7 +223,7 @@ def sentence(runs: Iterable[Published], chain: Chain) -> str:
         how.split()[0] for name, how in chain.repeated().items() if standings.get(name) == "blessed"
     )
     date = chain.links[-1].date if chain.links else ""
-    how = f"{repeated['whole']} were repeated whole and {repeated['begun']} begun, equal to the bit ({date})"
+    how = f"{repeated['whole']} were repeated whole and {repeated['begun']} for some steps, equal to the bit ({date})"
     parts = {
         "today's": "made by today's code",
         "blessed": f"made by earlier code, of which under today's {how}",

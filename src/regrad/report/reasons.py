@@ -135,7 +135,7 @@ def waiting(row: Plain) -> str:
             f"it counts as trained from {figure(gate['bar'])} (a trivial predictor has {figure(gate['floor'])})."
         )
     if row["why"].endswith(NO_CASE):
-        return f"{capital(words.metric(row['metric']))}: no run of {' or '.join(map(words.arm, row['arms']))} did."
+        return f"No run of {' or '.join(map(words.arm, row['arms']))} {NO_CASE}."
     return "The hardware that would decide it is missing, or a best learning rate lies on its grid's edge."
 
 
@@ -151,7 +151,7 @@ def finding(row: Plain) -> str:
     first, last = (words.arm(arm) for arm in (row["arms"][0], row["arms"][-1]))
     if kind == "trend":
         way = "falls" if value < 0 else "rises"
-        return f"From {first} to {last} the {named} {way} by {size} {unit} {within}"
+        return f"From {first} to {last}, along a line through all rungs, the {named} {way} by {size} {unit} {within}"
     if kind == "ratio":
         if row["test"].get("every"):
             return f"{capital(named)} of {first} over that of {last} lies in {within} in all {row['n']} cases"

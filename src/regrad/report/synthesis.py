@@ -36,8 +36,8 @@ def power_sentence(rows: Sequence[Plain]) -> str:
         return "At this preset no comparison was left open, so there is no power to state."
     blind = sum(ratio > 1 for ratio in ratios)
     return (
-        f"Of {len(ratios)} comparisons left open, {blind} had a margin below what their seeds could have seen at "
-        f"that power; at the median this was {median(ratios):.1f} times the margin."
+        f"Of {len(ratios)} open claims with a margin, {blind} had it below what their seeds could have seen in four "
+        f"cases of five; at the median this was {median(ratios):.1f} times the margin."
     )
 
 

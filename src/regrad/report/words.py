@@ -94,8 +94,8 @@ ARMS = {
     "llava7b+sgg": "LLaVA-v1.5-7B with SGG",
     "adamw": "AdamW",
     "adamw+sgg": "SGG around AdamW",
-    "foreach": "AdamW (torch's default kernel)",
-    "foreach+sgg": "SGG around AdamW (torch's default kernel)",
+    "foreach": "AdamW (torch's foreach kernel)",
+    "foreach+sgg": "SGG around AdamW (torch's foreach kernel)",
     "fused": "AdamW (torch's fused kernel)",
     "fused+sgg": "SGG around AdamW (torch's fused kernel)",
 }  # fmt: skip
