@@ -146,5 +146,6 @@ def draw_bars(axis: Axes, values: Sequence[float], base: DGSArm, *, where: Liter
     else:  # at the foot, where no error bar reaches
         for place, value in enumerate(values):
             text = "" if math.isnan(value) else f"{value:.3g}"
-            axis.annotate(text, (place, 0), xytext=(0, 2), textcoords="offset points", ha="center")
+            box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8} if text else None
+            axis.annotate(text, (place, 0), xytext=(0, 3), textcoords="offset points", ha="center", bbox=box)
     axis.margins(y=0.15)

@@ -90,7 +90,7 @@ def draw_rises(axis: Axes, arms: Sequence[DGSArm], outcomes: Outcomes) -> None:
     axis.invert_yaxis()
     axis.set_xscale("symlog", linthresh=0.1)
     ticks, limits = [0, 1, 1e2, 1e4, 1e6], (-0.05, max(2.0, axis.get_xlim()[1]))
-    axis.set(xlabel="largest rise (nats, log scale)", title="open: ResNet-32", xticks=ticks, xlim=limits)
+    axis.set(xlabel="largest rise (nats, log scale)", title="hollow: ResNet-32", xticks=ticks, xlim=limits)
     axis.minorticks_off()
 
 
