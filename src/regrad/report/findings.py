@@ -60,8 +60,8 @@ def sentences(rows: Sequence[Plain], *, runs: str) -> list[str]:
     preset = f" (preset {rows[0]['preset']})" if rows else ""  # what was made may have no claims
     return [
         f"We put {len(rows)} sentences of four papers on gradient transforms to the test in {runs} runs of small "
-        f"networks{preset}; {scale}, where the papers speak of up to 7 B. A verdict is a 95 % interval over "
-        f"{first} or {DESIGN.ns[-1]} fresh seeds, corrected for the number of claims.",
+        f"networks{preset}; {scale}, where the papers speak of up to 7 B. A verdict on training is an interval "
+        f"over {first} or {DESIGN.ns[-1]} fresh seeds, at 95 % and stricter where looks and several claims ask for it.",
         held(by[REPRODUCED]),
         failed(by[NOT_REPRODUCED], by[REFUTED]),
         left_open(rows, by[INCONCLUSIVE]),
