@@ -93,7 +93,7 @@ def tasks_table(records: Iterable[Record], gates: Iterable[Task] = ()) -> pd.Dat
         best = best_fixed(outcomes, task)
         line = {"task": TITLES[task], "best norm": f"{ARMS[best].max_norm:g}"}
         for name in CORE:
-            heading = "loss, best norm" if name == "best-clip" else ARMS[name].label
+            heading = "at that norm" if name == "best-clip" else ARMS[name].label
             line[heading] = loss_and_bleu(outcomes, task, best if name == "best-clip" else name)
         lines.append(line | {GATE: gate_cell(outcomes, task, by_task.get(task))})
     frame = pd.DataFrame(lines)
