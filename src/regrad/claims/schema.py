@@ -50,7 +50,7 @@ class Paired(Versus):
 
 
 class Rate(Versus):
-    """Difference of divergence rates; the margin is a share of runs."""
+    """Difference of divergence rates, seed by seed; the margin is a share of a seed's runs."""
 
     kind: Literal["rate"]
     direction: Side
