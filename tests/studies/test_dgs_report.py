@@ -71,6 +71,9 @@ def test_a_run_that_became_non_finite_off_the_optimum_makes_its_seed_infinite():
     assert math.isinf(off_optimum(Outcomes(records), "S1")[2])
     rows = [r for r in claim_rows(records, []) if (r["metric"], r["arm"]) == ("off_optimum_loss", "S1")]
     assert [r["seed"] for r in rows if r["value"] is None] == [2]
+    cells = tables.images_table(records).set_index("arm")["off optimum"]
+    assert cells[ARMS["S1"].label].endswith("] (1 div.)")
+    assert "div" not in cells[ARMS["sgd"].label]
 
 
 def test_a_run_above_its_untrained_model_off_the_optimum_costs_what_it_costs():

@@ -4,7 +4,8 @@ The document's own result tables stand beside ours as printed. Source: Logan Man
 tables A and B; read in a scanned copy of the text.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -58,6 +59,13 @@ def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
     return f"{text} ({runs.diverged} div.)" if 0 < runs.diverged < len(runs) else text
 
 
+def rise_text(rises: Collection[float]) -> str:
+    """Return the mean of what seeds lose off the optimum with its interval, and how many lost a run and are not in it."""
+    kept = [rise for rise in rises if rise < math.inf]
+    text = interval_text(paired_interval(kept), "", 2) if kept else ""
+    return text + (f" ({len(rises) - len(kept)} div.)" if len(kept) < len(rises) else "")
+
+
 def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS) -> pd.DataFrame:
     outcomes = Outcomes(records)
     choices = {model: outcomes.part(tuning_part(outcomes, model)).choices() for model in MODEL_NAMES}
@@ -72,8 +80,7 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
             lost = tuned is not None and tuned.best is None
             cells = end_cells(image_runs(outcomes, arm, model), name, losses[model], lost=lost)
             line |= cells if tuned else dict.fromkeys(cells, "")
-        rises = list(off_optimum(outcomes, arm).values())
-        line["off optimum"] = interval_text(paired_interval(rises) if rises else None, "", 2)
+        line["off optimum"] = rise_text(off_optimum(outcomes, arm).values())
         for steps in longest:
             end = budget_runs(outcomes, arm, steps).mean("test_accuracy")
             line[f"{MODEL_NAMES['resnet20']}, {steps:,} steps, % [95 %]"] = interval_text(end, "", 1)
