@@ -34,7 +34,7 @@ def shrunk(monkeypatch):
 
 
 def clear(spec):
-    """Without clipping what the variance leads is lost above its optimum, here and there from the second multiple on."""
+    """Without clipping what the variance leads is lost above its optimum, at some seeds from the second multiple on."""
     made = record(spec)
     if spec.tags["part"] != "stability":
         return made

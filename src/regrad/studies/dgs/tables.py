@@ -60,7 +60,7 @@ def mean_text(runs: Outcomes, metric: str, digits: int) -> str:
 
 
 def rise_text(rises: Collection[float]) -> str:
-    """Return the mean of what seeds lose off the optimum with its interval, and how many lost a run and are not in it."""
+    """Return the mean rise over seeds with its interval, and how many lost a run off the optimum and are not in it."""
     kept = [rise for rise in rises if rise < math.inf]
     text = interval_text(paired_interval(kept), "", 2) if kept else ""
     return text + (f" ({len(rises) - len(kept)} div.)" if len(kept) < len(rises) else "")
@@ -83,7 +83,7 @@ def images_table(records: Sequence[Record], tasks: Mapping[str, Task] = NO_TASKS
         line["off optimum"] = rise_text(off_optimum(outcomes, arm).values())
         for steps in longest:
             end = budget_runs(outcomes, arm, steps).mean("test_accuracy")
-            line[f"{MODEL_NAMES['resnet20']}, {steps:,} steps, % [95 %]"] = interval_text(end, "", 1)
+            line[f"{MODEL_NAMES['resnet20']}, {steps:,} steps"] = interval_text(end, "", 1)
         lines.append(line)
     required = {model: f"adam@{model}" for model in MODEL_NAMES}
     ends = {

@@ -50,16 +50,13 @@ def arm_cells(outcomes: SGGOutcomes, comparison: Comparison, arm: SGGArm, *, met
 
 
 def results_table(records: Sequence[Record]) -> pd.DataFrame:
-    """Return an arm of pre-training a line; in the last column, where there are such runs, what more steps end at."""
+    """Return an arm of pre-training a line."""
     outcomes, lines = SGGOutcomes(records), []
-    longer, factor = outcomes.part("budget"), outcomes.times
     for comparison in outcomes.present(PRETRAINED):
         for arm in comparison.arms:
             own = outcomes.arm(arm.name)
             seen = {"test loss [95 %]": end_text(own), "perplexity": perplexity_text(own.fresh)}
             cells = arm_cells(outcomes, comparison, arm, metric="test_loss", seen=seen)
-            if factor:
-                cells[f"test loss, {factor} × steps"] = interval_text(longer.arm(arm.name).mean())
             lines.append({"arm": outcomes.label(comparison, arm)} | cells)
     return pd.DataFrame(lines).rename(columns={"minus base": "minus tuned base", "minus matched": "minus matched LR"})
 
