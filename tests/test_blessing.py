@@ -81,7 +81,7 @@ def test_equal_bits_extend_the_set_and_everything_says_so(published_set):
     assert state_of(published_set) == "6 runs: 6 made by other code and not repeated under today's"
     assert bless(published_set) == command.DONE
     assert re.fullmatch(
-        r"6 runs: 6 made by earlier code, of which under today's 1 were repeated whole and [23] begun, "
+        r"6 runs: 6 made by earlier code, of which under today's 1 were repeated whole and [23] for some steps, "
         r"equal to the bit \(\d{4}-\d\d-\d\d\)",
         state_of(published_set),
     )
