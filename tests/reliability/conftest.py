@@ -1,8 +1,16 @@
 """What each row of the goals table measured, printed at the end as ``goal | target | measured``."""
 
+import signal
+
 import pytest
 
 NAME = "reliability"
+
+
+def pytest_configure():
+    """Let children hear SIGINT: a script's background job ignores it, and hands that on to all that it starts."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
