@@ -161,6 +161,8 @@ def test_a_claim_that_was_not_tested_says_what_it_lacks():
     never = {"gates": [], "why": "no run of adam or micro_adam diverged: nothing to compare"}
     never |= {"arms": ["adam", "micro_adam"]}
     assert waiting(row | never) == "No run of Adam or per-example Adam (MicroAdam) diverged: nothing to compare."
+    waits = never | {"why": f"{never['why']}; the next look's seeds have not all run"}
+    assert waiting(row | waits) == waiting(row | never)
     assert waiting(row | {"absent": True}) == "Runs that would decide it are missing."
     assert waiting(row | {"absent": True, "waits": "3 of 4 runs are missing"}) == (
         "Its runs are not all published yet: of its study, 3 of 4 runs are missing."

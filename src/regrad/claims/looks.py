@@ -81,7 +81,7 @@ def stopped(verdict: Verdict) -> bool:
     Rates of which both are zero are not tested: after five seeds the next may bring the first run that diverges, after
     ten nothing more is run.
     """
-    if verdict.verdict == NOT_TESTED and verdict.why.endswith(NO_CASE):
+    if verdict.verdict == NOT_TESTED and NO_CASE in verdict.why:
         return verdict.at.n != DESIGN.ns[0]
     return verdict.verdict != INCONCLUSIVE or futile(verdict)
 

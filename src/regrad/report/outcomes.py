@@ -173,6 +173,11 @@ class Outcomes:
         return steps, [fmean(ys) for ys in values]
 
     @property
+    def once(self) -> Self:
+        """Each run once, also one that two parts or two phases share."""
+        return type(self)({record.run_id: record for record in self.records}.values())
+
+    @property
     def diverged(self) -> int:
         return sum(record.diverged for record in self.records)
 

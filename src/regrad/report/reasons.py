@@ -134,7 +134,7 @@ def waiting(row: Plain) -> str:
             f"Its base, {base}, reaches {figure(gate['value'])} {unit}; "
             f"it counts as trained from {figure(gate['bar'])} (a trivial predictor has {figure(gate['floor'])})."
         )
-    if row["why"].endswith(NO_CASE):
+    if NO_CASE in row["why"]:  # what it waits for may follow
         return f"No run of {' or '.join(map(words.arm, row['arms']))} {NO_CASE}."
     return "The hardware that would decide it is missing, or a best learning rate lies on its grid's edge."
 

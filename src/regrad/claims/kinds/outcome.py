@@ -9,8 +9,8 @@ NOT_REPRODUCED = "not reproduced"
 INCONCLUSIVE = "inconclusive"
 NOT_TESTED = "not tested"
 REFUTED = "refuted by construction"
-NO_CASE = "diverged: nothing to compare"  # the end of the reason of rates of which both are zero
 VERDICTS = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, REFUTED, NOT_TESTED)  # in the order of all counts
+NO_CASE = "diverged: nothing to compare"  # stands in the reason of rates of which both are zero
 
 # What decides where all parts must hold: a refuted part refutes the whole, an untested one leaves it open.
 SEVERITY = {REPRODUCED: 0, INCONCLUSIVE: 1, NOT_TESTED: 2, NOT_REPRODUCED: 3, REFUTED: 4}

@@ -29,12 +29,11 @@ def theorem_numbers(curves: Mapping[str, Any]) -> dict[str, str]:
 
 def numbers(records: Iterable[Record]) -> dict[str, str]:
     outcomes = Outcomes(records)
-    once = Outcomes({run.run_id: run for run in outcomes}.values())
     edges = [c.edge is not None for task in tasks(outcomes) for c in outcomes.part(task).choices().values()]
     rates = [f"{run.spec.optimizer.lr:g}" for run in runs(outcomes, "adam", "none")]
     texts = {
-        "runs": str(len(once)),
-        "diverged": str(once.diverged),
+        "runs": str(len(outcomes.once)),
+        "diverged": str(outcomes.once.diverged),
         "fresh-seeds": seeds_text(outcomes.part(*tasks(outcomes)).fresh),
         "edges": str(sum(edges)),
         "arms": str(len(outcomes.part("plain").arms)),

@@ -32,7 +32,7 @@ def numbers(records: Sequence[Record]) -> dict[str, str]:
 
 def counts(outcomes: Outcomes) -> dict[str, str]:
     """Return how many runs there are, each once, and how many tunings end on an edge."""
-    runs = Outcomes({run.run_id: run for run in outcomes}.values())
+    runs = outcomes.once
     choices = [choice for part in (*TUNED, "batches") for choice in outcomes.part(part).choices().values()]
     return {
         "runs": str(len(runs)),

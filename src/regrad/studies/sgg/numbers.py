@@ -29,7 +29,7 @@ SCHEDULES = {"variant=public-v2": "schedule=0.999", "variant=public-v2-trainer":
 def numbers(records: Sequence[Record]) -> dict[str, str]:
     outcomes, low_high = SGGOutcomes(records), reachable()
     # Parts share runs; what the prose counts is what was computed.
-    unique = SGGOutcomes({record.run_id: record for record in records}.values())
+    unique = outcomes.once
     tuning = outcomes.part("pretraining").choices()
     sizes = (outcomes.arm(c.name).parameters for c in outcomes.present(PRETRAINING["adamw"]))
     texts = {
