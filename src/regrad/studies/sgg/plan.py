@@ -58,7 +58,7 @@ def rank(arm: SGGArm, seed: int, phase: str) -> str:
 
 def make(task: Task, arm: SGGArm, lr: float, seed: int, phase: str) -> Spec:
     budget = task.budget
-    measures = [Part(name="test")] if phase in ("fresh", "budget") else []
+    measures = [task.test] if phase in ("fresh", "budget") else []
     if task.scales and arm.scaled:
         measures.append(Part(name="scale_range", options={"every": budget.interval}))
     part = "budget" if phase == "budget" else arm.part

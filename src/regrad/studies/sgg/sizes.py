@@ -38,6 +38,7 @@ class Task(NamedTuple):
     scales: bool = True  # whether the scales S are recorded
     beta2: float | None = None  # of AdamW where it is the base; None for its default
     warmup: float = 0.05  # share of the steps
+    test: Part = Part(name="test")  # what measures the test data at the end
 
 
 class Sizes(NamedTuple):
@@ -146,7 +147,7 @@ OTHER_TASKS = {
         {"full": 5e-5, "r4": 1e-3, "r8": 1e-3},
     ),
     "dpo": Task(preference(256, 24, 2000, 1000), Budget(32, 1500, 5, 2), 1e-4),
-    "caption": Task(captions(128, 2000), Budget(64, 3000, 5, 2), 2e-3),
+    "caption": Task(captions(128, 2000), Budget(64, 3000, 5, 2), 2e-3, test=Part(name="whole_test")),
 }  # fmt: skip
 
 PRESETS: dict[str, Sizes] = {
@@ -183,7 +184,9 @@ PRESETS: dict[str, Sizes] = {
                 {"full": 2e-4, "r4": 3e-3, "r8": 3e-3},
             ),
             "dpo": Task(preference(32, 16, 200, 1000), Budget(16, 1500, 4, 2, evaluations=1), 2e-3),
-            "caption": Task(captions(64, 2000), Budget(32, 3000, 4, 2, evaluations=1), 4e-3),
+            "caption": Task(
+                captions(64, 2000), Budget(32, 3000, 4, 2, evaluations=1), 4e-3, test=Part(name="whole_test")
+            ),
         }),
         fresh_seeds=10, extensions=4, batches=(4, 16, 64), rates=RATES, grid_seeds=5, grid_steps=400, budget=4,
     ),
