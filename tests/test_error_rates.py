@@ -40,11 +40,9 @@ def sides(p, estimate):
 
 
 def p_values(gains, margin):
-    """Supports, opposes and ties of gains [..., n], as ``judge`` has them."""
+    """Supports, opposes and short of gains [..., n], as ``judge`` has them."""
     supports, opposes = sides(stats.ttest_1samp(gains, 0, axis=-1).pvalue, gains.mean(axis=-1))
-    low = stats.ttest_1samp(gains, -margin, axis=-1, alternative="greater").pvalue
-    high = stats.ttest_1samp(gains, margin, axis=-1, alternative="less").pvalue
-    return supports, opposes, np.maximum(low, high)
+    return supports, opposes, stats.ttest_1samp(gains, margin, axis=-1, alternative="less").pvalue
 
 
 def verdicts(gains, margin, level=Level()):  # noqa: B008 (frozen)
@@ -71,15 +69,16 @@ def rows(table, metric="loss"):
 def test_the_vectorised_tests_are_the_ledgers():
     gains = np.random.default_rng(0).normal(0.3, 1, size=(20, 6))
     for k, own in enumerate(judge(pair_gains(-one, 0 * one), 0.8) for one in gains):
-        assert [float(p[k]) for p in p_values(gains, 0.8)] == pytest.approx([own.supports, own.opposes, own.ties])
+        assert [float(p[k]) for p in p_values(gains, 0.8)] == pytest.approx([own.supports, own.opposes, own.short])
 
 
 @pytest.mark.parametrize("studies", STUDIES)
 @pytest.mark.parametrize("several", [1, 2, 4, 8])
-def test_no_difference_is_seldom_called_one_and_one_of_the_margin_seldom_a_tie(studies, several):
+@pytest.mark.parametrize("margin", [1e-9, 1.5])
+def test_no_gain_is_seldom_called_one_and_one_of_the_margin_seldom_ruled_out(studies, several, margin):
     draws = np.random.default_rng(several).normal(size=(studies, several, 5))
-    assert share(verdicts(draws, 1e-9), "reproduced", "not reproduced") <= allowed(studies)
-    assert share(verdicts(draws + 1.5, 1.5), "not reproduced") <= allowed(studies)
+    assert share(verdicts(draws, margin), "reproduced") <= allowed(studies, 0.025)
+    assert share(verdicts(draws + margin, margin), "not reproduced") <= allowed(studies)
 
 
 @pytest.mark.parametrize("studies", STUDIES)
@@ -99,7 +98,7 @@ def test_all_looks_together_err_no_more_often_than_one(studies, margin):
 
 @pytest.mark.parametrize("studies", STUDIES)
 @pytest.mark.parametrize("spread", [0.2, 0.6, 1.0, 2.0])
-def test_a_family_seldom_holds_a_false_difference_although_ties_leave_it(studies, spread):
+def test_a_family_seldom_holds_a_false_difference_although_shortfalls_leave_it(studies, spread):
     claims = [
         claim({"kind": "paired", "metric": f"m{k}", "margin": 1.0, "treatment": ["new"], "control": ["old"]}, f"T{k}")
         for k in range(8)

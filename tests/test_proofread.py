@@ -110,7 +110,10 @@ def test_a_reason_says_in_words_which_way_and_how_the_verdict_follows():
     assert reason(row) == f"{ends}: not decided; 5 seeds could show 0.05 or more, and the margin is 0.01."
     assert reason(row | {"verdict": "reproduced"}) == f"{ends}, as claimed."
     assert reason(row | {"verdict": "not reproduced"}) == f"{ends}, against the claim."
-    assert reason(row | {"verdict": "not reproduced", "by_p": False}) == f"{ends}: a tie, inside the margin of 0.01."
+    short = row | {"verdict": "not reproduced", "by_p": False}
+    assert reason(short | {"why": "…: a tie: equivalent"}) == f"{ends}: a tie, inside the margin of 0.01."
+    out = reason(short | {"why": "…: a gain as large as the margin is ruled out"})
+    assert out == f"{ends}: a gain as large as the margin of 0.01 is ruled out."
     # What no p decides and is no tie.
     exact = reason(row | {"verdict": "not reproduced", "by_p": False, "p": None})
     assert exact == f"{ends}, against the claim."

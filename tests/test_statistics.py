@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from regrad.statistics.intervals import equivalence_p, holm, holm_levels, paired_interval, paired_p
+from regrad.statistics.intervals import holm, holm_levels, paired_interval, paired_p
 from regrad.statistics.pairs import fewest_pairs, pair_gains, rank_p
 from regrad.statistics.power import detectable_effect, needed_n
 
@@ -44,7 +44,7 @@ def test_paired_test_errs_in_5_percent_of_draws_under_the_null():
 def test_one_difference_has_an_unbounded_interval_and_p_one():
     interval = paired_interval([0.4])
     assert (interval.estimate, interval.low, interval.high) == (0.4, -math.inf, math.inf)
-    assert paired_p([0.4]) == equivalence_p([0.0], 1.0) == 1
+    assert paired_p([0.4]) == paired_p([0.0], 1.0, "less") == 1
 
 
 def test_equal_differences_give_width_zero_and_the_sign_tests_p():
@@ -68,21 +68,23 @@ def test_paired_p_equals_scipys_two_sample_form():
 def test_holm_by_hand():
     # Sorted .01, .03, .04 times 3, 2, 1 = .03, .06, .04; the running maximum makes the last .06.
     assert holm({"a": 0.04, "b": 0.01, "c": None, "d": 0.03}) == {
-        "a": pytest.approx(0.06), "b": pytest.approx(0.03), "c": None, "d": pytest.approx(0.06),
+        "a": pytest.approx(0.06),
+        "b": pytest.approx(0.03),
+        "c": None,
+        "d": pytest.approx(0.06),
     }
     assert holm({"a": None}) == {"a": None}
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_equivalence_at_5_percent_is_the_90_percent_interval_inside_the_margin(seed):
+def test_below_a_margin_at_5_percent_is_the_90_percent_interval_below_it(seed):
     d = np.random.default_rng(seed).normal(loc=0.2, scale=0.5, size=6)
-    inside = paired_interval(d, level=0.9).inside(-0.5, 0.5)
-    assert (equivalence_p(d, 0.5) < 0.05) == inside
+    assert (paired_p(d, 0.5, "less") < 0.05) == (paired_interval(d, level=0.9).high < 0.5)
 
 
-def test_equivalence_of_equal_differences_is_certain_inside_and_excluded_on_the_margin():
-    assert equivalence_p([0.0, 0.0], 0.1) == 0
-    assert equivalence_p([0.1, 0.1], 0.1) == 1
+def test_equal_differences_on_a_margin_are_not_below_it_and_others_by_the_sign_test():
+    assert paired_p([0.1] * 5, 0.1, "less") == 1
+    assert paired_p([0.0] * 5, 0.1, "less") == pytest.approx(1 / 2**5)
 
 
 @pytest.mark.parametrize(("n", "published"), [(3, 3.3), (5, 1.7), (10, 1.0)])
@@ -197,8 +199,6 @@ def test_an_interval_at_holms_level_agrees_with_holms_p(values):
         (lambda: paired_p([math.nan, 1.0]), "differences: nan"),
         (lambda: paired_interval([[1.0]]), "a vector"),
         (lambda: paired_interval([1.0], level=1.0), "level: 1.0; allowed: 0 < level < 1"),
-        (lambda: equivalence_p([1.0], 0.0), "margin: 0.0"),
-        (lambda: equivalence_p([1.0], math.nan), "margin: nan"),
         (lambda: pair_gains([1.0], []), "1 and 0 values"),
         (lambda: pair_gains([], [], "down"), "direction: 'down'"),
     ],

@@ -8,7 +8,7 @@ from scipy import special, stats
 
 from regrad.statistics.bootstrap import resampling_weights, stratified_interval
 from regrad.statistics.curves import performance_profile, steps_to_target
-from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.intervals import holm, paired_interval, paired_p
 from regrad.statistics.power import detectable_effect, needed_n
 from regrad.statistics.tuning import choose
 
@@ -31,21 +31,21 @@ def test_holms_published_example():
     assert list(adjusted.values()) == pytest.approx([0.02, 0.03, 0.06, 0.06])
 
 
-def test_tost_of_the_sleep_data_by_hand():
+def test_the_sleep_data_against_a_margin_by_hand():
     # Mean 1.58, standard error 1.229995 / sqrt 10 = .388959. Against 3: t = 1.42 / .388959 = 3.65076 with 9
-    # degrees of freedom, the larger of the two p-values: 0.0026538.
+    # degrees of freedom: 0.0026538.
     expected = stats.t.sf((3 - 1.58) / (SLEEP.std(ddof=1) / math.sqrt(10)), 9)
-    assert equivalence_p(SLEEP, 3.0) == pytest.approx(expected, rel=1e-9)
+    assert paired_p(SLEEP, 3.0, "less") == pytest.approx(expected, rel=1e-9)
     assert expected == pytest.approx(0.00265, abs=1e-4)
 
 
-def test_tost_errs_in_at_most_5_percent_where_the_truth_lies_on_the_margin():
+def test_a_margin_is_wrongly_ruled_out_in_5_percent_where_the_truth_lies_on_it():
     draws = np.random.default_rng(5).normal(loc=2.0, size=(10_000, 5))
-    # Vectorized: p < .05 if and only if the 90 % interval lies inside the margin (tested beside it).
+    # Vectorized: p < .05 if and only if the 90 % interval lies below the margin (tested beside it).
     half = special.stdtrit(4, 0.95) * draws.std(axis=1, ddof=1) / math.sqrt(5)
-    called = (np.abs(draws.mean(axis=1)) + half) < 2.0
-    assert 0.035 < called.mean() < 0.06
-    assert [equivalence_p(d, 2.0) < 0.05 for d in draws[:200]] == called[:200].tolist()
+    called = draws.mean(axis=1) + half < 2.0
+    assert 0.044 < called.mean() < 0.056
+    assert [paired_p(d, 2.0, "less") < 0.05 for d in draws[:200]] == called[:200].tolist()
 
 
 def test_t_intervals_cover_in_94_percent_of_10000_draws_at_every_n_that_we_use():

@@ -64,10 +64,10 @@ def t_p(d):
     return 2 * special.stdtr(len(d) - 1, -abs(d.mean()) / (d.std(ddof=1) / math.sqrt(len(d))))
 
 
-def tost_p(d, margin):
-    """Return the p of two one-sided t-tests inside the margin."""
-    error = d.std(ddof=1) / math.sqrt(len(d))
-    return special.stdtr(len(d) - 1, -(margin - abs(d.mean())) / error)
+def short_p(gains, margin):
+    """Return the one-sided p of the t-test that the mean gain is below the margin."""
+    error = gains.std(ddof=1) / math.sqrt(len(gains))
+    return special.stdtr(len(gains) - 1, (gains.mean() - margin) / error)
 
 
 def sign_flip_p(gains):
@@ -91,13 +91,13 @@ def recompute(verdict, test, records):
         return figures, {"supports": supports, "opposes": opposes}
     p, supported = t_p(d), sign * d.mean() > 0
     sides = {"supports": p if supported else 1.0, "opposes": 1.0 if supported else p}
-    return figures, sides | {"ties": tost_p(d, test["margin"])}
+    return figures, sides | {"short": short_p(sign * d, test["margin"])}
 
 
 def printed(verdict, p_values):
     """Return the p that a verdict rests on, corrected for the claim's comparisons where one was enough."""
     if verdict["verdict"] == "not reproduced":
-        side = "opposes" if verdict["by_p"] else "ties"
+        side = "opposes" if verdict["by_p"] else "short"
     else:
         side = (
             "opposes"

@@ -45,6 +45,8 @@ def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
 def test_an_open_claim_says_how_many_seeds_would_decide_it():
     falls = row(verdict="inconclusive", needed_n=17)
     assert reason(falls).endswith("the margin is 0.01; about 17 seeds would show one of this size.")
+    worse = row(verdict="inconclusive", needed_n=17, estimate=0.02)
+    assert reason(worse).endswith("about 17 seeds would rule out one as large as the margin.")
     small = row(verdict="inconclusive", needed_n=17, estimate=-0.004)
     assert reason(small).endswith("about 17 seeds would show one as large as the margin.")
     on_the_end = row(verdict="inconclusive", needed_n=4306, test={"kind": "ratio", "range": [0, 1.1]})

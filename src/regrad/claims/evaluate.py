@@ -50,8 +50,8 @@ class Verdict:
         preset: Preset of the rows.
         device: Device of the rows.
         label: ``"at N parameters, T tokens"``, or empty.
-        p_holm: The deciding p after Holm's correction over the claims of one paper and study; None for a tie, which
-            takes no part in it.
+        p_holm: The deciding p after Holm's correction over the claims of one paper and study; None for a shortfall,
+            which takes no part in it.
         interval_holm: The interval at the level at which Holm's correction tested this claim.
         at: The look it was judged at.
         gates: The bases that must be trained networks, with what they reach.
@@ -115,9 +115,9 @@ def evaluate_all(claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: s
 def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts with p and interval after Holm's correction over the claims of one paper and study.
 
-    A family holds a p for each claim whose verdict rests on one or could have: not those of ties, proofs and claims
-    that were not tested. Claims that rest on one and the same comparison enter once. A verdict that rests on p and does
-    not hold after the correction becomes inconclusive, whichever it was.
+    A family holds a p for each claim whose verdict rests on one or could have: not those of shortfalls, proofs and
+    claims that were not tested. Claims that rest on one and the same comparison enter once. A verdict that rests on p
+    and does not hold after the correction becomes inconclusive, whichever it was.
 
     The interval beside it has the level 1 − α / (m − j + 1) of the claim's step j of m, and of the step that stopped
     the procedure for the claims after that: it lies beyond 0 exactly where the verdict stands (unless a second test of
@@ -161,7 +161,7 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
         why = f"{verdict.why}; after Holm's correction p = {number(p_holm)}{interval}, so it does not stand"
     elif verdict.verdict == INCONCLUSIVE and beyond_margin(verdict):
         why = verdict.why
-    else:  # a tie may decide what is inside the margin, and ties are not corrected
+    else:  # a shortfall may decide the others, and is not corrected
         return verdict
     needed = replace(outcome, needed_n=needed_after(verdict, error))
     outcomes = tuple(needed if one is outcome else one for one in verdict.outcomes)
@@ -169,9 +169,11 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
 
 
 def beyond_margin(verdict: Verdict) -> bool:
-    """Whether a difference was found that a tie cannot explain, so that a corrected p has to decide."""
+    """Whether a gain was found that is beyond the margin, so that a corrected p has to decide."""
     found, test = verdict.outcome, verdict.test
-    return isinstance(test, Paired | Trend) and found.estimate is not None and abs(found.estimate) > test.margin
+    if not isinstance(test, Paired | Trend) or found.estimate is None:
+        return False
+    return (-found.estimate if test.direction == "lower" else found.estimate) > test.margin
 
 
 def needed_after(verdict: Verdict, error: float) -> int | None:

@@ -36,7 +36,7 @@ class Versus(Measured):
 
 
 class Paired(Versus):
-    """Paired differences of one value a run; inside ±margin they are a tie.
+    """Paired differences of one value a run; below the margin they refute a claim.
 
     Attributes:
         direction: Where the claim says the treatment moves the metric.

@@ -18,8 +18,8 @@ from regrad.studies.catalogue import PAPERS
 
 MEANINGS = {
     REPRODUCED: "The interval lies beyond zero on the claim's side, and is no tie; for a cost, inside its range.",
-    NOT_REPRODUCED: "The interval lies on zero's other side, or inside the margin: an effect too small to matter.",
-    INCONCLUSIVE: "The interval allows both; the reason says what the runs could have seen.",
+    NOT_REPRODUCED: "A gain that would matter is ruled out: there is a loss, or an effect inside the margin.",
+    INCONCLUSIVE: "The interval holds no gain and one that matters; the reason says what the runs could have seen.",
     NOT_TESTED: "Its base is no trained network here, or this preset or machine is too small; the reason says which.",
     REFUTED: "A worked example, kept as a test, contradicts the claim; no run is needed.",
 }

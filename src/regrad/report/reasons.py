@@ -199,13 +199,15 @@ def judged(row: Plain) -> str:
 
 
 def needed(row: Plain) -> str:
-    """Return the forecast for an open claim, to two digits: what would show the difference found, or the margin."""
+    """Return the forecast for an open claim, to two digits: of seeds that would show what was found, or the margin."""
     two_digits = float(f"{row['needed_n']:.2g}")
     seeds = counted({**row, "n": f"{two_digits:,.0f}"})
     if row["test"]["kind"] not in ("paired", "rate"):
         return f"about {seeds} would decide"
-    large = abs(row["estimate"]) >= row["test"]["margin"]
-    return f"about {seeds} would show {'one of this size' if large else 'one as large as the margin'}"
+    found = bar(row)
+    at = found.at if found else 0.0  # in margins, turned for the claim
+    told = "show one of this size" if at >= 1 else f"{'show' if at >= 0 else 'rule out'} one as large as the margin"
+    return f"about {seeds} would {told}"
 
 
 def counted(row: Plain) -> str:
@@ -223,8 +225,10 @@ def refused(row: Plain, points: float) -> str:
         return f", but from {first} to {second} it goes the other way by more than the margin."
     if "the arm predicted best ends worse" in row["why"]:
         return ", but another arm than the one predicted ends best, by more than the margin."
-    if row["p"] is not None and not row["by_p"]:
+    if ": a tie" in row["why"]:
         return f": a tie, inside the margin of {row['test']['margin']:g}."
+    if "is ruled out" in row["why"]:
+        return f": a gain as large as the margin of {row['test']['margin']:g} is ruled out."
     return ", against the claim." if points <= 0 else ", but another part of the claim speaks against it."
 
 

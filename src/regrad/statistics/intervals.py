@@ -1,4 +1,4 @@
-"""Student-t intervals and tests of paired differences, Holm's correction, equivalence."""
+"""Student-t intervals and tests of paired differences, Holm's correction."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,7 +7,6 @@ from itertools import accumulate
 
 import numpy as np
 from scipy import special, stats
-from statsmodels.stats.weightstats import DescrStatsW
 
 # Below this share of the largest difference a standard deviation is rounding, not spread.
 ROUNDING = 1e-12
@@ -103,24 +102,6 @@ def paired_p(differences: Sequence[float] | np.ndarray, against: float = 0.0, al
         return 1.0
     wins = values.size if values.mean() > 0 else 0
     return float(stats.binomtest(wins, values.size, alternative=alternative).pvalue)
-
-
-def equivalence_p(differences: Sequence[float] | np.ndarray, margin: float) -> float:
-    """Return the p-value of two one-sided t-tests (TOST) that the mean lies strictly inside ±margin.
-
-    p < .05 if and only if the 90 % interval lies inside ±margin. One difference gives 1.
-
-    Raises:
-        ValueError: A margin that is not a positive finite number.
-    """
-    if not 0 < margin < math.inf:
-        raise ValueError(f"margin: {margin}; allowed: a positive finite number")
-    values = finite(differences)
-    if values.size == 1:
-        return 1.0
-    if spread(values) == 0:
-        return float(abs(values.mean()) >= margin)
-    return float(DescrStatsW(values).ttost_mean(-margin, margin)[0])
 
 
 def holm(p_values: Mapping[str, float | None]) -> dict[str, float | None]:

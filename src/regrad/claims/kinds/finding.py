@@ -2,15 +2,17 @@
 
 All k comparisons of a claim must hold (every treatment against every control, in every test):
 
-* *Not reproduced* by a tie: some comparison is equivalent to none within the margin, k · p < α.
-* *Not reproduced*: some comparison speaks against the claim, k · p < α. One of k is enough, so p is multiplied by k.
-* *Reproduced*: every comparison supports the claim, p < α, and none is a tie. The largest p decides; that all must
+* *Not reproduced* by a shortfall: of some comparison a gain as large as the margin is ruled out, k · p < α, be it by a
+  tie, a loss or something between. One of k is enough, so p is multiplied by k.
+* *Not reproduced*: some comparison speaks against the claim where there is no such p (ranks, a step of a ladder, the
+  ends of a range), k · p < α.
+* *Reproduced*: every comparison supports the claim, p < α, and none falls short. The largest p decides; that all must
   hold needs no correction (intersection–union).
 * Otherwise *inconclusive*.
 
 Support and opposition are the two sides of one two-sided test, so the claim's p, the smaller of both, errs as rarely
-as each: that p goes into the family's correction, whichever way the claim ends. A tie is another question, asked once
-at α, and stands whatever the family holds.
+as each: that p goes into the family's correction, whichever way the claim ends. A shortfall is another question, asked
+once at α, and stands whatever the family holds.
 """
 
 from collections.abc import Sequence
@@ -25,22 +27,25 @@ from regrad.claims.kinds.outcome import (
     figures,
     number,
 )
+from regrad.statistics.intervals import Interval
 from regrad.statistics.sequential import ALPHA
 
 REASONS = {
     "for": "the interval lies beyond 0 in the claimed direction",
     "against": "the interval lies beyond 0 against the claimed direction",
-    "tie": "a tie: equivalent within the margin fixed beforehand",
-    "open": "the interval allows either direction and more than a tie",
+    "short": "a gain as large as the margin is ruled out",
+    "open": "the interval holds 0 and a gain as large as the margin",
 }
+TIE = {"short": "a tie: equivalent within the margin fixed beforehand"}
+LOSS = {"short": REASONS["against"]}
 
 
 @dataclass(frozen=True)
 class Level:
-    """Thresholds of p: of a difference, either way, and of a tie."""
+    """Thresholds of p: of a difference, either way, and of a shortfall."""
 
     difference: float = ALPHA
-    tie: float = ALPHA
+    shortfall: float = ALPHA
 
 
 @dataclass(frozen=True)
@@ -51,19 +56,26 @@ class Finding:
         outcome: Its figures; verdict, p and reason are still open.
         supports: Two-sided p of a difference in the claimed direction; 1 where it points elsewhere.
         opposes: The same for the other direction.
-        ties: p of equivalence within the margin; 1 where it is not asked.
+        short: One-sided p of a gain below the margin; 1 where it is not asked.
         note: What the reason says besides the figures.
         exact: Whether nothing was estimated: both p are 0 or 1 and take part in no correction.
-        reasons: Words for "for", "against", "tie" and "open".
+        reasons: Words for "for", "against", "short" and "open".
     """
 
     outcome: Outcome
     supports: float = 1.0
     opposes: float = 1.0
-    ties: float = 1.0
+    short: float = 1.0
     note: str = ""
     exact: bool = False
     reasons: dict[str, str] = field(default_factory=lambda: REASONS)
+
+
+def in_words(reasons: dict[str, str], interval: Interval, margin: float) -> dict[str, str]:
+    """Return the reasons for gains with an interval, which says how they fall short."""
+    if interval.high < 0:
+        return reasons | LOSS
+    return reasons | TIE if interval.inside(-margin, margin) else reasons
 
 
 def two_sided(p: float, estimate: float) -> tuple[float, float]:
@@ -79,14 +91,14 @@ def conclude(findings: Sequence[Finding], level: Level, comparisons: int) -> Out
         level: Thresholds.
         comparisons: How many the whole claim has: what one refuting comparison is corrected for.
     """
-    opposing, tied = min(findings, key=lambda f: f.opposes), min(findings, key=lambda f: f.ties)
+    opposing, least = min(findings, key=lambda f: f.opposes), min(findings, key=lambda f: f.short)
     weakest = max(findings, key=lambda f: f.supports)
     against = min(1.0, comparisons * opposing.opposes)
-    if (p := comparisons * tied.ties) < level.tie:
-        return _outcome(tied, NOT_REPRODUCED, "tie", p, comparisons)
+    if (p := comparisons * least.short) < level.shortfall:
+        return _outcome(least, NOT_REPRODUCED, "short", p, comparisons)
     if against < level.difference:
         return _outcome(opposing, NOT_REPRODUCED, "against", against, comparisons)
-    if weakest.supports < level.difference and tied.ties >= level.tie:
+    if weakest.supports < level.difference and least.short >= level.shortfall:
         return _outcome(weakest, REPRODUCED, "for", weakest.supports)
     if weakest.supports <= against:
         return _outcome(weakest, INCONCLUSIVE, "open", weakest.supports)
@@ -101,7 +113,7 @@ def _outcome(finding: Finding, verdict: str, side: str, p: float, comparisons: i
         verdict=verdict,
         why=f"{outcome.comparison}: {figures(outcome)}{finding.note}{said}: {finding.reasons[side]}",
         p=None if finding.exact else p,
-        by_p=not finding.exact and side != "tie",
+        by_p=not finding.exact and side != "short",
         comparisons=comparisons,
         needed_n=outcome.needed_n if verdict == INCONCLUSIVE else None,
     )
@@ -110,9 +122,9 @@ def _outcome(finding: Finding, verdict: str, side: str, p: float, comparisons: i
 def deciding(outcomes: Sequence[Outcome]) -> Outcome:
     """Return the outcome that decides where all tests of a claim must hold.
 
-    A refutation decides first (a tie before another, since no correction can undo it; then the smaller p), then a test
-    that was not tested, then an inconclusive one: that with the largest p, since all must hold, or that which speaks
-    against the claim most clearly, whichever p is smaller.
+    A refutation decides first (a shortfall before another, since no correction can undo it; then the smaller p), then a
+    test that was not tested, then an inconclusive one: that with the largest p, since all must hold, or that which
+    speaks against the claim most clearly, whichever p is smaller.
     """
     worst = max(SEVERITY[outcome.verdict] for outcome in outcomes)
     found = [outcome for outcome in outcomes if SEVERITY[outcome.verdict] == worst]

@@ -1,12 +1,13 @@
 """From paired gains to p-values: the rule of the protocol in one place.
 
-*Finite gains.* The paired t-test asks whether the mean gain lies beyond 0, and two one-sided tests (TOST) whether it
-lies inside ±margin. A difference that is both significant and demonstrably smaller than the margin is a tie: the
-margin was fixed as what matters.
+*Finite gains.* The paired t-test asks whether the mean gain lies beyond 0, and a one-sided one whether it falls short
+of the margin, which was fixed as what matters: a gain that is significant and demonstrably smaller is none. Of the two
+one-sided tests of a tie this is the one that speaks against a claim; the other would only tell a tie from a loss. So
+given seeds enough every claim is decided, and a lower gain is never the weaker evidence against one.
 
 *A pair with an infinity.* A run that diverged or missed its target has no number, and gains have no mean. Then one
 test speaks for all pairs, the exact signed-rank test with infinite gains ordered. A seed at which both failed counts
-as 0, as do gains inside ±margin, which do not matter. It needs six pairs for 5 %, in either direction. No tie is
+as 0, as do gains inside ±margin, which do not matter. It needs six pairs for 5 %, in either direction. No shortfall is
 decided: what two failed runs would have reached is unknown. The interval then speaks of the finite pairs and decides
 nothing.
 
@@ -14,14 +15,14 @@ nothing.
 when all gains do. The two are not one scale: at five seeds a difference that a t-test shows is beyond what ranks can.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from regrad.claims.kinds.finding import REASONS, two_sided
+from regrad.claims.kinds.finding import REASONS, in_words, two_sided
 from regrad.claims.kinds.outcome import Outcome, bounded
-from regrad.statistics.intervals import Interval, equivalence_p, paired_interval, paired_p
+from regrad.statistics.intervals import Interval, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, fewest_pairs, rank_p
 from regrad.statistics.power import detectable_effect, needed_n
 from regrad.statistics.sequential import ALPHA
@@ -40,20 +41,22 @@ class Judgement:
     Attributes:
         supports: Two-sided p of a gain, 1 where gains point the other way.
         opposes: Two-sided p of a loss, likewise.
-        ties: p of TOST inside ±margin; 1 where it is not asked.
+        short: One-sided p of a gain below the margin; 1 where it is not asked.
         interval: Of the finite gains; None where there is none.
         detectable: Gain seen with 80 % power at this n and spread; None where undefined.
-        needed_n: Pairs for 80 % power to see the gain found, or the margin if that is larger.
+        needed_n: Pairs for 80 % power of a verdict (`pairs_needed`).
         note: Diverged runs in words; empty without any.
+        reasons: Words for what decides.
     """
 
     supports: float
     opposes: float
-    ties: float
+    short: float
     interval: Interval | None
     detectable: float | None
     needed_n: int | None
     note: str = ""
+    reasons: dict[str, str] = field(default_factory=lambda: BY_RANK)
 
 
 def judge(pairs: Pairs, margin: float) -> Judgement:
@@ -70,7 +73,7 @@ def judge(pairs: Pairs, margin: float) -> Judgement:
         return Judgement(
             supports=min(1.0, 2 * rank_p(gains, "greater")),
             opposes=min(1.0, 2 * rank_p(gains, "less")),
-            ties=1.0,
+            short=1.0,
             interval=interval,
             detectable=None,
             needed_n=few if (few := fewest_pairs(ALPHA)) > pairs.seeds else None,
@@ -80,10 +83,11 @@ def judge(pairs: Pairs, margin: float) -> Judgement:
     return Judgement(
         supports=supports,
         opposes=opposes,
-        ties=equivalence_p(pairs.finite, margin),
+        short=paired_p(pairs.finite, margin, "less"),
         interval=interval,
         detectable=bounded(detectable_effect(interval.n) * interval.deviation),
         needed_n=pairs_needed(interval, margin),
+        reasons=in_words(REASONS, interval, margin),
     )
 
 
@@ -102,10 +106,13 @@ def above_p(pairs: Pairs, margin: float) -> float:
 
 
 def pairs_needed(interval: Interval, margin: float) -> int | None:
-    """Return the pairs for 80 % power to see the gain found, or the margin if larger; more than there are."""
+    """Return the pairs for 80 % power of a verdict; more than there are.
+
+    It sees the gain found, or the margin if that is larger; of a loss, how far it falls short of the margin.
+    """
     if not interval.deviation > 0:  # one pair (nan) or equal differences: no spread to plan with
         return None
-    needed = needed_n(max(abs(interval.estimate), margin) / interval.deviation)
+    needed = needed_n(max(interval.estimate, margin, margin - interval.estimate) / interval.deviation)
     return None if needed is None else max(needed, interval.n + 1)
 
 

@@ -3,9 +3,9 @@
 For each seed, Kendall's τ between the prediction (higher is better) and how the arms ended; its mean over
 seeds has a Student-t interval. Seeds share one network and one argument, so they are not independent evidence
 about the order: the p-value is that of Kendall's exact test on the arms' mean ranks, k arms giving 2/k! at
-best. Reproduced: interval beyond 0, p < .05, and not a tie with chance. Not reproduced: the interval is
-beyond 0 on the other side, τ is inside ±margin, or the arm predicted best ends worse than another by more
-than ``top_margin``.
+best. Reproduced: interval beyond 0, p < .05, and no shortfall. Not reproduced: the interval is beyond 0 on the
+other side, a mean τ as large as the margin is ruled out, or the arm predicted best ends worse than another by
+more than ``top_margin``.
 """
 
 import math
@@ -19,13 +19,13 @@ from regrad.claims.kinds.judgement import beyond_p, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Prediction
-from regrad.statistics.intervals import equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.intervals import holm, paired_interval, paired_p
 from regrad.statistics.pairs import pair_gains
 
 WORDS = REASONS | {
     "for": "the observed order agrees with the predicted one",
     "against": "the observed order is against the predicted one",
-    "tie": "agreement no better than chance within the margin",
+    "short": "an agreement better than chance by the margin is ruled out",
     "open": "the agreement is not told apart from chance",
 }
 
@@ -55,7 +55,8 @@ def prediction(test: Prediction, rows: Rows) -> list[Finding]:
         opposes = loss_p
         reasons = WORDS | {"against": "the arm predicted best ends worse than another by more than the margin"}
     note = f" (predicted best is {test.ladder[top]}; nearest to ending better by more than the margin is {loser})"
-    return [Finding(outcome, supports, opposes, equivalence_p(taus, test.margin), note=note, reasons=reasons)]
+    short = paired_p(taus, test.margin, "less")
+    return [Finding(outcome, supports, opposes, short, note=note, reasons=reasons)]
 
 
 def agreement(scores: np.ndarray, goodness: np.ndarray) -> float:

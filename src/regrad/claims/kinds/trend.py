@@ -3,7 +3,7 @@
 The size is the change from the first to the last rung along the least-squares line of each seed, with a
 Student-t interval over seeds; Page's test asks for the order. Both must speak for the claim, and no rung may
 reverse it by more than the margin. A seed with a diverged run has no line: where there is one, Page's ranks, in
-which the diverged run is worst, speak alone for all seeds, and no tie is decided.
+which the diverged run is worst, speak alone for all seeds, and no shortfall is decided.
 """
 
 from dataclasses import dataclass, replace
@@ -11,18 +11,18 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from regrad.claims.kinds.finding import REASONS, Finding, two_sided
+from regrad.claims.kinds.finding import REASONS, Finding, in_words, two_sided
 from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Trend
-from regrad.statistics.intervals import Interval, equivalence_p, holm, paired_interval, paired_p
+from regrad.statistics.intervals import Interval, holm, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, pair_gains
 from regrad.statistics.power import detectable_effect
 
 WORDS = REASONS | {
     "for": "both the line and Page's ranks move in the claimed direction",
-    "tie": "a tie: the whole change is equivalent to none within the margin",
+    "short": "a change as large as the margin is ruled out",
     "open": "line and ranks do not agree on a direction",
 }
 RANKS = WORDS | {
@@ -50,7 +50,7 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     changes = line_change(rising[np.isfinite(rising).all(axis=1)])
     complete, reversal = changes.size == len(rising), worst_reversal(test, values)
     supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
-    reasons = WORDS if complete else RANKS
+    reasons = in_words(WORDS, paired_interval(changes), test.margin) if complete else RANKS
     least = None
     if test.monotone:
         step, least = least_kept(test, values)
@@ -81,8 +81,8 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
         )
     else:
         outcome = replace(outcome, ends=None)
-    ties = equivalence_p(changes, test.margin) if complete else 1.0
-    return [Finding(outcome, supports, opposes, ties, reasons=reasons)]
+    short = paired_p(changes, test.margin, "less") if complete else 1.0
+    return [Finding(outcome, supports, opposes, short, reasons=reasons)]
 
 
 def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:

@@ -6,8 +6,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from regrad.claims.kinds.finding import REASONS, Finding
-from regrad.claims.kinds.judgement import BY_RANK, judge, sized
+from regrad.claims.kinds.finding import Finding
+from regrad.claims.kinds.judgement import judge, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Paired, Rate, arms_of
@@ -57,9 +57,9 @@ def _compare_two(
         outcome,
         judgement.supports,
         judgement.opposes,
-        judgement.ties,
+        judgement.short,
         note=judgement.note,
-        reasons=BY_RANK if judgement.note else REASONS,
+        reasons=judgement.reasons,
     )
 
 
