@@ -42,7 +42,8 @@ def sides(p, estimate):
 def p_values(gains, margin):
     """Supports, opposes and short of gains [..., n], as ``judge`` has them."""
     supports, opposes = sides(stats.ttest_1samp(gains, 0, axis=-1).pvalue, gains.mean(axis=-1))
-    return supports, opposes, stats.ttest_1samp(gains, margin, axis=-1, alternative="less").pvalue
+    below = stats.ttest_1samp(gains, margin, axis=-1, alternative="less").pvalue
+    return supports, opposes, np.minimum(1.0, 2 * below)
 
 
 def verdicts(gains, margin, level=Level()):  # noqa: B008 (frozen)
@@ -78,7 +79,7 @@ def test_the_vectorised_tests_are_the_ledgers():
 def test_no_gain_is_seldom_called_one_and_one_of_the_margin_seldom_ruled_out(studies, several, margin):
     draws = np.random.default_rng(several).normal(size=(studies, several, 5))
     assert share(verdicts(draws, margin), "reproduced") <= allowed(studies, 0.025)
-    assert share(verdicts(draws + margin, margin), "not reproduced") <= allowed(studies)
+    assert share(verdicts(draws + margin, margin), "not reproduced") <= allowed(studies, 0.025)
 
 
 @pytest.mark.parametrize("studies", STUDIES)
@@ -93,7 +94,7 @@ def test_all_looks_together_err_no_more_often_than_one(studies, margin):
 
     draws = np.random.default_rng(6).normal(size=(studies, DESIGN.ns[-1]))
     assert share(stopped(draws), "reproduced") <= allowed(studies, 0.025)
-    assert share(stopped(draws + margin), "not reproduced") <= allowed(studies, 0.05)
+    assert share(stopped(draws + margin), "not reproduced") <= allowed(studies, 0.025)
 
 
 @pytest.mark.parametrize("studies", STUDIES)

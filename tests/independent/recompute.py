@@ -65,9 +65,9 @@ def t_p(d):
 
 
 def short_p(gains, margin):
-    """Return the one-sided p of the t-test that the mean gain is below the margin."""
+    """Return the p of the t-test that the mean gain is below the margin, twice the one-sided one."""
     error = gains.std(ddof=1) / math.sqrt(len(gains))
-    return special.stdtr(len(gains) - 1, (gains.mean() - margin) / error)
+    return min(1.0, 2 * special.stdtr(len(gains) - 1, (gains.mean() - margin) / error))
 
 
 def sign_flip_p(gains):

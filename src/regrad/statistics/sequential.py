@@ -10,8 +10,7 @@ The rule at look k, for one claim of a family of m:
 
 * *Superiority*, either way: stop where the claim's p < αₖ / m. Holm's first step tests at α / m, so a claim that
   stopped survives Holm's correction whatever the rest of its family turns out to be.
-* *Shortfall*: stop where the one-sided p of a gain below the margin, corrected for the claim's own comparisons, is
-  below αₖ.
+* *Shortfall*: stop where the interval of level 1 − αₖ, corrected for the claim's own comparisons, is below the margin.
 * *Futility*: stop where a verdict would need more than ``FUTILE`` seeds. It is not binding: the levels are those of a
   design without it, so running on would be no error.
 

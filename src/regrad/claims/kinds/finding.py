@@ -56,7 +56,7 @@ class Finding:
         outcome: Its figures; verdict, p and reason are still open.
         supports: Two-sided p of a difference in the claimed direction; 1 where it points elsewhere.
         opposes: The same for the other direction.
-        short: One-sided p of a gain below the margin; 1 where it is not asked.
+        short: p of a gain below the margin; 1 where it is not asked.
         note: What the reason says besides the figures.
         exact: Whether nothing was estimated: both p are 0 or 1 and take part in no correction.
         reasons: Words for "for", "against", "short" and "open".

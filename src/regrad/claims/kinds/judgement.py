@@ -1,9 +1,9 @@
 """From paired gains to p-values: the rule of the protocol in one place.
 
-*Finite gains.* The paired t-test asks whether the mean gain lies beyond 0, and a one-sided one whether it falls short
-of the margin, which was fixed as what matters: a gain that is significant and demonstrably smaller is none. Of the two
-one-sided tests of a tie this is the one that speaks against a claim; the other would only tell a tie from a loss. So
-given seeds enough every claim is decided, and a lower gain is never the weaker evidence against one.
+*Finite gains.* A paired t-test asks whether the interval of the mean gain lies beyond 0, and another whether it lies
+below the margin, which was fixed as what matters: a gain that is significant and demonstrably smaller is none. Of the
+two one-sided tests of a tie this is the one that speaks against a claim; the other would only tell a tie from a loss.
+So given seeds enough every claim is decided, and a lower gain is never the weaker evidence against one.
 
 *A pair with an infinity.* A run that diverged or missed its target has no number, and gains have no mean. Then one
 test speaks for all pairs, the exact signed-rank test with infinite gains ordered. A seed at which both failed counts
@@ -41,7 +41,7 @@ class Judgement:
     Attributes:
         supports: Two-sided p of a gain, 1 where gains point the other way.
         opposes: Two-sided p of a loss, likewise.
-        short: One-sided p of a gain below the margin; 1 where it is not asked.
+        short: p of a gain below the margin (`short_p`); 1 where it is not asked.
         interval: Of the finite gains; None where there is none.
         detectable: Gain seen with 80 % power at this n and spread; None where undefined.
         needed_n: Pairs for 80 % power of a verdict (`pairs_needed`).
@@ -83,12 +83,17 @@ def judge(pairs: Pairs, margin: float) -> Judgement:
     return Judgement(
         supports=supports,
         opposes=opposes,
-        short=paired_p(pairs.finite, margin, "less"),
+        short=short_p(pairs.finite, margin),
         interval=interval,
         detectable=bounded(detectable_effect(interval.n) * interval.deviation),
         needed_n=pairs_needed(interval, margin),
         reasons=in_words(REASONS, interval, margin),
     )
+
+
+def short_p(gains: np.ndarray, margin: float) -> float:
+    """Return the p of the t-test that gains are below the margin: below α where the interval of level 1 − α is."""
+    return min(1.0, 2 * paired_p(gains, margin, "less"))
 
 
 def beyond_p(pairs: Pairs, margin: float) -> float:

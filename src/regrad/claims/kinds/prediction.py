@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from regrad.claims.kinds.finding import REASONS, Finding, two_sided
-from regrad.claims.kinds.judgement import beyond_p, sized
+from regrad.claims.kinds.judgement import beyond_p, short_p, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Prediction
@@ -55,8 +55,7 @@ def prediction(test: Prediction, rows: Rows) -> list[Finding]:
         opposes = loss_p
         reasons = WORDS | {"against": "the arm predicted best ends worse than another by more than the margin"}
     note = f" (predicted best is {test.ladder[top]}; nearest to ending better by more than the margin is {loser})"
-    short = paired_p(taus, test.margin, "less")
-    return [Finding(outcome, supports, opposes, short, note=note, reasons=reasons)]
+    return [Finding(outcome, supports, opposes, short_p(taus, test.margin), note=note, reasons=reasons)]
 
 
 def agreement(scores: np.ndarray, goodness: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy import stats
 
 from regrad.claims.kinds.finding import REASONS, Finding, in_words, two_sided
-from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, sized
+from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, short_p, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Trend
@@ -81,7 +81,7 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
         )
     else:
         outcome = replace(outcome, ends=None)
-    short = paired_p(changes, test.margin, "less") if complete else 1.0
+    short = short_p(changes, test.margin) if complete else 1.0
     return [Finding(outcome, supports, opposes, short, reasons=reasons)]
 
 
