@@ -58,7 +58,7 @@ def record(spec: Spec) -> Record:
     x = [0.0, spec.steps / 2, float(spec.steps)]
     curves = {"validation_loss": Curve(x=x[:1], y=[UNTRAINED]) if lost else Curve(x=x, y=[UNTRAINED, last + 1, last])}
     measured = {part.name for part in spec.measures}
-    if "test" in measured:
+    if measured & {"test", "whole_test"}:
         curves["test_loss"] = Curve(x=x[-1:], y=[last])
         if spec.problem.name != "sized_language":
             curves["test_accuracy"] = Curve(x=x[-1:], y=[1 - last / 10])
