@@ -491,12 +491,13 @@ def test_holm_takes_back_a_verdict_that_only_stands_alone():
     assert together[0].outcomes == (together[0].outcome,)
 
 
-def test_families_are_one_paper_and_study_and_a_tie_does_not_rest_on_p():
+def test_families_are_one_paper_and_study_and_a_tie_is_corrected_for_its_own_comparisons_alone():
     tie = arm("new", [1.97, 1.971, 1.969, 1.97, 1.97]) + arm("old", [2.0] * 5)
     claims = [claim(PAIRED, name="T1"), claim(PAIRED, name="T2", study="y")]
     verdicts = evaluate_all(claims, {"x": tie, "y": tie}, preset="small", device="cpu")
     assert {v.verdict for v in verdicts} == {"not reproduced"}
-    assert all(v.p_holm is v.interval_holm is None for v in verdicts)
+    assert [v.p_holm for v in verdicts] == pytest.approx([v.outcome.p for v in verdicts])
+    assert all(v.interval_holm == pytest.approx((v.outcome.low, v.outcome.high)) for v in verdicts)
     assert adjust(verdicts) == verdicts
 
 

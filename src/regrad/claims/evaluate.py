@@ -50,9 +50,9 @@ class Verdict:
         preset: Preset of the rows.
         device: Device of the rows.
         label: ``"at N parameters, T tokens"``, or empty.
-        p_holm: The deciding p after Holm's correction over the claims of one paper and study; None for a shortfall,
-            which takes no part in it.
-        interval_holm: The interval at the level at which Holm's correction tested this claim.
+        p_holm: The deciding p on the scale of 5 %, corrected for looks and the claim's own comparisons, and but for a
+            shortfall by Holm over the claims of one paper and study.
+        interval_holm: The interval at the level at which this claim was tested.
         at: The look it was judged at.
         gates: The bases that must be trained networks, with what they reach.
     """
@@ -126,16 +126,16 @@ def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """
     families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for v in verdicts:
-        if (p := repeated(v)) is not None:
+        if v.outcome.by_p and (p := repeated(v)) is not None:
             family = families[v.claim.paper, v.claim.study]
             family[comparison(v)] = min(p, family.get(comparison(v), 1.0))
-    return [_correct(v, families[v.claim.paper, v.claim.study]) for v in verdicts]
+    return [_correct(v, families[v.claim.paper, v.claim.study] if v.outcome.by_p else {}) for v in verdicts]
 
 
 def repeated(verdict: Verdict) -> float | None:
-    """Return a verdict's p as it enters its family, at 5 % whatever the look's level; None where it does not."""
+    """Return a verdict's p at 5 % whatever the look's level; None where there is none."""
     p = verdict.outcome.p
-    return min(1.0, p * ALPHA / verdict.at.alpha) if verdict.outcome.by_p and p is not None else None
+    return None if p is None else min(1.0, p * ALPHA / verdict.at.alpha)
 
 
 def comparison(verdict: Verdict) -> str:

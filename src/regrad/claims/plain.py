@@ -21,7 +21,7 @@ def as_rows(verdicts: Sequence[Verdict]) -> list[Plain]:
 
 
 def estimate_text(row: Mapping[str, Any]) -> str:
-    """Return estimate, intervals (95 %, Holm's where a verdict rests on it) and unit of a row, in ASCII, or a dash."""
+    """Return estimate, intervals (95 %, and corrected where there is a p) and unit of a row, in ASCII, or a dash."""
     if row["estimate"] is None:
         return "-"
     intervals = [row["interval"], row.get("interval_holm")]

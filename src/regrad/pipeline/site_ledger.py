@@ -35,7 +35,7 @@ def colours(verdicts: Mapping[str, str]) -> dict[str, str]:
 
 
 def p_text(value: float | None) -> str:
-    """Return p after Holm's correction; nothing where nothing was tested."""
+    """Return the corrected p; nothing where nothing was tested."""
     return "" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 

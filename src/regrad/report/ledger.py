@@ -15,19 +15,19 @@ ORDINALS = ("first", "second", "third")
 
 
 def to_latex(rows: Sequence[Mapping[str, Any]]) -> str:
-    r"""Return a ``longtable``: claim, verdict, estimate with 95 % and Holm intervals, n, p; below, sentence and why.
+    r"""Return a ``longtable``: claim, verdict, estimate, 95 % and corrected interval, n, p; below, sentence and why.
 
     Args:
         rows: Rows of ``as_rows``, or the ``claims`` of ``results/claims.json``.
     """
-    head = ["Claim", "Verdict", r"Estimate [95\,\%] [Holm]", "$n$", "$p$ (Holm)"]
+    head = ["Claim", "Verdict", r"Estimate [95\,\%] [corrected]", "$n$", "$p$"]
     columns = "l" + text_column(0.22) + text_column(0.46) + "rr"
     return longtable(columns, head, [_latex_cells(row) for row in rows])
 
 
 def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the README's table: claim, sentence, verdict, estimate with intervals, n, p after Holm."""
-    head = ["claim", "says", "verdict", "estimate [95 % interval] [after Holm]", "n", "p (Holm)", "preset, device"]
+    """Return the README's table: claim, sentence, verdict, estimate with intervals, n, corrected p."""
+    head = ["claim", "says", "verdict", "estimate [95 % interval] [corrected]", "n", "p", "preset, device"]
     lines = [head, ["---"] * len(head)] + [_markdown_cells(row) for row in rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
