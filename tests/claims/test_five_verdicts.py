@@ -68,7 +68,7 @@ CASES = {
     "the effect the other way": (study(1.0, 0.05), "not reproduced", "against the claimed direction"),
     "a null, well measured": (study(0.0, 0.01), "not reproduced", "tie"),
     "a significant tie inside the margin": (study(-0.03, 0.001), "not reproduced", "tie"),
-    "too few seeds for the spread": (study(-0.5, 1.0), "inconclusive", "holds 0 and a gain as large"),
+    "too few seeds for the spread": (study(-0.5, 1.0), "inconclusive", "neither 0 nor a gain as large"),
     "an arm that always diverges": (study(-1.0, 0.05, lost=6), "not reproduced", "treatment alone at 6 seeds"),
     "one good arm that diverges once": (study(-1.0, 0.05, lost=1), "inconclusive", "treatment alone at 1 seeds"),
 }

@@ -34,7 +34,7 @@ REASONS = {
     "for": "the interval lies beyond 0 in the claimed direction",
     "against": "the interval lies beyond 0 against the claimed direction",
     "short": "a gain as large as the margin is ruled out",
-    "open": "the interval holds 0 and a gain as large as the margin",
+    "open": "neither 0 nor a gain as large as the margin is ruled out",
 }
 TIE = {"short": "a tie: equivalent within the margin fixed beforehand"}
 LOSS = {"short": REASONS["against"]}
