@@ -98,19 +98,20 @@ def test_all_looks_together_err_no_more_often_than_one(studies, margin):
 
 
 @pytest.mark.parametrize("studies", STUDIES)
-@pytest.mark.parametrize("spread", [0.2, 0.6, 1.0, 2.0])
-def test_a_family_seldom_holds_a_false_difference_although_shortfalls_leave_it(studies, spread):
+@pytest.mark.parametrize("spread", [0.2, 0.6, 1.1, 2.0])
+@pytest.mark.parametrize(("family", "seeds"), [(8, 5), (16, 20)])
+def test_a_family_seldom_holds_a_false_gain_although_shortfalls_stand(studies, spread, family, seeds):
     claims = [
         claim({"kind": "paired", "metric": f"m{k}", "margin": 1.0, "treatment": ["new"], "control": ["old"]}, f"T{k}")
-        for k in range(8)
+        for k in range(family)
     ]
-    found = np.stack(p_values(spread * np.random.default_rng(7).normal(size=(studies, 8, 5)), 1.0), axis=-1)
+    found = np.stack(p_values(spread * np.random.default_rng(7).normal(size=(studies, family, seeds)), 1.0), axis=-1)
     wrong = 0
     for study in found.tolist():
         outcomes = [conclude([Finding(Outcome("inconclusive", ""), *p)], Level(), 1) for p in study]
         made = [Verdict(c, o.verdict, o, (o,), o.why, "small", "cpu") for c, o in zip(claims, outcomes, strict=True)]
         wrong += any(v.verdict == "reproduced" for v in made) and any(v.verdict == "reproduced" for v in adjust(made))
-    assert wrong / studies <= allowed(studies)
+    assert wrong / studies <= allowed(studies, 0.025)
 
 
 @pytest.mark.parametrize("studies", STUDIES)

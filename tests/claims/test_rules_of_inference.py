@@ -66,10 +66,10 @@ def test_several_tests_of_a_claim_are_as_many_comparisons():
 
 
 def test_the_rank_test_obeys_holm_as_every_p_does():
-    # Six losses of six, p = 2/64, in a family of two.
-    rows = [row for m in ("a", "b") for row in arm("new", [None] * 6, m) + arm("old", [1.0] * 6, m)]
+    # Six gains of six, p = 2/64, in a family of two.
+    rows = [row for m in ("a", "b") for row in arm("new", [1.0] * 6, m) + arm("old", [None] * 6, m)]
     claims = [claim(PAIRED | {"metric": m}, name=m) for m in ("a", "b")]
-    assert evaluate(claims[0], rows, **ABOUT).verdict == "not reproduced"
+    assert evaluate(claims[0], rows, **ABOUT).verdict == "reproduced"
     both = evaluate_all(claims, {"x": rows}, **ABOUT)
     assert [(v.verdict, v.p_holm) for v in both] == [("inconclusive", 4 / 64)] * 2
 
@@ -96,12 +96,12 @@ def test_a_comparison_that_two_claims_rest_on_is_in_the_family_once():
 
 
 @pytest.mark.parametrize("loss", [0.0, 1.0])
-def test_what_falls_short_takes_no_part_in_the_family(loss):
+def test_what_falls_short_stays_in_the_family_as_a_claim_that_nothing_supports(loss):
     short = arm("new", [loss + by for by in (0.001, -0.001, 0.0, 0.001, 0.0)], "b") + arm("old", [0.0] * 5, "b")
     rows = {"x": against(1, gain=-1.0) + arm("old", [0.0] * 5) + short}
     found = evaluate_all([claim(PAIRED, name="A"), claim(PAIRED | {"metric": "b"}, name="B")], rows, **ABOUT)
-    assert found[0].p_holm == found[0].outcome.p
-    assert found[1].p_holm == pytest.approx(found[1].outcome.p)
+    assert found[0].p_holm == pytest.approx(2 * found[0].outcome.p)
+    assert (found[1].verdict, found[1].p_holm) == ("not reproduced", pytest.approx(found[1].outcome.p))
 
 
 def test_the_interval_after_holm_agrees_with_the_verdict():
@@ -142,6 +142,24 @@ def test_more_evidence_in_one_direction_never_weakens_a_verdict_where_a_run_fail
     before, after = judge(pairs_of(gains), 0.1), judge(pairs_of(better), 0.1)
     assert after.supports <= before.supports
     assert after.opposes >= before.opposes
+
+
+@pytest.mark.parametrize("failed", [1, 3])
+def test_a_run_that_diverges_does_not_take_back_that_a_claim_was_not_reproduced(failed):
+    lost = [1.03 + 0.001 * (s % 3) for s in range(10)]
+    for values in (lost, [None] * failed + lost[failed:]):
+        assert evaluate(claim(PAIRED), arm("new", values) + arm("old", [1.0] * 10), **ABOUT).verdict == "not reproduced"
+
+
+def test_a_word_for_a_shortfall_holds_at_the_level_of_the_look_and_its_comparisons():
+    spread = 0.08 * np.array([0.1, -1.0, 1.2, -0.6, 0.4, -0.1])
+    rows = arm("new", list(0.08 + spread)) + arm("old0", [0.0] * 6)
+    rows += [row for k in range(1, 8) for row in arm(f"old{k}", [0.0] * 6)]
+    alone, among = (
+        evaluate(claim(PAIRED | {"control": [f"old{k}" for k in range(several)]}), rows, **ABOUT) for several in (1, 8)
+    )
+    assert "beyond 0 against" in alone.why
+    assert "a gain as large as the margin is ruled out" in among.why
 
 
 @pytest.mark.parametrize(

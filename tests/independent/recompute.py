@@ -87,8 +87,9 @@ def recompute(verdict, test, records):
     if len(finite) < len(d):
         gains = sign * np.nan_to_num(d, nan=0.0, posinf=math.inf, neginf=-math.inf)
         gains[np.abs(gains) <= test["margin"]] = 0.0
-        supports, opposes = (min(1.0, 2 * sign_flip_p(side)) for side in (gains, -gains))
-        return figures, {"supports": supports, "opposes": opposes}
+        lacks = test["margin"] - sign * np.nan_to_num(d, nan=sign * math.inf, posinf=math.inf, neginf=-math.inf)
+        supports, opposes, short = (min(1.0, 2 * sign_flip_p(side)) for side in (gains, -gains, lacks))
+        return figures, {"supports": supports, "opposes": opposes, "short": short}
     p, supported = t_p(d), sign * d.mean() > 0
     sides = {"supports": p if supported else 1.0, "opposes": 1.0 if supported else p}
     return figures, sides | {"short": short_p(sign * d, test["margin"])}

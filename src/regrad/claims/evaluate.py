@@ -14,7 +14,7 @@ from regrad.claims.gates import Gate, gates
 from regrad.claims.kinds.finding import Level, conclude, deciding
 from regrad.claims.kinds.outcome import INCONCLUSIVE, NOT_REPRODUCED, REPRODUCED, Outcome, alike, bounded, number
 from regrad.claims.kinds.rows import Rows
-from regrad.claims.schema import AnyTest, Claim, Paired, Trend
+from regrad.claims.schema import AnyTest, Claim, Paired, Ratio, Trend
 from regrad.presets import PRESETS
 from regrad.results import canonical, suggestion
 from regrad.statistics.intervals import holm, holm_levels
@@ -53,6 +53,7 @@ class Verdict:
         p_holm: The deciding p on the scale of 5 %, corrected for looks and the claim's own comparisons, and but for a
             shortfall by Holm over the claims of one paper and study.
         interval_holm: The interval at the level at which this claim was tested.
+        comparisons: How many the claim has, of which one that falls short refutes it.
         at: The look it was judged at.
         gates: The bases that must be trained networks, with what they reach.
     """
@@ -67,6 +68,7 @@ class Verdict:
     label: str = ""
     p_holm: float | None = None
     interval_holm: tuple[float | None, float | None] | None = None
+    comparisons: int = 1
     at: At = field(default_factory=At)
     gates: tuple[Gate, ...] = ()
 
@@ -97,7 +99,8 @@ def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, at: At | Non
     outcomes = tuple(one if isinstance(one, Outcome) else conclude(one, at.level, comparisons) for one in found)
     outcome = deciding(outcomes)
     found_gates = gates(claim, rows, preset)
-    return Verdict(claim, outcome.verdict, outcome, outcomes, outcome.why, preset, device, at=at, gates=found_gates)
+    verdict = Verdict(claim, outcome.verdict, outcome, outcomes, outcome.why, preset, device, at=at, gates=found_gates)
+    return replace(verdict, comparisons=comparisons)
 
 
 def evaluate_all(claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: str, device: str) -> list[Verdict]:
@@ -115,20 +118,22 @@ def evaluate_all(claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: s
 def adjust(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Return the verdicts with p and interval after Holm's correction over the claims of one paper and study.
 
-    A family holds a p for each claim whose verdict rests on one or could have: not those of shortfalls, proofs and
-    claims that were not tested. Claims that rest on one and the same comparison enter once. A verdict that rests on p
-    and does not hold after the correction becomes inconclusive, whichever it was.
+    A family holds a p for each claim whose verdict rests on one or could have: not those of proofs and claims that were
+    not tested. A claim that falls short enters with p = 1, as one that nothing supports: left out, the others would be
+    asked for less. Claims that rest on one and the same comparison enter once. A verdict that rests on p and does not
+    hold after the correction becomes inconclusive, whichever it was; a shortfall stands.
 
     The interval beside it has the level 1 − α / (m − j + 1) of the claim's step j of m, and of the step that stopped
     the procedure for the claims after that: it lies beyond 0 exactly where the verdict stands (unless a second test of
     the kind, such as Page's, is what failed). It is no simultaneous interval for the claims that were rejected before
-    it; Bonferroni's, all at 1 − α / m, would be, but would not agree with the verdicts.
+    it; Bonferroni's, all at 1 − α / m, would be, but would not agree with the verdicts. That of a shortfall has the
+    level at which it was shown, and that of an open claim is no narrower: it holds a gain as large as the margin.
     """
     families: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for v in verdicts:
-        if v.outcome.by_p and (p := repeated(v)) is not None:
+        if (p := repeated(v)) is not None:
             family = families[v.claim.paper, v.claim.study]
-            family[comparison(v)] = min(p, family.get(comparison(v), 1.0))
+            family[comparison(v)] = min(p if v.outcome.by_p else 1.0, family.get(comparison(v), 1.0))
     return [_correct(v, families[v.claim.paper, v.claim.study] if v.outcome.by_p else {}) for v in verdicts]
 
 
@@ -152,7 +157,9 @@ def _correct(verdict: Verdict, family: Mapping[str, float]) -> Verdict:
     own = dict(family) | {name: p}  # of claims on one comparison each enters with its own p
     p_holm = holm(own)[name]
     error = holm_levels(own)[name] * verdict.at.alpha / ALPHA / outcome.comparisons
-    low, high = outcome.ends(1 - error) if outcome.ends else (math.nan, math.nan)
+    falls = verdict.verdict == INCONCLUSIVE and not isinstance(verdict.test, Ratio)
+    level = 1 - (min(error, verdict.at.alpha / verdict.comparisons) if falls else error)
+    low, high = outcome.ends(level) if outcome.ends else (math.nan, math.nan)
     ends = (bounded(low), bounded(high)) if outcome.ends else None
     verdict = replace(verdict, p_holm=p_holm, interval_holm=ends)
     taken_back = verdict.verdict in (REPRODUCED, NOT_REPRODUCED) and p_holm is not None and p_holm >= ALPHA

@@ -40,17 +40,22 @@ def deciding(row: Plain) -> tuple[Sequence[float | None], bool]:
     It is where the claim is open and would not be if it were alone; the interval is empty where there is none.
     """
     own = row["interval"] or ()
-    if row["verdict"] != INCONCLUSIVE or row["test"]["kind"] == "ratio" or not clear(own):
+    if row["verdict"] != INCONCLUSIVE or row["test"]["kind"] == "ratio" or not clear(own, row["test"]):
         return own, False
     corrected = row.get("interval_holm") or ()  # parts of a claim have none
-    return (corrected, True) if corrected and not clear(corrected) else (own, False)
+    return (corrected, True) if corrected and not clear(corrected, row["test"]) else (own, False)
 
 
-def clear(interval: Sequence[float | None]) -> bool:
-    """Return whether an interval leaves zero out."""
-    return len(interval) == 2 and any(
-        end is not None and sign * end > 0 for end, sign in zip(interval, (1, -1), strict=True)
+def clear(interval: Sequence[float | None], test: Plain) -> bool:
+    """Return whether an interval leaves out zero, or a gain as large as the margin."""
+    if len(interval) != 2:
+        return False
+    low, high = (
+        math.copysign(math.inf, side) if end is None else end for end, side in zip(interval, (-1, 1), strict=True)
     )
+    if test.get("direction") == "lower":
+        low, high = -high, -low
+    return low > 0 or high < test["margin"]
 
 
 def bar(row: Plain) -> Bar | None:

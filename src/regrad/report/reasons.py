@@ -204,6 +204,8 @@ def needed(row: Plain) -> str:
     seeds = counted({**row, "n": f"{two_digits:,.0f}"})
     if row["test"]["kind"] not in ("paired", "rate"):
         return f"about {seeds} would decide"
+    if missed(row):
+        return f"ranks need at least {seeds}"
     found = bar(row)
     at = found.at if found else 0.0  # in margins, turned for the claim
     told = "show one of this size" if at >= 1 else f"{'show' if at >= 0 else 'rule out'} one as large as the margin"

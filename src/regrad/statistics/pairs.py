@@ -32,8 +32,12 @@ class Pairs:
     @property
     def gains(self) -> np.ndarray:
         """All gains [seeds], ±inf where one run diverged, 0 where both did: at that seed neither was better."""
+        return self.gains_with(0.0)
+
+    def gains_with(self, both: float) -> np.ndarray:
+        """Return all gains [seeds] with another gain where both runs diverged."""
         infinite = [math.inf] * self.favourable + [-math.inf] * self.unfavourable
-        return np.concatenate([self.finite, infinite, [0.0] * self.both])
+        return np.concatenate([self.finite, infinite, [both] * self.both])
 
 
 def pair_gains(

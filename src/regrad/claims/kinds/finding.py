@@ -12,10 +12,10 @@ All k comparisons of a claim must hold (every treatment against every control, i
 
 Support and opposition are the two sides of one two-sided test, so the claim's p, the smaller of both, errs as rarely
 as each: that p goes into the family's correction, whichever way the claim ends. A shortfall is another question, asked
-once at α, and stands whatever the family holds.
+once at α, and stands whatever the family holds; the family keeps the claim, as one that nothing supports.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from regrad.claims.kinds.outcome import (
@@ -27,17 +27,18 @@ from regrad.claims.kinds.outcome import (
     figures,
     number,
 )
-from regrad.statistics.intervals import Interval
 from regrad.statistics.sequential import ALPHA
 
 REASONS = {
     "for": "the interval lies beyond 0 in the claimed direction",
     "against": "the interval lies beyond 0 against the claimed direction",
     "short": "a gain as large as the margin is ruled out",
+    "tie": "a tie: equivalent within the margin fixed beforehand",
+    "loss": "the interval lies beyond 0 against the claimed direction",
+    "small": "a gain is shown, but not that it is as large as the margin",
     "open": "neither 0 nor a gain as large as the margin is ruled out",
 }
-TIE = {"short": "a tie: equivalent within the margin fixed beforehand"}
-LOSS = {"short": REASONS["against"]}
+FALLS = ("short", "tie", "loss")
 
 
 @dataclass(frozen=True)
@@ -57,25 +58,20 @@ class Finding:
         supports: Two-sided p of a difference in the claimed direction; 1 where it points elsewhere.
         opposes: The same for the other direction.
         short: p of a gain below the margin; 1 where it is not asked.
+        falls: What a shortfall is at a level of confidence: "short", "tie" or "loss".
         note: What the reason says besides the figures.
         exact: Whether nothing was estimated: both p are 0 or 1 and take part in no correction.
-        reasons: Words for "for", "against", "short" and "open".
+        reasons: Words for what decides, or does not.
     """
 
     outcome: Outcome
     supports: float = 1.0
     opposes: float = 1.0
     short: float = 1.0
+    falls: Callable[[float], str] = lambda _: "short"
     note: str = ""
     exact: bool = False
     reasons: dict[str, str] = field(default_factory=lambda: REASONS)
-
-
-def in_words(reasons: dict[str, str], interval: Interval, margin: float) -> dict[str, str]:
-    """Return the reasons for gains with an interval, which says how they fall short."""
-    if interval.high < 0:
-        return reasons | LOSS
-    return reasons | TIE if interval.inside(-margin, margin) else reasons
 
 
 def two_sided(p: float, estimate: float) -> tuple[float, float]:
@@ -92,28 +88,31 @@ def conclude(findings: Sequence[Finding], level: Level, comparisons: int) -> Out
         comparisons: How many the whole claim has: what one refuting comparison is corrected for.
     """
     opposing, least = min(findings, key=lambda f: f.opposes), min(findings, key=lambda f: f.short)
-    weakest = max(findings, key=lambda f: f.supports)
+    weakest = max(findings, key=lambda f: (f.supports, -f.short))  # of those that nothing supports the least supported
     against = min(1.0, comparisons * opposing.opposes)
     if (p := comparisons * least.short) < level.shortfall:
-        return _outcome(least, NOT_REPRODUCED, "short", p, comparisons)
+        falls = least.falls(1 - level.shortfall / comparisons)
+        return replace(_outcome(least, NOT_REPRODUCED, falls, p, comparisons), by_p=False)
     if against < level.difference:
         return _outcome(opposing, NOT_REPRODUCED, "against", against, comparisons)
     if weakest.supports < level.difference and least.short >= level.shortfall:
         return _outcome(weakest, REPRODUCED, "for", weakest.supports)
     if weakest.supports <= against:
-        return _outcome(weakest, INCONCLUSIVE, "open", weakest.supports)
+        small = "small" if weakest.supports < level.difference else "open"
+        return _outcome(weakest, INCONCLUSIVE, small, weakest.supports)
     return _outcome(opposing, INCONCLUSIVE, "open", against, comparisons)
 
 
 def _outcome(finding: Finding, verdict: str, side: str, p: float, comparisons: int = 1) -> Outcome:
     outcome, counted = finding.outcome, "" if comparisons == 1 else f" times {comparisons} comparisons"
-    said = "" if finding.exact else f", p = {number(p / comparisons)}{counted}"
+    of = " (of a gain of the margin)" if side in FALLS else ""
+    said = "" if finding.exact else f", p = {number(p / comparisons)}{counted}{of}"
     return replace(
         outcome,
         verdict=verdict,
         why=f"{outcome.comparison}: {figures(outcome)}{finding.note}{said}: {finding.reasons[side]}",
         p=None if finding.exact else p,
-        by_p=not finding.exact and side != "short",
+        by_p=not finding.exact,
         comparisons=comparisons,
         needed_n=outcome.needed_n if verdict == INCONCLUSIVE else None,
     )

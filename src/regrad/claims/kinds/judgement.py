@@ -7,20 +7,21 @@ So given seeds enough every claim is decided, and a lower gain is never the weak
 
 *A pair with an infinity.* A run that diverged or missed its target has no number, and gains have no mean. Then one
 test speaks for all pairs, the exact signed-rank test with infinite gains ordered. A seed at which both failed counts
-as 0, as do gains inside ±margin, which do not matter. It needs six pairs for 5 %, in either direction. No shortfall is
-decided: what two failed runs would have reached is unknown. The interval then speaks of the finite pairs and decides
+as 0, and speaks against no gain either where a shortfall is asked for; gains inside ±margin, which do not matter, count
+as 0 as well. It needs six pairs for 5 %, in either direction. The interval then speaks of the finite pairs and decides
 nothing.
 
 *More evidence.* The signed-rank p only falls when a gain moves in its direction, to infinity or not, and the t-test's
 when all gains do. The two are not one scale: at five seeds a difference that a t-test shows is beyond what ranks can.
 """
 
+import math
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
 
-from regrad.claims.kinds.finding import REASONS, in_words, two_sided
+from regrad.claims.kinds.finding import REASONS, two_sided
 from regrad.claims.kinds.outcome import Outcome, bounded
 from regrad.statistics.intervals import Interval, paired_interval, paired_p
 from regrad.statistics.pairs import Pairs, fewest_pairs, rank_p
@@ -30,8 +31,10 @@ from regrad.statistics.sequential import ALPHA
 BY_RANK = REASONS | {
     "for": "by ranks, gains lie beyond 0 in the claimed direction",
     "against": "by ranks, gains lie beyond 0 against the claimed direction",
+    "short": "by ranks, a gain as large as the margin is ruled out",
     "open": "by ranks, gains lie on neither side of 0",
 }
+EQUAL = REASONS | {"open": "equal differences, and too few seeds for the sign test"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,7 @@ class Judgement:
     Attributes:
         supports: Two-sided p of a gain, 1 where gains point the other way.
         opposes: Two-sided p of a loss, likewise.
-        short: p of a gain below the margin (`short_p`); 1 where it is not asked.
+        short: p of a gain below the margin.
         interval: Of the finite gains; None where there is none.
         detectable: Gain seen with 80 % power at this n and spread; None where undefined.
         needed_n: Pairs for 80 % power of a verdict (`pairs_needed`).
@@ -73,7 +76,7 @@ def judge(pairs: Pairs, margin: float) -> Judgement:
         return Judgement(
             supports=min(1.0, 2 * rank_p(gains, "greater")),
             opposes=min(1.0, 2 * rank_p(gains, "less")),
-            short=1.0,
+            short=min(1.0, 2 * rank_p(pairs.gains_with(math.inf), "less", margin)),
             interval=interval,
             detectable=None,
             needed_n=few if (few := fewest_pairs(ALPHA)) > pairs.seeds else None,
@@ -87,13 +90,21 @@ def judge(pairs: Pairs, margin: float) -> Judgement:
         interval=interval,
         detectable=bounded(detectable_effect(interval.n) * interval.deviation),
         needed_n=pairs_needed(interval, margin),
-        reasons=in_words(REASONS, interval, margin),
+        reasons=REASONS if interval.deviation else EQUAL,
     )
 
 
 def short_p(gains: np.ndarray, margin: float) -> float:
     """Return the p of the t-test that gains are below the margin: below α where the interval of level 1 − α is."""
     return min(1.0, 2 * paired_p(gains, margin, "less"))
+
+
+def falls(gains: np.ndarray, margin: float, level: float) -> str:
+    """Return what a shortfall is by the interval of a level: a "loss", a "tie", or "short" of the margin alone."""
+    interval = paired_interval(gains, level)
+    if interval.high < 0:
+        return "loss"
+    return "tie" if interval.inside(-margin, margin) else "short"
 
 
 def beyond_p(pairs: Pairs, margin: float) -> float:
@@ -111,9 +122,9 @@ def above_p(pairs: Pairs, margin: float) -> float:
 
 
 def pairs_needed(interval: Interval, margin: float) -> int | None:
-    """Return the pairs for 80 % power of a verdict; more than there are.
+    """Return the pairs for 80 % power to see the gain found, or the margin if that is larger; more than there are.
 
-    It sees the gain found, or the margin if that is larger; of a loss, how far it falls short of the margin.
+    Of a loss: to rule out the margin. For a gain between 0 and the margin this is the least that could decide.
     """
     if not interval.deviation > 0:  # one pair (nan) or equal differences: no spread to plan with
         return None

@@ -3,9 +3,9 @@
 For each seed, Kendall's τ between the prediction (higher is better) and how the arms ended; its mean over
 seeds has a Student-t interval. Seeds share one network and one argument, so they are not independent evidence
 about the order: the p-value is that of Kendall's exact test on the arms' mean ranks, k arms giving 2/k! at
-best. Reproduced: interval beyond 0, p < .05, and no shortfall. Not reproduced: the interval is beyond 0 on the
-other side, a mean τ as large as the margin is ruled out, or the arm predicted best ends worse than another by
-more than ``top_margin``.
+best. That an agreement falls short of the margin is said of this network alone, over its seeds. Reproduced: interval
+beyond 0, p < .05, and no shortfall. Not reproduced: the interval is beyond 0 on the other side, a mean τ as large as
+the margin is ruled out, or the arm predicted best ends worse than another by more than ``top_margin``.
 """
 
 import math

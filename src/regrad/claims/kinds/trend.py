@@ -7,12 +7,13 @@ which the diverged run is worst, speak alone for all seeds, and no shortfall is 
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy import stats
 
-from regrad.claims.kinds.finding import REASONS, Finding, in_words, two_sided
-from regrad.claims.kinds.judgement import above_p, beyond_p, pairs_needed, short_p, sized
+from regrad.claims.kinds.finding import REASONS, Finding, two_sided
+from regrad.claims.kinds.judgement import above_p, beyond_p, falls, pairs_needed, short_p, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome, bounded
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Trend
@@ -50,7 +51,7 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
     changes = line_change(rising[np.isfinite(rising).all(axis=1)])
     complete, reversal = changes.size == len(rising), worst_reversal(test, values)
     supports, opposes = line_p(rising, changes) if complete else ranks_p(rising)
-    reasons = in_words(WORDS, paired_interval(changes), test.margin) if complete else RANKS
+    reasons = WORDS if complete else RANKS
     least = None
     if test.monotone:
         step, least = least_kept(test, values)
@@ -81,8 +82,11 @@ def trend(test: Trend, rows: Rows) -> list[Finding]:
         )
     else:
         outcome = replace(outcome, ends=None)
-    short = short_p(changes, test.margin) if complete else 1.0
-    return [Finding(outcome, supports, opposes, short, reasons=reasons)]
+    found = Finding(outcome, supports, opposes, reasons=reasons)
+    if complete:
+        short = short_p(changes, test.margin)
+        found = replace(found, short=short, falls=partial(falls, changes, test.margin))
+    return [found]
 
 
 def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:
@@ -97,10 +101,10 @@ def steps(test: Trend, values: np.ndarray) -> dict[str, Pairs]:
 def needed_pairs(interval: Interval, margin: float, least: Pairs | None) -> int | None:
     """Return the pairs that the line needs and, where each step must be kept, the one that is kept least.
 
-    None where no affordable number would be enough.
+    None where no affordable number would be enough. A line below the margin falls short whatever its steps do.
     """
     line = pairs_needed(interval, margin)
-    if least is None or line is None:
+    if least is None or line is None or interval.estimate < 0:
         return line
     step = pairs_needed(paired_interval(least.gains + margin), 0.0)
     return None if step is None else max(line, step)

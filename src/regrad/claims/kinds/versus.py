@@ -3,11 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from typing import Any
 
 from regrad.claims.kinds.finding import Finding
-from regrad.claims.kinds.judgement import judge, sized
+from regrad.claims.kinds.judgement import falls, judge, sized
 from regrad.claims.kinds.outcome import INCONCLUSIVE, Outcome
 from regrad.claims.kinds.rows import Rows, by_seed, diverged_runs, select, shared_seeds
 from regrad.claims.schema import Paired, Rate, arms_of
@@ -53,7 +54,7 @@ def _compare_two(
         outcome = sized(outcome, pairs.finite, test.direction)
     if pairs.finite.size < pairs.seeds:  # the interval leaves out what decided
         outcome = replace(outcome, ends=None)
-    return Finding(
+    found = Finding(
         outcome,
         judgement.supports,
         judgement.opposes,
@@ -61,6 +62,7 @@ def _compare_two(
         note=judgement.note,
         reasons=judgement.reasons,
     )
+    return found if judgement.note else replace(found, falls=partial(falls, pairs.finite, test.margin))
 
 
 def _log10(value: float) -> float:
