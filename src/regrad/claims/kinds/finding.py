@@ -35,7 +35,7 @@ REASONS = {
     "short": "a gain as large as the margin is ruled out",
     "tie": "a tie: equivalent within the margin fixed beforehand",
     "loss": "the interval lies beyond 0 against the claimed direction",
-    "small": "a gain is shown, but not that it is as large as the margin",
+    "small": "a gain is shown, but perhaps none as large as the margin",
     "open": "neither 0 nor a gain as large as the margin is ruled out",
 }
 FALLS = ("short", "tie", "loss")
