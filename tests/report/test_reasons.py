@@ -28,18 +28,25 @@ def test_estimate_and_interval_have_equal_decimals():
 def test_a_claim_that_falls_to_holm_shows_the_interval_by_which_it_falls():
     falls = row(verdict="inconclusive", interval_holm=[-0.05, 0.01])
     assert deciding(falls) == ([-0.05, 0.01], True)
-    assert f"[−0.0500,{TIE}0.0100] after Holm's correction: not decided" in reason(falls)
+    assert f"[−0.0500,{TIE}0.0100] after correction: not decided" in reason(falls)
     assert (bar(falls).low, bar(falls).high) == (-1, 5)
-    assert f"−0.0200 [−0.0500,{TIE}0.0100] nats after Holm's correction" in left_open([falls], [falls])
+    assert f"−0.0200 [−0.0500,{TIE}0.0100] nats after correction" in left_open([falls], [falls])
     assert "would need" not in left_open([falls], [falls])
     share = falls | {"unit": "accuracy", "test": {"kind": "paired", "direction": "lower", "margin": 0.01}}
-    assert amount(share) == f"−2.00 [−5.00,{TIE}1.00] points after Holm's correction"
+    assert amount(share) == f"−2.00 [−5.00,{TIE}1.00] points after correction"
     alone = row(verdict="inconclusive", interval=[-0.03, 0.01], interval_holm=[-0.05, 0.03])
     assert deciding(alone) == ([-0.03, 0.01], False)
     cost = row(
         verdict="inconclusive", test={"kind": "ratio", "range": [0, 1.1]}, interval=[1.0, 1.2], interval_holm=[-1, 2]
     )
     assert deciding(cost) == ([1.0, 1.2], False)
+
+
+def test_a_claim_that_is_open_for_its_own_comparisons_shows_the_interval_that_leaves_it_open():
+    near = {"verdict": "inconclusive", "estimate": -0.001, "interval": [-0.008, 0.006]}
+    assert deciding(row(**near, interval_holm=[-0.014, 0.012])) == ([-0.014, 0.012], True)
+    assert deciding(row(**near, interval_holm=[-0.009, 0.007])) == ([-0.008, 0.006], False)
+    assert deciding(row(**near | {"interval": [None, 0.006]}, interval_holm=[None, 0.012]))[1] is False
 
 
 def test_an_open_claim_says_how_many_seeds_would_decide_it():

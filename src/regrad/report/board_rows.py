@@ -35,7 +35,7 @@ class Bar:
 
 
 def deciding(row: Plain) -> tuple[Sequence[float | None], bool]:
-    """Return the interval that a row's verdict rests on, and whether that is the one after Holm's correction.
+    """Return the interval that a row's verdict rests on, and whether that is the corrected one.
 
     It is where the claim is open and would not be if it were alone; the interval is empty where there is none.
     """

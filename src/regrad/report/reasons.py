@@ -46,8 +46,8 @@ def measured(row: Plain) -> tuple[str, str]:
 
 
 def corrected(row: Plain) -> str:
-    """Return the words that follow an interval which is the one after Holm's correction; empty for another."""
-    return " after Holm's correction" if deciding(row)[1] else ""
+    """Return the words that follow an interval which is the one after correction; empty for another."""
+    return " after correction" if deciding(row)[1] else ""
 
 
 def amount(row: Plain) -> str:
