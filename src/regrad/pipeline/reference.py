@@ -13,6 +13,7 @@ from regrad.pipeline.folders import Folders
 from regrad.pipeline.targets import plan_of
 from regrad.pipeline.verdicts import COST, PUBLISHED, cost_of_runs
 from regrad.problems.data.sources import markdown_table
+from regrad.report.benchmarks import read
 from regrad.report.board import DARK, LIGHT, picture
 from regrad.report.costs import cost
 from regrad.report.findings import found_of
@@ -130,20 +131,27 @@ def generated_parts(folders: Folders) -> dict[str, dict[str, str]]:
     late = sum(bool(claim["waits"]) for claim in claims)
     wait = "claim waits" if late == 1 else "claims wait"
     waiting = f" {late} {wait} for runs of this preset that are still to be made." if late else ""
+    again = read(reference_folder(folders, "benchmarks") / "costs-cpu.json")
     source = f"From `results/reference/{PUBLISHED}/`: {spent(opened(folder / 'runs'))}.{waiting}"
     return {
         "README.md": {"papers": f"{papers_table(claims)}\n{source}"},
         "docs/results.md": {"verdicts": f"{source}\n\n{to_markdown(claims)}"},
         "docs/data.md": {"data": markdown_table()},
-        "docs/running.md": {"times": times_table(json.loads((folder / COST).read_text(encoding="utf-8")))},
+        "docs/running.md": {"times": times_table(json.loads((folder / COST).read_text(encoding="utf-8")), again)},
     }
 
 
-def times_table(spent: dict[str, Any]) -> str:
-    """Return what the published runs of each study took, in minutes of one core."""
+def times_table(spent: dict[str, Any], again: dict[str, Any]) -> str:
+    """Return what the published runs of each study took, in minutes of one core, and what a sample takes alone."""
     lines = ["| study | runs | minutes of one core |", "| --- | --- | --- |"]
     lines += [f"| {row['study']} | {row['runs']} | {60 * float(row['core hours']):.0f} |" for row in spent["table"]]
-    return f"From `results/reference/{PUBLISHED}/`; two cores take about half of it.\n\n" + "\n".join(lines) + "\n"
+    alone = f"{100 * again['ratio']:.0f} ± {100 * again['error']:.0f} %"
+    said = (
+        f"From `results/reference/{PUBLISHED}/`; two cores take about half of it. These times were recorded while the "
+        f"machine had other work too: {len(again['runs'])} runs, drawn by their cost and made again alone, took "
+        f"{alone} of them (mean ± standard error; `benchmarks/costs.py`)."
+    )
+    return f"{said}\n\n" + "\n".join(lines) + "\n"
 
 
 def papers_table(claims: list[dict[str, Any]]) -> str:
