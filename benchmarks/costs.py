@@ -48,13 +48,8 @@ def main() -> None:
         bench = sweep.bench._replace(store=Path(folder), jobs=options.jobs)
         tasks = [Task(run.spec, run.fingerprint, bench, times.expected(run.spec)) for run in sample.values()]
         carry_out(tasks, bench, title="again")
-        found = {
-            name: {
-                "recorded": kept.circumstances(name).seconds,
-                "alone": Store(bench.store).circumstances(name).seconds,
-            }
-            for name in sample
-        }
+        stores = {"recorded": kept, "alone": Store(bench.store)}
+        found = {name: {key: s.circumstances(name).seconds for key, s in stores.items()} for name in sample}
     ratios = [one["alone"] / one["recorded"] for one in found.values()]
     result = {"runs": found, "ratio": fmean(ratios), "error": stdev(ratios) / len(ratios) ** 0.5}
     text = json.dumps(result, indent=1)

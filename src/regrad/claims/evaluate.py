@@ -98,9 +98,18 @@ def evaluate(claim: Claim, rows: Rows, *, preset: str, device: str, at: At | Non
     comparisons = sum(len(one) for one in found if not isinstance(one, Outcome))
     outcomes = tuple(one if isinstance(one, Outcome) else conclude(one, at.level, comparisons) for one in found)
     outcome = deciding(outcomes)
-    found_gates = gates(claim, rows, preset)
-    verdict = Verdict(claim, outcome.verdict, outcome, outcomes, outcome.why, preset, device, at=at, gates=found_gates)
-    return replace(verdict, comparisons=comparisons)
+    return Verdict(
+        claim,
+        outcome.verdict,
+        outcome,
+        outcomes,
+        outcome.why,
+        preset,
+        device,
+        comparisons=comparisons,
+        at=at,
+        gates=gates(claim, rows, preset),
+    )
 
 
 def evaluate_all(claims: Iterable[Claim], rows: Mapping[str, Rows], *, preset: str, device: str) -> list[Verdict]:

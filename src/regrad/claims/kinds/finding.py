@@ -4,8 +4,8 @@ All k comparisons of a claim must hold (every treatment against every control, i
 
 * *Not reproduced* by a shortfall: of some comparison a gain as large as the margin is ruled out, k · p < α, be it by a
   tie, a loss or something between. One of k is enough, so p is multiplied by k.
-* *Not reproduced*: some comparison speaks against the claim where there is no such p (ranks, a step of a ladder, the
-  ends of a range), k · p < α.
+* *Not reproduced*: some comparison speaks against the claim in another way (a step of a ladder, an order, the ends of a
+  range), k · p < α.
 * *Reproduced*: every comparison supports the claim, p < α, and none falls short. The largest p decides; that all must
   hold needs no correction (intersection–union).
 * Otherwise *inconclusive*.
@@ -29,12 +29,13 @@ from regrad.claims.kinds.outcome import (
 )
 from regrad.statistics.sequential import ALPHA
 
+AGAINST = "the interval lies beyond 0 against the claimed direction"
 REASONS = {
     "for": "the interval lies beyond 0 in the claimed direction",
-    "against": "the interval lies beyond 0 against the claimed direction",
+    "against": AGAINST,
     "short": "a gain as large as the margin is ruled out",
     "tie": "a tie: equivalent within the margin fixed beforehand",
-    "loss": "the interval lies beyond 0 against the claimed direction",
+    "loss": AGAINST,
     "small": "a gain is shown, but perhaps none as large as the margin",
     "open": "neither 0 nor a gain as large as the margin is ruled out",
 }
